@@ -38,7 +38,7 @@ class Handlers:
             ValueError: a message has a handler already.
         """
         marks = handler_marks(type(target))  # type: ignore[arg-type]  # (hashable)
-        taken: list[Collection[str]] = [self._by_tag, *(known for _, known in self._targets)]
+        taken: list[Collection[str]] = [self._by_tag, *(tags for _, tags in self._targets)]
         for tags in taken:
             if not marks.keys().isdisjoint(tags):
                 raise ValueError(f"{sorted(marks.keys() & tags)} have two handlers")
@@ -51,8 +51,8 @@ class Handlers:
             ValueError: the message has another handler already.
         """
         tag = tag_of(message)
-        known = self.find(tag)
-        if known is not None and known.run != run:
+        earlier = self.find(tag)
+        if earlier is not None and earlier.run != run:
             raise ValueError(f"{tag} has two handlers")
         self._by_tag[tag] = Handler(run, message_decoder(message))
 

@@ -180,14 +180,14 @@ class ProtocolTable:
         self._by_name: dict[str, Procedure] = {}
         for source in sources:
             compiler = Compiler(source)
-            made = [
+            procedures = [
                 Procedure(source.number, source.version, line, compiler) for line in source.lines
             ]
-            by_number = {procedure.number: procedure for procedure in made}
+            by_number = {procedure.number: procedure for procedure in procedures}
             self.programs[source.number] = Program(
                 source.name, source.number, source.version, by_number
             )
-            self._by_name.update({procedure.name: procedure for procedure in made})
+            self._by_name.update({procedure.name: procedure for procedure in procedures})
 
     def program(self, number: int) -> Program | None:
         """Look up a program by its number."""

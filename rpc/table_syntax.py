@@ -142,13 +142,13 @@ def _add(source: Source, line: Line) -> None:
 
 
 def _fields(source: Source, text: str) -> tuple[Field, ...]:
-    found = []
+    fields = []
     for part in filter(None, text.split(", ")):
         name, colon, kind = part.partition(": ")
         if not colon:
             raise ValueError(f"a field without a type: {part!r}")
-        found.append(Field(name, _type(source, kind)))
-    return tuple(found)
+        fields.append(Field(name, _type(source, kind)))
+    return tuple(fields)
 
 
 def _type(source: Source, text: str) -> Type:

@@ -111,8 +111,8 @@ class QemuCompletion:
         for channel in domain.devices.channels:
             # The XML of a running guest has sockets that its start has made; another guest that is
             # defined from it gets its own.
-            made = (channel.path or "").startswith(self._channels)
-            if channel.type == "unix" and channel.target_type == "virtio" and made:
+            is_generated = (channel.path or "").startswith(self._channels)
+            if channel.type == "unix" and channel.target_type == "virtio" and is_generated:
                 channel.ends = []
         complete(domain, facts, spice_tls=self._config().spice_tls)
         complete_nvram(domain.os, str(self._paths.nvram(domain.name)))

@@ -24,19 +24,19 @@ def read_metadata(domain: Domain, kind: int, uri: str | None) -> str:
         VirError: NO_DOMAIN_METADATA when there is none, INVALID_ARG for an unknown kind.
     """
     if kind == DomainMetadataType.TITLE:
-        found = domain.title
+        text = domain.title
     elif kind == DomainMetadataType.DESCRIPTION:
-        found = domain.description
+        text = domain.description
     elif kind == DomainMetadataType.ELEMENT:
         if not uri:
             raise refused("uri in virDomainGetMetadata must not be NULL")
-        found = read_element(domain.metadata, uri)
+        text = read_element(domain.metadata, uri)
     else:
         raise unknown(kind)
-    if not found:
+    if not text:
         detail = "Requested metadata element is not present"
         raise VirError(ErrorCode.NO_DOMAIN_METADATA, detail, ErrorDomain.DOMAIN)
-    return found
+    return text
 
 
 def change_metadata(
@@ -98,33 +98,33 @@ def change_element(
 
 def with_namespace(element: etree._Element, key: str, uri: str) -> etree._Element:
     """Copy an element, with the namespace for the element itself."""
-    made = etree.Element(f"{{{uri}}}{etree.QName(element).localname}", nsmap={key: uri})
-    made.attrib.update(element.attrib)
-    made.text = element.text
-    made.extend([with_own_namespace(child, key, uri) for child in element])
-    return made
+    qualified = etree.Element(f"{{{uri}}}{etree.QName(element).localname}", nsmap={key: uri})
+    qualified.attrib.update(element.attrib)
+    qualified.text = element.text
+    qualified.extend([with_own_namespace(child, key, uri) for child in element])
+    return qualified
 
 
 def with_own_namespace(element: etree._Element, key: str, uri: str) -> etree._Element:
     """Copy a child element; one without a namespace gets its parent's."""
     if etree.QName(element).namespace:
         return element
-    made = with_namespace(element, key, uri)
-    made.tail = element.tail
-    return made
+    qualified = with_namespace(element, key, uri)
+    qualified.tail = element.tail
+    return qualified
 
 
 def without_namespace(element: etree._Element, uri: str) -> etree._Element:
     """Copy an element without that namespace, children included."""
     name = etree.QName(element)
-    made = etree.Element(name.localname if name.namespace in (uri, None) else element.tag)
-    made.attrib.update(element.attrib)
-    made.text, made.tail = element.text, None
+    qualified = etree.Element(name.localname if name.namespace in (uri, None) else element.tag)
+    qualified.attrib.update(element.attrib)
+    qualified.text, qualified.tail = element.text, None
     for child in element:
         copy = without_namespace(child, uri)
         copy.tail = child.tail
-        made.append(copy)
-    return made
+        qualified.append(copy)
+    return qualified
 
 
 def unknown(kind: int) -> VirError:

@@ -296,8 +296,8 @@ def check_unix_sockets(domain: Domain) -> None:
         ConfError: "internal".
     """
     for source in char_sources(domain):
-        made = isinstance(source, CharDevice) and source.target_type in ("virtio", "xen")
-        if source.type == "unix" and not made and not source.path:
+        is_guest_target = isinstance(source, CharDevice) and source.target_type in ("virtio", "xen")
+        if source.type == "unix" and not is_guest_target and not source.path:
             raise ConfError("internal", "Missing source path attribute for char device", "source")
 
 

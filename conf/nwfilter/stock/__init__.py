@@ -21,9 +21,9 @@ def stock_filters(make_uuid: Callable[[], str] = lambda: str(uuid4())) -> dict[s
     Raises:
         ConfError: the package is damaged.
     """
-    found = {}
+    filters = {}
     for resource in files(__name__).iterdir():
         if resource.name.endswith(".xml"):
             filter = replace(parse_filter(resource.read_bytes()), uuid=make_uuid())
-            found[filter.name] = format_filter(filter)
-    return dict(sorted(found.items()))
+            filters[filter.name] = format_filter(filter)
+    return dict(sorted(filters.items()))

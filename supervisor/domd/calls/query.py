@@ -90,8 +90,8 @@ class QueryCalls:
     ) -> tuple[list[DomainId], int]:
         """Return the domains that match the filters."""
         call.cacheable = True
-        found = self.filtered(flags)
-        return [domain.identity for domain in found] if need_results else [], len(found)
+        domains = self.filtered(flags)
+        return [domain.identity for domain in domains] if need_results else [], len(domains)
 
     def filtered(self, flags: int) -> list[DomainObject]:
         """Return the domains that match the filters of `connect_list_all_domains`.

@@ -88,8 +88,8 @@ class TuningCalls:
         domain = self._registry.find(dom)
         check_single_impact(flags)
         self._require_cgroup(domain, live=domain.is_active and not flags & Impact.CONFIG)
-        found = await self._read(dom, flags, self._scheduler, scheduler_values)
-        return found[:nparams]
+        parameters = await self._read(dom, flags, self._scheduler, scheduler_values)
+        return parameters[:nparams]
 
     async def domain_set_scheduler_parameters(
         self, call: ClientCall, dom: DomainId, params: list[TypedParam]
@@ -126,8 +126,8 @@ class TuningCalls:
         if nparams == 0:
             self._registry.find(dom)
             return [], len(MEMORY)
-        found = (await self._read(dom, flags, MEMORY, memory_values))[:nparams]
-        return found, len(found)
+        parameters = (await self._read(dom, flags, MEMORY, memory_values))[:nparams]
+        return parameters, len(parameters)
 
     async def domain_set_memory_parameters(
         self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
@@ -201,8 +201,8 @@ class TuningCalls:
         if nparams == 0:
             self._registry.find(dom)
             return [], len(BLKIO)
-        found = (await self._read(dom, flags, BLKIO, blkio_values))[:nparams]
-        return found, len(found)
+        parameters = (await self._read(dom, flags, BLKIO, blkio_values))[:nparams]
+        return parameters, len(parameters)
 
     async def domain_set_blkio_parameters(
         self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
@@ -236,8 +236,8 @@ class TuningCalls:
         values = dict(of(definition.domain))
         if domain.runtime is not None and definition is domain.runtime.live:
             sampled = await self._workers.call_running(domain, GetTuning())
-            held = {one.field: int(one.value) for one in sampled.statistics}
-            values |= {name: held[name] for name in names if name in held}
+            by_field = {statistic.field: int(statistic.value) for statistic in sampled.statistics}
+            values |= {name: by_field[name] for name in names if name in by_field}
         return params({name: typed_value(name, values[name]) for name in names})
 
     async def _change(self, dom: DomainId, flags: int, edit: Edit) -> None:
@@ -287,8 +287,8 @@ def scheduler_values(domain: Domain) -> Values:
 def memory_values(domain: Domain) -> Values:
     """Return the <memtune> values in KiB."""
     tune = domain.memtune or Memtune()
-    found = (tune.hard_limit, tune.soft_limit, tune.swap_hard_limit)
-    amounts = (limit.amount if limit is not None else UNLIMITED_KIB for limit in found)
+    limits = (tune.hard_limit, tune.soft_limit, tune.swap_hard_limit)
+    amounts = (limit.amount if limit is not None else UNLIMITED_KIB for limit in limits)
     return dict(zip(MEMORY, amounts, strict=True))
 
 

@@ -62,8 +62,8 @@ class CpuCalls:
         HOST_ERRORS.check_flags("connectCompareCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
         features = host_features(self._node.cpu_fields())
         models = await self._emulators.require_arch_models(host_arch())
-        known = await self._known_features(host_arch(), models)
-        return compare_cpu(read_cpu(xml), models, features, flags, known)
+        names = await self._known_features(host_arch(), models)
+        return compare_cpu(read_cpu(xml), models, features, flags, names)
 
     async def connect_compare_hypervisor_cpu(
         self,
@@ -86,9 +86,9 @@ class CpuCalls:
         document = read_cpu(xml_cpu)
         facts, _, kind = await self._emulators.select(emulator, arch, machine, virttype)
         models = await self._emulators.models(facts.binary)
-        known = await self._known_features(facts.arch, models)
+        names = await self._known_features(facts.arch, models)
         features = accelerator_features(accelerator(facts, kind))
-        return compare_cpu(document, models, features, flags, known)
+        return compare_cpu(document, models, features, flags, names)
 
     async def connect_baseline_cpu(self, call: ClientCall, xml_cpus: list[str], flags: int) -> str:
         """Compute the CPU that all the described hosts support.
@@ -102,8 +102,8 @@ class CpuCalls:
             if not cpu.arch:
                 raise cpu_error(ErrorCode.XML_ERROR, "Missing CPU architecture")
         models = await self._emulators.require_arch_models(cpus[0].arch)
-        known = await self._known_features(cpus[0].arch, models)
-        return write_baseline(cpus, models, None, flags, known)
+        names = await self._known_features(cpus[0].arch, models)
+        return write_baseline(cpus, models, None, flags, names)
 
     async def connect_baseline_hypervisor_cpu(
         self,
@@ -128,24 +128,24 @@ class CpuCalls:
                 raise cpu_error(ErrorCode.INVALID_ARG, detail)
         facts, _, kind = await self._emulators.select(emulator, arch, machine, virttype)
         models = await self._emulators.models(facts.binary)
-        known = await self._known_features(facts.arch, models)
+        names = await self._known_features(facts.arch, models)
         limit = accelerator_features(accelerator(facts, kind))
-        return write_baseline(cpus, models, limit, flags, known)
+        return write_baseline(cpus, models, limit, flags, names)
 
     async def _known_features(self, arch: str, models: Models) -> frozenset[str]:
         """Return every feature name of an architecture, those of our own capabilities included.
 
         No CPU model has all of them: the host's CPU may be newer than every model.
         """
-        known = models.feature_names() | NOT_MIGRATABLE | {"hypervisor"}
+        names = models.feature_names() | NOT_MIGRATABLE | {"hypervisor"}
         if FAMILY.get(arch, arch) == FAMILY.get(host_arch(), host_arch()):
-            known |= host_features(self._node.cpu_fields())
+            names |= host_features(self._node.cpu_fields())
         binary = self._emulators.installed().get(FAMILY.get(arch, arch))
         if binary is not None:
             facts = await self._emulators.facts(binary)
             for cpus in (facts.tcg, facts.kvm):
-                known |= qemu_feature_names(cpus.host_model) if cpus is not None else frozenset()
-        return known
+                names |= qemu_feature_names(cpus.host_model) if cpus is not None else frozenset()
+        return names
 
 
 def read_cpus(documents: Sequence[str]) -> list[CpuXml]:
@@ -164,7 +164,7 @@ def compare_cpu(
     models: Models,
     features: frozenset[str],
     flags: int,
-    known: frozenset[str] = frozenset(),
+    other_names: frozenset[str] = frozenset(),
 ) -> int:
     """Compare a guest's CPU with the available features.
 
@@ -173,7 +173,7 @@ def compare_cpu(
         models: of its architecture.
         features: what is available.
         flags: virConnectCompareCPUFlags.
-        known: names of features that the document may have besides those of `models` and
+        other_names: names of features that the document may have besides those of `models` and
             `features`.
 
     Raises:
@@ -181,7 +181,7 @@ def compare_cpu(
     """
     if not document.model:
         return Comparison.SUPERSET
-    guest = guest_features(document, models, models.feature_names() | features | known)
+    guest = guest_features(document, models, models.feature_names() | features | other_names)
     forbidden = {name for policy, name in document.features if policy == "forbid"} & features
     result = compare(features, guest, strict=document.match == "strict")
     if forbidden:
@@ -210,7 +210,7 @@ def write_baseline(
     models: Models,
     limit: frozenset[str] | None,
     flags: int,
-    known: frozenset[str] = frozenset(),
+    other_names: frozenset[str] = frozenset(),
 ) -> str:
     """Format the largest CPU that all CPUs have, and that `limit` (the hypervisor's) allows.
 
@@ -219,9 +219,9 @@ def write_baseline(
         models: of their architecture.
         limit: the hypervisor's features; None: any.
         flags: virConnectBaselineCPUFlags.
-        known: names of features that the CPUs may have besides those of `models` and `limit`.
+        other_names: names of features that the CPUs may have besides those of `models` and `limit`.
     """
-    all_features = models.feature_names() | NOT_MIGRATABLE | known | (limit or frozenset())
+    all_features = models.feature_names() | NOT_MIGRATABLE | other_names | (limit or frozenset())
     sets = [guest_features(cpu, models, all_features) for cpu in cpus]
     if limit is not None:
         sets.append(limit | {"hypervisor"})

@@ -86,8 +86,8 @@ class SecretCalls:
     ) -> tuple[list[SecretId], int]:
         """Return the secrets that match the flags, and their number."""
         SECRET_ERRORS.check_flags("secretConnectListAllSecrets", flags, FILTER.flags)
-        found = [obj.identity for obj in FILTER.select(self._secrets, flags)]
-        return found if need_results else [], len(found)
+        secrets = [obj.identity for obj in FILTER.select(self._secrets, flags)]
+        return secrets if need_results else [], len(secrets)
 
     def secret_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> SecretId:
         """Look up a secret by UUID."""

@@ -183,15 +183,15 @@ class SparseRecordIO:
 
     async def _header(self) -> bytes:
         """Read a record's header; no bytes at the end."""
-        found = b""
-        while len(found) < RECORD_HEADER.size:
-            more = await self._polled.read(RECORD_HEADER.size - len(found))
+        header = b""
+        while len(header) < RECORD_HEADER.size:
+            more = await self._polled.read(RECORD_HEADER.size - len(header))
             if not more:
-                if found:
+                if header:
                     raise truncated()
                 return b""
-            found += more
-        return found
+            header += more
+        return header
 
 
 def truncated() -> OSError:

@@ -198,7 +198,9 @@ def pool_info(table: PartitionTable, device: str, separator: str) -> PoolInfo:
         allocation=used,
         available=sum(space.size for space in table.free),
         volumes=tuple(volume_info(part, device, separator) for part in table.partitions),
-        free=tuple(FreeExtent(device=device, start=one.start, end=one.end) for one in table.free),
+        free=tuple(
+            FreeExtent(device=device, start=extent.start, end=extent.end) for extent in table.free
+        ),
         source_format=table.label,
     )
 

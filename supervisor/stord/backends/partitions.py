@@ -151,11 +151,11 @@ def read_table(text: str) -> PartitionTable:
     # Fields are counted from the start: the disk's model, which is last, may contain colons.
     size, label = parse_bytes(lines[1][1]), lines[1][5]
     parts = [parse_partition(line) for line in lines[2:]]
-    taken = [one for one in parts if one.number]
-    free = tuple(one for one in parts if not one.number)
+    taken = [part for part in parts if part.number]
+    free = tuple(part for part in parts if not part.number)
     if label == "msdos":
-        within = [*free, *(one for one in taken if one.number >= FIRST_LOGICAL)]
-        taken = [as_extended(one, within) for one in taken]
+        within = [*free, *(part for part in taken if part.number >= FIRST_LOGICAL)]
+        taken = [as_extended(part, within) for part in taken]
     return PartitionTable(LIBVIRT_LABELS.get(label, label), size, tuple(taken), free)
 
 
