@@ -78,6 +78,7 @@ class ClientCall:
     answer_descriptors: list[Descriptor] = field(default_factory=list)  # of the reply
     stream: Stream | None = None
     cacheable: bool = False  # the reply holds until this service publishes a change
+    cpu_time_of: Descriptor | None = None  # … but for its last field: as in `ClientReply`
 
     def set_stream(self, fd: int, token: str = "", *, sparse: bool = False) -> None:
         """Open a stream to the client; rpcd pumps the descriptor and owns it from now on.
@@ -91,8 +92,9 @@ class ClientCall:
 
     def discard(self) -> None:
         """Close the descriptors that the failed call leaves."""
-        for descriptor in (*self.descriptors, *self.answer_descriptors):
-            descriptor.close()
+        for descriptor in (*self.descriptors, *self.answer_descriptors, self.cpu_time_of):
+            if descriptor is not None:
+                descriptor.close()
         if self.stream is not None:
             self.stream.descriptor.close()
 
@@ -206,6 +208,7 @@ def _reply(procedure: Procedure, call: ClientCall, result: object) -> ClientRepl
         descriptors=call.answer_descriptors,
         stream=call.stream,
         cacheable=call.cacheable,
+        cpu_time_of=call.cpu_time_of,
     )
 
 

@@ -52,6 +52,9 @@ class ClientReply(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     cacheable: bool = (
         False  # rpcd may repeat it for the same call until an event or `InvalidateCache`
     )
+    #: Of a cacheable reply: open /proc/PID/stat. The payload ends with the CPU time (8 bytes, ns)
+    #: of that process, which rpcd reads anew for each repetition.
+    cpu_time_of: Descriptor | None = None
 
 
 class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.client_request"):

@@ -92,7 +92,8 @@ class Router:
         except BusError as error:
             raise no_reply(owner, procedure.name, error) from error
         if reply.cacheable:
-            self.cache.put(cache_key(procedure, payload, client.driver), reply.payload, generation)
+            key = cache_key(procedure, payload, client.driver)
+            self.cache.put(key, reply.payload, generation, reply.cpu_time_of)
         return reply
 
     async def end_stream(self, process: str, token: str, aborted: bool) -> None:  # noqa: FBT001
@@ -125,7 +126,8 @@ def services_of(table: ProtocolTable, drivers: Iterable[Driver]) -> tuple[str, .
 
 def discard(reply: ClientReply) -> None:
     """Close what a reply carries when its client is no longer connected."""
-    for descriptor in reply.descriptors:
-        descriptor.close()
+    for descriptor in (*reply.descriptors, reply.cpu_time_of):
+        if descriptor is not None:
+            descriptor.close()
     if reply.stream is not None:
         reply.stream.descriptor.close()

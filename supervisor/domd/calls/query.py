@@ -11,6 +11,7 @@ from typing import Final
 
 from conf.domain.devices.disk import Disk
 from conf.types.cpuset import parse_cpuset
+from ipc import Descriptor
 from rpc.enums import (
     DomainBlockJobInfoFlags,
     DomainControlState,
@@ -26,7 +27,7 @@ from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.listing import domain_filter
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.objects.impact import IMPACT_FLAGS, check_single_impact, select_for_query
-from supervisor.runtime.procfs import cpu_times
+from supervisor.runtime.procfs import open_stat, read_cpu_ns
 
 XML_FLAGS: Final = (
     DomainXMLFlags.SECURE
@@ -134,10 +135,15 @@ class QueryCalls:
             definition.current_memory.amount if definition.current_memory else definition.memory
         )
         time = 0
-        call.cacheable = domain.runtime is None  # a running guest's time goes on
+        call.cacheable = True
         if domain.runtime is not None:
-            time = cpu_times(domain.runtime.status.pid).total
             memory = domain.runtime.status.balloon_kib or memory
+            stat = open_stat(domain.runtime.status.pid)
+            if stat is None:  # it ends at this moment
+                call.cacheable = False
+            else:
+                call.cpu_time_of = Descriptor(stat)
+                time = read_cpu_ns(stat) or 0
         return domain.state[0], definition.memory, memory, definition.current_vcpus, time
 
     def domain_get_max_memory(self, call: ClientCall, dom: DomainId) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conf.domain import format_domain, parse_domain
@@ -21,6 +24,7 @@ from supervisor.drivers.qemu import QEMU
 from supervisor.messages.calls import Client, Identity
 from supervisor.messages.worker import DomainStatus
 from supervisor.runtime.paths import Paths
+from supervisor.runtime.procfs import read_cpu_ns
 
 CALL = ClientCall(
     Client(
@@ -157,3 +161,28 @@ def test_a_running_guests_figures_are_not_kept_and_the_others_are(queries: Query
     assert not call.cacheable
     queries.domain_get_info(call, named(queries, 1))
     assert call.cacheable
+
+
+def test_the_info_of_a_running_guest_is_cacheable_but_for_its_cpu_time(
+    queries: QueryCalls,
+) -> None:
+    call = ClientCall(CALL.client)
+    running = queries.filtered(Flags.RUNNING)[0]
+    assert running.runtime is not None
+    running.runtime = replace(running.runtime, status=status_with(running.runtime, os.getpid()))
+    *_, time = queries.domain_get_info(call, running.identity)
+    assert time > 0
+    assert call.cacheable
+    assert call.cpu_time_of is not None
+    assert read_cpu_ns(call.cpu_time_of.fileno()) is not None
+
+
+def test_the_info_of_a_guest_that_has_just_ended_is_not_kept(queries: QueryCalls) -> None:
+    call = ClientCall(CALL.client)
+    running = queries.filtered(Flags.RUNNING)[0]  # its pid is 0
+    assert queries.domain_get_info(call, running.identity)[-1] == 0
+    assert not call.cacheable
+
+
+def status_with(runtime: DomainRuntime, pid: int) -> DomainStatus:
+    return msgspec.structs.replace(runtime.status, pid=pid)

@@ -1,0 +1,176 @@
+"""The single calls that `bench/scale.py` compares.
+
+Owns: the objects that it defines on each daemon (all named bench-*).
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from bench.client_benchmarks import DOMAIN
+from bench.sides import Action, Comparison, Side
+from tests.clients.libvirt_binding import libvirt
+
+FIRST: Final = 400  # definitions, each of which is asked once
+DISK: Final = (
+    "<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
+    "<source file='{path}'/><target dev='vdb' bus='virtio'/></disk>"
+)
+NETWORK: Final = """<network><name>bench-ipv6</name><forward mode='nat'/>
+<bridge name='vvbench6' delay='0'/>
+<ip address='10.89.1.1' netmask='255.255.255.0'>
+<dhcp><range start='10.89.1.2' end='10.89.1.254'/></dhcp></ip>
+<ip family='ipv6' address='fd00:89:1::1' prefix='64'/></network>"""
+POOL: Final = (
+    "<pool type='dir'><name>bench-{name}</name><target><path>{path}</path></target></pool>"
+)
+VOLUME: Final = (
+    "<volume><name>c{number}</name><capacity unit='GiB'>1</capacity><allocation>0</allocation>"
+    "<target><format type='raw'/></target></volume>"
+)
+QCOW2: Final = (
+    bytes.fromhex("514649fb00000003")
+    + bytes(12)
+    + (16).to_bytes(4, "big")
+    + (1024 * 1024).to_bytes(8, "big")
+    + bytes(68)
+    + (4).to_bytes(4, "big")
+    + (104).to_bytes(4, "big")
+    + bytes(16)
+)
+
+Prepare = Callable[[Side], AbstractContextManager[Action]]
+
+
+@contextmanager
+def first_xml(side: Side) -> Iterator[Action]:
+    """Ask for the XML of a definition that nobody has asked for since it was defined."""
+    link = side.connect()
+    domains = [link.defineXML(DOMAIN.format(name=f"bench-{n:05d}", disk="")) for n in range(FIRST)]
+    try:
+        yield lambda number: domains[number].XMLDesc(0)
+    finally:
+        for domain in domains:
+            domain.undefine()
+        link.close()
+
+
+@contextmanager
+def guest(side: Side) -> Iterator[Any]:
+    """Run a guest without an operating system."""
+    link = side.connect()
+    domain = link.createXML(DOMAIN.format(name="bench-guest", disk=""), 0)
+    try:
+        yield domain
+    finally:
+        domain.destroy()
+        link.close()
+
+
+def of_guest(ask: Callable[[Any], object]) -> Prepare:
+    """Make a call on a running guest."""
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with guest(side) as domain:
+            yield lambda _: ask(domain)
+
+    return prepare
+
+
+@contextmanager
+def start_network(side: Side) -> Iterator[Action]:
+    """Start a network with an IPv6 address; it is stopped between, which is measured, too."""
+    link = side.connect()
+    network = link.networkDefineXML(NETWORK)
+
+    def start(_: int) -> None:
+        if network.isActive():
+            network.destroy()
+        network.create()
+
+    try:
+        yield start
+    finally:
+        with suppress(libvirt.libvirtError):
+            network.destroy()
+        network.undefine()
+        link.close()
+
+
+@contextmanager
+def directory_pool(side: Side, name: str) -> Iterator[tuple[Any, Path]]:
+    """Run a pool of an empty directory; also give the directory, as we see it."""
+    place = Path(tempfile.mkdtemp(prefix="pool-", dir=side.images))
+    place.chmod(0o777)
+    link = side.connect()
+    document = POOL.format(name=name, path=side.seen_as / place.name)
+    pool = link.storagePoolCreateXML(document, 0)
+    try:
+        yield pool, place
+    finally:
+        pool.destroy()
+        link.close()
+        shutil.rmtree(place)
+
+
+def refresh(count: int) -> Prepare:
+    """Refresh a pool of so many images, of both formats."""
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with directory_pool(side, "refresh") as (pool, place):
+            fill(place, count)
+            yield lambda _: pool.refresh(0)
+
+    return prepare
+
+
+def fill(place: Path, count: int) -> None:
+    """Make image files."""
+    for number in range(count):
+        (place / f"v{number}").write_bytes(QCOW2 if number % 2 else bytes(512))
+
+
+@contextmanager
+def create_volume(side: Side) -> Iterator[Action]:
+    """Create sparse raw volumes."""
+    with directory_pool(side, "create") as (pool, _):
+        yield lambda number: pool.createXML(VOLUME.format(number=number))
+
+
+@contextmanager
+def detach(side: Side) -> Iterator[Action]:
+    """Detach disks that the guest, which runs no operating system, does not release."""
+    with guest(side) as domain:
+        targets = (f"vd{letter}" for letter in "bcdefgh")
+        images = itertools.count()
+        disks = []
+        for target in targets:
+            name = f"bench-detach-{next(images)}"
+            (side.images / name).write_bytes(bytes(4096))
+            (side.images / name).chmod(0o666)
+            disk = DISK.format(path=side.seen_as / name).replace("vdb", target)
+            domain.attachDevice(disk)
+            disks.append(disk)
+        yield lambda number: domain.detachDevice(disks[number])
+
+
+COMPARISONS: Final = (
+    Comparison("XML of a definition, first asked", "<= 0.7 x", first_xml, samples=FIRST),
+    Comparison("XML of a running guest", "<= 0.5 x", of_guest(lambda guest: guest.XMLDesc(0))),
+    Comparison("info of a running guest", "<= 0.8 x", of_guest(lambda guest: guest.info())),
+    Comparison(
+        "suspend + resume", "<= 1 x", of_guest(lambda guest: (guest.suspend(), guest.resume()))
+    ),
+    Comparison("net-destroy + net-start, IPv6", "<= 1 x", start_network, samples=5, block=1),
+    Comparison("refresh of 1000 volumes", "<= 1 x", refresh(1000), samples=20, block=2),
+    Comparison("create a raw volume", "<= 1 x", create_volume, samples=100),
+    Comparison("detach that the guest ignores", "as stock", detach, samples=2, block=1),
+)
