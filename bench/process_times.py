@@ -45,3 +45,10 @@ def private_kib(pids: Iterable[int]) -> int:
                 if line.startswith(("Private_Clean:", "Private_Dirty:")):
                     total += int(line.split()[1])
     return total
+
+
+def is_daemon(pid: int) -> bool:
+    """Return whether a process is one of a libvirtd, not a guest or a tool that it executed."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().find(b"libvirtd\0") >= 0
+    return False
