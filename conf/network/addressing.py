@@ -15,6 +15,7 @@ from conf.network.attributes import netmask as read_netmask
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
 from conf.types.integer import positive, unsigned_of
+from conf.types.ip_route import destination
 
 
 @element("lease")
@@ -139,7 +140,4 @@ class Route:
     @property
     def network(self) -> Subnet:
         """Return the destination; without a prefix it is the default route."""
-        destination = ip_address(self.address)
-        has_prefix = self.prefix is not None or self.netmask is not None
-        prefix = prefix_of(destination, self.prefix, self.netmask) if has_prefix else 0
-        return ip_network(f"{self.address}/{prefix}", strict=False)
+        return destination(self)

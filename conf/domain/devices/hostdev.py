@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
-from conf.domain.devices.interface import Ip, Rom, Route, Teaming
+from conf.domain.devices.addressing import Ip, Route
+from conf.domain.devices.interface import Rom, Teaming
 from conf.domain.devices.source import Auth, Source, SourceHost
 from conf.mapper import attribute, child, children, element, flag, text
 from conf.types.bool import is_yes, on_off, write_on_off, yes_no

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 
 from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
+from conf.domain.devices.addressing import Ip, Route
 from conf.domain.devices.source import Reconnect
 from conf.mapper import Mode, attribute, child, children, element, text
 from conf.types.bandwidth import Bandwidth
@@ -58,30 +59,6 @@ class InterfaceSource:
     reconnect: Reconnect | None = child("reconnect", Reconnect)
     local_address: str | None = attribute("local/@address")
     local_port: int | None = attribute("local/@port", read=uint)
-
-
-@element("ip")
-@dataclass(slots=True, kw_only=True)
-class Ip:
-    """<ip>."""
-
-    address: str = attribute("@address", default="")
-    family: str | None = attribute("@family", read=one_of("ipv4", "ipv6"))
-    prefix: int | None = attribute("@prefix", read=uint)
-    peer: str | None = attribute("@peer")
-
-
-@element("route")
-@dataclass(slots=True, kw_only=True)
-class Route:
-    """<route>."""
-
-    family: str | None = attribute("@family")
-    address: str | None = attribute("@address")
-    netmask: str | None = attribute("@netmask")
-    prefix: int | None = attribute("@prefix", read=uint)
-    gateway: str | None = attribute("@gateway")
-    metric: int | None = attribute("@metric", read=uint)
 
 
 @element("parameter")

@@ -21,6 +21,7 @@ from conf.domain.devices.interface import Interface
 from conf.domain.devices.source import Auth, Encryption, SourceLabel
 from conf.domain.model import Domain
 from conf.errors import ConfError
+from conf.types.ip_route import check_route
 
 UNSUPPORTED: Final = "config_unsupported"
 INTERFACE_MODEL: Final = re.compile(r"[A-Za-z0-9_\-]*")
@@ -186,6 +187,8 @@ def _check_interface(interface: Interface) -> None:
             raise ConfError("xml", detail, f"{path}/source/@{name}")
     if interface.type == "vhostuser":
         _check_vhostuser(interface)
+    for route in interface.routes:
+        check_route("guest interface", route)
 
 
 def _check_vhostuser(interface: Interface) -> None:

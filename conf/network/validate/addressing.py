@@ -12,6 +12,7 @@ from conf.network.attributes import Subnet
 from conf.network.model import Network
 from conf.network.validate.errors import unsupported, xml_error
 from conf.types.ip_address import Address
+from conf.types.ip_route import BITS, check_route
 from conf.types.mac import MAC_ADDRESS
 
 SHORTEST_LEASE_S: Final = 120
@@ -20,7 +21,6 @@ LARGEST_LEASE: Final = 0xFFFFFFFF
 LARGEST_METRIC: Final = 0xFFFFFFFF
 RANGE_BITS: Final = 16  # a range's addresses may differ in so many of their last bits
 _ID: Final = re.compile(r"[0-9a-fA-F:]*")
-BITS: Final = {4: 32, 6: 128}
 
 
 def check_addressing(network: Network) -> None:
@@ -32,7 +32,7 @@ def check_addressing(network: Network) -> None:
     for ip in network.ips:
         check_ip(network.name, ip)
     for route in network.routes:
-        check_route(network, route)
+        check_static_route(network, route)
 
 
 def check_dhcp_sections(network: Network) -> None:
@@ -185,43 +185,20 @@ def _check_names(name: str, ip: Ip, host: DhcpHost) -> None:
         raise xml_error(f"{detail}: it begins with no letter or digit")
 
 
-def check_route(network: Network, route: Route) -> None:
+def check_static_route(network: Network, route: Route) -> None:
     """Validate a <route>.
 
     Raises:
         ConfError: "xml"; "config_unsupported": the gateway is not reachable.
     """
-    name, where = network.name, "in route definition"
-    version = ip_address(route.address).version
-    family = f"ipv{version}"
-    if route.family != family and not (route.family is None and version == 4):
-        detail = f"{route.family or 'no'} family specified for IPv{version} address"
-        raise xml_error(f"{name}: {detail} '{route.address}' {where}; use family='{family}'")
-    if route.gateway is None:
-        raise xml_error(f"{name}: Missing required gateway attribute {where}")
+    name = network.name
+    check_route(name, route)
+    assert route.gateway is not None, "checked"
     gateway = ip_address(route.gateway)
-    if gateway.version != version:
-        raise xml_error(f"{name}: {family} specified for gateway '{gateway}' {where}, which is not")
-    _check_prefix(name, route, version)
-    if str(route.network.network_address) != str(ip_address(route.address)):
-        raise xml_error(f"{name}: Address '{route.address}' {where} is not a network address")
     if route.metric is not None and route.metric > LARGEST_METRIC:
-        raise xml_error(f"{name}: metric {route.metric} {where} is more than {LARGEST_METRIC}")
-    near = (ip.network for ip in network.ips if ip.version == version)
+        detail = f"metric {route.metric} in route definition is more than {LARGEST_METRIC}"
+        raise xml_error(f"{name}: {detail}")
+    near = (ip.network for ip in network.ips if ip.version == gateway.version)
     if not any(gateway in subnet for subnet in near):
         detail = f"unreachable static route gateway '{gateway}' specified for network '{name}'"
         raise unsupported(detail)
-
-
-def _check_prefix(name: str, route: Route, version: int) -> None:
-    where = "in route definition"
-    if route.netmask is not None:
-        if version == 6:
-            raise xml_error(
-                f"{name}: Specifying netmask invalid for IPv6 address '{route.address}'"
-            )
-        if route.prefix is not None:
-            raise xml_error(f"{name}: Route definition cannot have both a prefix and a netmask")
-    if route.prefix is not None and route.prefix > BITS[version]:
-        detail = f"Invalid prefix {route.prefix} specified {where}, must be 0 - {BITS[version]}"
-        raise xml_error(f"{name}: {detail}")

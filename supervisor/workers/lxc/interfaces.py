@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.devices.interface import Interface, Ip, Route
+from conf.domain.devices.addressing import Ip, Route
+from conf.domain.devices.interface import Interface
 from conf.mapper import Mode, parse, write
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import AttachPort

@@ -9,8 +9,9 @@ import ipaddress
 from collections.abc import Iterator
 
 from conf.domain import Domain
-from conf.domain.devices.interface import Ip, Route
+from conf.domain.devices.addressing import Ip, Route
 from conf.errors import ConfError
+from conf.types import ip_route
 from supervisor.workers.lxc.config.host_facts import HostFacts
 from supervisor.workers.lxc.config.text import setting
 
@@ -89,16 +90,13 @@ def default_prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> in
 
 
 def destination(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Parse the destination of a route.
+    """Return the destination of a route.
 
     Raises:
         ConfError: "xml": it is not a network.
     """
     try:
-        address = ipaddress.ip_address(route.address or "")
-        length = "0" if int(address) == 0 else str(address.max_prefixlen)
-        mask = str(route.prefix) if route.prefix is not None else (route.netmask or length)
-        return ipaddress.ip_network(f"{address}/{mask}")
+        return ip_route.destination(route)
     except ValueError as error:
         detail = f"the route to '{route.address}' is invalid: {error}"
         raise ConfError("xml", detail, "domain/devices/interface/route") from error

@@ -11,6 +11,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from conf.domain.devices.addressing import Ip
 from conf.domain.devices.tpm import Tpm, TpmBackend
 from conf.domain.model import TYPES
 from conf.errors import ConfError
@@ -49,6 +50,9 @@ def models(model: type) -> SearchStrategy[object]:
     if model is Tpm:  # random lists would be rejected too often for Hypothesis
         backends = models(TpmBackend).filter(lambda backend: getattr(backend, "type", ""))
         fields["backends"] = st.lists(backends, min_size=1, max_size=1)
+    if model is Ip:
+        fields["address"] = st.ip_addresses().map(str)
+        fields |= {"family": st.none(), "peer": st.none(), "prefix": st.none() | st.integers(1, 32)}
     return st.builds(model, **fields).map(as_read)
 
 

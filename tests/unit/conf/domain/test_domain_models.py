@@ -16,7 +16,7 @@ from tests.unit.conf.domain.model_strategies import models
 
 MODULES: Final = (
     "tuning", "cpu", "features", "clock", "lxc.model", "os", "security", "resctrl", "model",
-    "devices.address", "devices.audio", "devices.chardev", "devices.devices",
+    "devices.address", "devices.addressing", "devices.audio", "devices.chardev", "devices.devices",
     "devices.controller", "devices.disk", "devices.filesystem", "devices.graphics",
     "devices.hostdev", "devices.hub", "devices.input", "devices.interface", "devices.iommu",
     "devices.lease", "devices.memballoon", "devices.memory", "devices.nvram", "devices.panic",
