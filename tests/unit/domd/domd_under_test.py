@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,11 @@ class Host:
 Script = Callable[["FakeWorker", Any], Awaitable[Any]]
 
 
+def reported(status: DomainStatus) -> DomainStatus:
+    """A status with the time of its report: domd ignores one that is older than what it knows."""
+    return msgspec.structs.replace(status, reported_ns=time.monotonic_ns())
+
+
 class FakeWorker:
     """A worker; it drives the host's guest of its domain, as its scripts say."""
 
@@ -173,14 +179,15 @@ class FakeWorker:
             autodestroy=request.autodestroy,
         )  # fmt: skip
         self.host.run(status)
-        return status
+        return reported(status)
 
     @handles(GetStatus)
     async def get_status(self, request: GetStatus) -> WorkerStatus:
         await self.started.wait()
 
         async def answer(worker: FakeWorker, _: GetStatus) -> WorkerStatus:
-            return WorkerStatus(guest=worker.guest, shutoff=worker.shutoff)
+            guest = reported(worker.guest) if worker.guest is not None else None
+            return WorkerStatus(guest=guest, shutoff=worker.shutoff)
 
         status: WorkerStatus = await self._run(request, answer)
         return status
@@ -233,7 +240,7 @@ class FakeWorker:
 
     async def _change(self, request: Request[DomainStatus]) -> DomainStatus:
         async def unchanged(worker: FakeWorker, _: object) -> DomainStatus:
-            return worker.require()
+            return reported(worker.require())
 
         return await self._run(request, unchanged)  # type: ignore[no-any-return]
 
@@ -249,7 +256,7 @@ class FakeWorker:
 
     def change_state(self, state: DomainState, event: int, detail: int, **more: Any) -> None:
         """Have the guest's state change."""
-        status = msgspec.structs.replace(self.require(), state=state, **more)
+        status = msgspec.structs.replace(reported(self.require()), state=state, **more)
         self.host.run(status if status.live_xml else self.require())
         self.node.publish(StatusChanged(status=status, event=event, detail=detail))
 
