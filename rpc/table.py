@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any, Final, NamedTuple
 
 from rpc.codecs import Compiler, Decode, Encode
-from rpc.table_syntax import Field, Line, Source, read
+from rpc.table_syntax import ExclusiveFlags, Field, Line, Source, read
 from rpc.xdr import DecodeError, EncodeError
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "EventId",
+    "ExclusiveFlags",
     "Field",
     "Procedure",
     "Program",
@@ -62,6 +63,7 @@ class Procedure:
         self.args: tuple[Field, ...] = line.args
         self.ret: tuple[Field, ...] = line.ret
         self.owner: str | None = marks.get("owner")
+        self.exclusive: tuple[ExclusiveFlags, ...] = line.exclusive
         self.stream: str = marks.get("stream", "none")  # "read": daemon to client; "write"
         self.sparse_flag: int = int(marks.get("sparse-flag", "0"), 0)  # allows holes
         self.high_priority: bool = "high" in marks

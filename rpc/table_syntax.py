@@ -17,12 +17,13 @@ _PROGRAM: Final = re.compile(r"program (\w+) (0x[0-9a-f]+) version (\d+)")
 _CONST: Final = re.compile(r"const (\w+) = (\d+)")
 _STRUCT: Final = re.compile(r"struct (\w+) \((.*)\)")
 _UNION: Final = re.compile(r"union (\w+) \((.*)\)")
+_EXCLUSIVE: Final = re.compile(r"exclusive (\w+) \((\w+): (0x[0-9a-f]+), (\w+): (0x[0-9a-f]+)\)")
 _EVENT: Final = re.compile(r"(\d+) event (\w+) \((.*?)\)(?:\s+(.*))?")
 _CALL: Final = re.compile(r"(\d+) (\w+) \((.*?)\) -> \((.*?)\)(?:\s+(.*))?")
 #: What may follow a procedure or an event.
 MARKS: Final = frozenset(
     {"owner", "stream", "sparse-flag", "high", "long", "ro", "before-auth", "before-open", "api"}
-    | {"domain", "for", "event"}
+    | {"domain", "for", "event", "exclusive"}
 )
 #: Marks that end in the name of an argument.
 ARGUMENT_MARKS: Final = ("ro-denied-", "before-open-")
@@ -52,6 +53,14 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class ExclusiveFlags:
+    """Two flags of which a call may have one (libvirt: VIR_EXCLUSIVE_FLAGS_RET)."""
+
+    names: tuple[str, str]  # libvirt's, for the error
+    mask: int  # both
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line of a procedure or an event."""
 
@@ -61,6 +70,7 @@ class Line:
     args: tuple[Field, ...]
     ret: tuple[Field, ...] = ()
     marks: dict[str, str] = field(default_factory=dict)
+    exclusive: tuple[ExclusiveFlags, ...] = ()
 
 
 @dataclass(slots=True)
@@ -73,6 +83,7 @@ class Source:
     constants: dict[str, int] = field(default_factory=dict)
     structs: dict[str, tuple[Field, ...]] = field(default_factory=dict)
     unions: dict[str, dict[int, Type]] = field(default_factory=dict)
+    exclusive: dict[str, ExclusiveFlags] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
 
@@ -105,13 +116,16 @@ def read(text: str, origin: str, base: Source | None = None) -> Source:
 def _read_line(source: Source, line: str) -> None:
     if match := _CALL.fullmatch(line):
         number, name, args, ret, marks = match.groups()
+        marked = _marks(marks or "")
+        exclusive = filter(None, marked.get("exclusive", "").split(","))
         call = Line(
             int(number),
             name,
             "call",
             _fields(source, args),
             _fields(source, ret),
-            _marks(marks or ""),
+            marked,
+            tuple(source.exclusive[pair] for pair in exclusive),
         )
         _add(source, call)
     elif match := _EVENT.fullmatch(line):
@@ -123,6 +137,10 @@ def _read_line(source: Source, line: str) -> None:
     elif match := _UNION.fullmatch(line):
         cases = _fields(source, re.sub(r"(\d+):", r"_\1:", match[2]))
         source.unions[match[1]] = {int(case.name[1:]): case.type for case in cases}
+    elif match := _EXCLUSIVE.fullmatch(line):
+        name, first, one, second, other = match.groups()
+        pair = ExclusiveFlags((first, second), int(one, 16) | int(other, 16))
+        source.exclusive[name] = pair
     elif match := _CONST.fullmatch(line):
         source.constants[match[1]] = int(match[2])
     elif match := _PROGRAM.fullmatch(line):

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ipc import Descriptor, handles
 from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.table import ExclusiveFlags
 from supervisor.dispatch.errors import to_vir_error
 from supervisor.messages.calls import Client, ClientReply, ClientRequest, Stream
 
@@ -54,6 +55,10 @@ class Procedure(Protocol):
     @property
     def args(self) -> Sequence[Field]:
         """Its arguments."""
+
+    @property
+    def exclusive(self) -> Sequence[ExclusiveFlags]:
+        """Pairs of flags that exclude each other."""
 
     def decode_args(self, payload: bytes) -> tuple[Any, ...]:
         """Decode the arguments."""
@@ -159,6 +164,7 @@ class Dispatcher:
         call = ClientCall(request.client, request.descriptors)
         try:
             arguments = decode(entry.procedure, request.payload)
+            refuse_exclusive(entry.procedure, arguments)
             if entry.is_async:
                 return self._await_method(entry, call, arguments)
             return _reply(entry.procedure, call, entry.method(call, *arguments))
@@ -295,3 +301,17 @@ def decode(procedure: Procedure, payload: bytes) -> tuple[Any, ...]:
     except ValueError as error:
         detail = f"the arguments of {procedure.name} cannot be read: {error}"
         raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from error
+
+
+def refuse_exclusive(procedure: Procedure, arguments: Sequence[object]) -> None:
+    """Refuse two flags of which the call may have one; flags are its last argument.
+
+    Raises:
+        VirError: INVALID_ARG.
+    """
+    for pair in procedure.exclusive:
+        flags = arguments[-1]
+        if isinstance(flags, int) and flags & pair.mask == pair.mask:
+            first, second = pair.names
+            detail = f"Flags '{first}' and '{second}' are mutually exclusive"
+            raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.DOMAIN)

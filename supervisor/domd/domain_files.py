@@ -7,6 +7,7 @@ May not touch: definitions, disks of guests.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,16 @@ class DomainFiles:
         nvram = self._nvram(domain)
         if nvram is not None and nvram.is_file():
             remove(nvram, "nvram", domain.errors)
+
+    def remove_logs(self, domain: DomainObject) -> None:
+        """Remove the emulator's log, and those that logrotate made of it (NAME.log.1).
+
+        Raises:
+            VirError: SYSTEM_ERROR.
+        """
+        log = self._paths.guest_log(domain.name)
+        for path in logs(log):
+            remove(path, "log file", domain.errors)
 
     def remove_on_undefine(self, domain: DomainObject, flags: int) -> None:
         """Delete managed save, snapshots, NVRAM and TPM state as the undefine flags ask.
@@ -116,6 +127,16 @@ def keeps_tpm_state(domain: DomainObject) -> bool:
     """Return whether persistent_state keeps the TPM's state beyond the definition."""
     assert domain.definition is not None, "only a defined domain is asked about"
     return any(tpm.backend.persistent_state for tpm in domain.definition.domain.devices.tpms)
+
+
+def logs(log: Path) -> list[Path]:
+    """List a log and its rotated copies, with or without a suffix of compression."""
+    try:
+        names = os.listdir(log.parent)
+    except FileNotFoundError:
+        return []
+    rotated = re.compile(rf"{re.escape(log.name)}(\.\d+(\.[a-z0-9]+)?)?")
+    return [log.parent / name for name in sorted(names) if rotated.fullmatch(name)]
 
 
 def xml_files(folder: Path) -> Iterator[Path]:

@@ -29,6 +29,7 @@ from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.calls.snapshot import SnapshotCalls
 from supervisor.domd.calls.stats import StatsCalls
 from supervisor.domd.calls.tuning import TuningCalls
+from supervisor.domd.calls.vcpu import VcpuCalls
 from supervisor.domd.change_domain import DomainChanger
 from supervisor.domd.definition_builder import Completion, DefinitionBuilder
 from supervisor.domd.definition_files import DomainDefinitionFiles
@@ -100,6 +101,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         MetadataCalls(registry, changer, publisher),
         DeviceCalls(changer, driver.errors),
         InterfaceParameterCalls(registry, changer),
+        VcpuCalls(registry, workers),
         TuningCalls(registry, changer, workers, driver),
         NativeXmlCalls(builder, driver.errors),
         LifecycleCalls(registry, builder, definitions, domain_files, domains, workers),
@@ -140,10 +142,12 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         MetadataCalls,
         DeviceCalls,
         InterfaceParameterCalls,
+        VcpuCalls,
         TuningCalls,
         NativeXmlCalls,
         LifecycleCalls,
         JobCalls,
+        SnapshotCalls,
         StatsCalls,
     )
 

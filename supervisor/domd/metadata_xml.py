@@ -18,21 +18,19 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 
 def read_metadata(domain: Domain, kind: int, uri: str | None) -> str:
-    """Return the title, description, or the element of a namespace.
+    """Return the title, description, or the element of a namespace; `check_kind` has passed.
 
     Raises:
-        VirError: NO_DOMAIN_METADATA when there is none, INVALID_ARG for an unknown kind.
+        VirError: NO_DOMAIN_METADATA when there is none, INVALID_ARG: no namespace is given.
     """
     if kind == DomainMetadataType.TITLE:
         text = domain.title
     elif kind == DomainMetadataType.DESCRIPTION:
         text = domain.description
-    elif kind == DomainMetadataType.ELEMENT:
+    else:
         if not uri:
             raise refused("uri in virDomainGetMetadata must not be NULL")
         text = read_element(domain.metadata, uri)
-    else:
-        raise unknown(kind)
     if not text:
         detail = "Requested metadata element is not present"
         raise VirError(ErrorCode.NO_DOMAIN_METADATA, detail, ErrorDomain.DOMAIN)
@@ -44,6 +42,8 @@ def change_metadata(
 ) -> Domain:
     """Return the domain with a title, description or element set; None removes it.
 
+    `check_kind` has passed.
+
     Raises:
         VirError: INVALID_ARG for what cannot be; XML_ERROR for an element that is no XML.
     """
@@ -53,8 +53,6 @@ def change_metadata(
         return replace(domain, title=value or None)
     if kind == DomainMetadataType.DESCRIPTION:
         return replace(domain, description=value or None)
-    if kind != DomainMetadataType.ELEMENT:
-        raise unknown(kind)
     if not uri:
         raise refused("uri in virDomainSetMetadata must not be NULL")
     return replace(domain, metadata=change_element(domain.metadata, value, key, uri))
@@ -127,9 +125,14 @@ def without_namespace(element: etree._Element, uri: str) -> etree._Element:
     return qualified
 
 
-def unknown(kind: int) -> VirError:
-    """INVALID_ARG: unknown virDomainMetadataType."""
-    return refused(f"unknown metadata type '{kind}'")
+def check_kind(kind: int) -> None:
+    """Refuse an unknown virDomainMetadataType.
+
+    Raises:
+        VirError: INVALID_ARG.
+    """
+    if kind not in {*DomainMetadataType}:
+        raise refused(f"unknown metadata type '{kind}'")
 
 
 def refused(detail: str) -> VirError:

@@ -13,7 +13,7 @@ from rpc import table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import Procedure
 from rpc.values import Domain as DomainId
-from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.dispatcher import ClientCall, refuse_exclusive
 from supervisor.dispatch.errors import no_reply
 from supervisor.domd.calls.offline import OfflineCalls
 from supervisor.domd.domain import DomainObject
@@ -100,4 +100,5 @@ class WorkerForwarding:
             raise self._registry.errors.error(ErrorCode.NO_SUPPORT, procedure.name)
         if procedure.args[-1].name == "flags":
             self._driver.check_flags(procedure.api.removeprefix("vir"), arguments[-1])
+            refuse_exclusive(procedure, arguments)
         return procedure, self._registry.find(domain), arguments

@@ -47,7 +47,8 @@ QEMU: Final = Driver(
         | DomainCreateFlags.START_AUTODESTROY
         | DomainCreateFlags.START_VALIDATE
         | DomainCreateFlags.START_RESET_NVRAM,
-        "DomainDestroyFlags": DomainDestroyFlagsValues.GRACEFUL,
+        "DomainDestroyFlags": DomainDestroyFlagsValues.GRACEFUL
+        | DomainDestroyFlagsValues.REMOVE_LOGS,
         "DomainUndefineFlags": DomainUndefineFlagsValues.MANAGED_SAVE
         | DomainUndefineFlagsValues.SNAPSHOTS_METADATA
         | DomainUndefineFlagsValues.NVRAM

@@ -151,6 +151,21 @@ class Wakeup(Request[Ack], frozen=True, kw_only=True, tag="worker.wakeup"):
     deadline_s = 15.0
 
 
+class AgentVcpus(msgspec.Struct, frozen=True, kw_only=True):
+    """The guest's own view of its processors."""
+
+    online: int
+    maximum: int
+
+
+class CountAgentVcpus(
+    Request[AgentVcpus], frozen=True, kw_only=True, tag="worker.count_agent_vcpus"
+):
+    """Ask the guest agent how many processors the guest has."""
+
+    deadline_s = 30.0  # above that of the agent's own
+
+
 class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_metadata"):
     """Set title, description and metadata of the live XML.
 

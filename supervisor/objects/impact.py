@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple, TypeVar
 
 from rpc.enums import DomainModificationImpact
-from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.object import LibvirtObject
 
 #: VIR_DOMAIN_AFFECT_CURRENT is 0: neither flag.
@@ -72,16 +71,3 @@ def select_for_query(obj: LibvirtObject[D, Any], flags: int) -> D:
     if flags & DomainModificationImpact.LIVE and not obj.is_active:
         raise obj.object_type.not_active(obj.name)
     return obj.current
-
-
-def check_single_impact(flags: int) -> None:
-    """Refuse to read the live object and the definition in one call.
-
-    Raises:
-        VirError: INVALID_ARG.
-    """
-    if flags & IMPACT_FLAGS == IMPACT_FLAGS:
-        detail = (
-            "Flags 'VIR_DOMAIN_AFFECT_LIVE' and 'VIR_DOMAIN_AFFECT_CONFIG' are mutually exclusive"
-        )
-        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.DOMAIN)

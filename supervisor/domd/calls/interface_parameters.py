@@ -25,7 +25,7 @@ from supervisor.domd.domain import Definition
 from supervisor.domd.registry import DomainRegistry
 from supervisor.drivers.driver import TYPED_STRINGS
 from supervisor.messages.worker import UpdateDevice
-from supervisor.objects.impact import IMPACT_FLAGS, check_single_impact, select_for_query
+from supervisor.objects.impact import IMPACT_FLAGS, select_for_query
 
 FIELDS: Final = {
     "inbound.average": ("inbound", "average"),
@@ -57,7 +57,6 @@ class InterfaceParameterCalls:
         self._errors.check_flags(
             "DomainGetInterfaceParameters", flags, IMPACT_FLAGS | TYPED_STRINGS
         )
-        check_single_impact(flags)
         domain = self._registry.find(dom)
         interface = interface_of(select_for_query(domain, flags).domain, device, self._errors)
         if nparams == 0:

@@ -120,10 +120,11 @@ class LifecycleCalls:
         await self.domain_destroy_flags(call, dom, 0)
 
     async def domain_destroy_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Destroy a domain; GRACEFUL sends SIGTERM alone.
+        """Destroy a domain; GRACEFUL sends SIGTERM alone, REMOVE_LOGS removes its logs then.
 
         Raises:
-            VirError: OPERATION_INVALID when it does not run.
+            VirError: OPERATION_INVALID when it does not run; SYSTEM_ERROR: it has been destroyed,
+                and a log stays.
         """
         self._driver.check_flags("DomainDestroyFlags", flags)
         domain = self._registry.find(dom)
@@ -131,6 +132,8 @@ class LifecycleCalls:
         await self._domains.destroy(
             domain, graceful=bool(flags & DomainDestroyFlagsValues.GRACEFUL)
         )
+        if flags & DomainDestroyFlagsValues.REMOVE_LOGS:
+            await asyncio.to_thread(self._files.remove_logs, domain)
 
     async def domain_shutdown(self, call: ClientCall, dom: DomainId) -> None:
         """Shut a domain down."""

@@ -13,10 +13,10 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import Publisher
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
-from supervisor.domd.metadata_xml import change_metadata, read_metadata
+from supervisor.domd.metadata_xml import change_metadata, check_kind, read_metadata
 from supervisor.domd.registry import DomainRegistry
 from supervisor.messages.worker import SetMetadata
-from supervisor.objects.impact import IMPACT_FLAGS, check_single_impact, select_for_query
+from supervisor.objects.impact import IMPACT_FLAGS, select_for_query
 
 
 class MetadataCalls:
@@ -40,8 +40,8 @@ class MetadataCalls:
         """
         call.cacheable = True
         self._errors.check_flags("DomainGetMetadata", flags, IMPACT_FLAGS)
-        check_single_impact(flags)
         domain = self._registry.find(dom)
+        check_kind(type)
         return read_metadata(select_for_query(domain, flags).domain, type, uri)
 
     async def domain_set_metadata(
@@ -60,6 +60,7 @@ class MetadataCalls:
             VirError: INVALID_ARG; XML_ERROR; OPERATION_INVALID: the domain is off, or transient.
         """
         self._errors.check_flags("DomainSetMetadata", flags, IMPACT_FLAGS)
+        check_kind(type)
 
         def changed(domain: Domain) -> Domain:
             return change_metadata(domain, type, metadata, key, uri)

@@ -16,9 +16,10 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.calls.query import is_disk
-from supervisor.domd.registry import DomainRegistry
+from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.images import HEADER_BYTES, read_image_as
 
+X86: Final = ("i686", "x86_64")
 SECTOR: Final = 512  # bytes, the unit of st_blocks
 
 
@@ -54,6 +55,21 @@ class OfflineCalls:
                 "not a file or device of this host"
             )
         return await asyncio.to_thread(read_sizes, image, image_format, self._errors)
+
+    async def domain_set_time(
+        self, call: ClientCall, dom: DomainId, seconds: int, nseconds: int, flags: int
+    ) -> None:
+        """Refuse to set the clock of a guest that does not run.
+
+        Raises:
+            VirError: OPERATION_UNSUPPORTED: an x86 guest's clock is set with a command of its
+                QEMU, and libvirt asks whether that has it first; OPERATION_INVALID: any other.
+        """
+        domain = self._registry.find(dom)
+        if domain.current.domain.os.type.arch in X86:
+            detail = "cannot set time: qemu doesn't support rtc-reset-reinjection command"
+            raise self._errors.operation_unsupported(f"{detail} while '{domain.name}' is off")
+        raise not_running(domain)
 
 
 def read_sizes(path: str, image_format: str, errors: ServiceErrors) -> tuple[int, int, int]:

@@ -16,7 +16,6 @@ from rpc.enums import (
     DomainBlockJobInfoFlags,
     DomainControlState,
     DomainMessageType,
-    DomainVcpuFlags,
     DomainXMLFlags,
 )
 from rpc.values import Domain as DomainId
@@ -26,7 +25,7 @@ from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.listing import domain_filter
 from supervisor.domd.registry import DomainRegistry, not_running
-from supervisor.objects.impact import IMPACT_FLAGS, check_single_impact, select_for_query
+from supervisor.objects.impact import IMPACT_FLAGS, select_for_query
 from supervisor.runtime.procfs import open_stat, read_cpu_ns
 
 XML_FLAGS: Final = (
@@ -35,7 +34,6 @@ XML_FLAGS: Final = (
     | DomainXMLFlags.UPDATE_CPU
     | DomainXMLFlags.MIGRATABLE
 )
-VCPU_FLAGS: Final = DomainVcpuFlags.LIVE | DomainVcpuFlags.CONFIG | DomainVcpuFlags.MAXIMUM
 ENFORCING: Final = 0  # no mandatory access control
 
 
@@ -159,27 +157,6 @@ class QueryCalls:
             raise not_running(domain)
         return domain.current.domain.maximum_vcpus
 
-    def domain_get_vcpus_flags(self, call: ClientCall, dom: DomainId, flags: int) -> int:
-        """Return the number of vCPUs: current or maximum, live or in the definition.
-
-        Raises:
-            VirError: INVALID_ARG for flags that exclude each other, OPERATION_INVALID for the live
-                number of a domain that is off, OPERATION_UNSUPPORTED for the guest's own view.
-        """
-        call.cacheable = True
-        if flags & DomainVcpuFlags.GUEST:
-            detail = "the guest agent is not asked for processors yet; leave --guest out"
-            raise self._errors.operation_unsupported(detail)
-        self._errors.check_flags("DomainGetVcpusFlags", flags, VCPU_FLAGS)
-        check_single_impact(flags)
-        domain = self._registry.find(dom)
-        definition = select_for_query(domain, flags & 3).domain
-        return (
-            definition.maximum_vcpus
-            if flags & DomainVcpuFlags.MAXIMUM
-            else definition.current_vcpus
-        )
-
     def domain_get_os_type(self, call: ClientCall, dom: DomainId) -> str:
         """Return the OS type: "hvm", "exe"."""
         call.cacheable = True
@@ -233,7 +210,6 @@ class QueryCalls:
             VirError: INVALID_ARG, OPERATION_INVALID: as `select_for_query`.
         """
         self._errors.check_flags("DomainGetIOThreadInfo", flags, IMPACT_FLAGS)
-        check_single_impact(flags)
         domain = select_for_query(self._registry.find(dom), flags).domain
         cpus = os.cpu_count() or 1
         pins = (

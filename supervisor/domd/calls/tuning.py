@@ -8,7 +8,7 @@ Source: libvirt 9.0's lxc driver: virDomainSetMemoryParameters and its kin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
@@ -16,31 +16,41 @@ from conf.domain.tuning import Blkiotune, Cputune, Memtune
 from conf.types.size import Amount
 from rpc.enums import DomainMemoryModFlags
 from rpc.enums import DomainModificationImpact as Impact
-from rpc.params import LLong, UInt, ULLong, declared, params, read_params
+from rpc.params import declared, read_params, typed
 from rpc.values import Domain as DomainId
-from rpc.values import TypedParam, TypedValue
+from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
+from supervisor.domd.calls.query import is_disk
+from supervisor.domd.calls.tuning_values import (
+    BLKIO,
+    IOTUNE,
+    MEMORY,
+    NUMA,
+    UNLIMITED_KIB,
+    Values,
+    blkio_values,
+    iotune_values,
+    memory_values,
+    numa_values,
+    scheduler_values,
+)
 from supervisor.domd.change_domain import DomainChange, DomainChanger
-from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.domain import Definition
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.workers import Workers
 from supervisor.drivers.driver import TYPED_STRINGS, Driver
 from supervisor.messages.worker import GetTuning, SetTuning
 from supervisor.objects.impact import (
     IMPACT_FLAGS,
-    check_single_impact,
     select_for_change,
     select_for_query,
 )
 
+NO_CPU_CONTROLLER: Final = "cgroup CPU controller is not mounted"
 MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
-UNLIMITED_KIB: Final = 9007199254740991
-MEMORY: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
-BLKIO: Final = ("weight",)
 
 Edit = Callable[[Domain], None]
-Values = Mapping[str, int]
 
 
 class TuningCalls:
@@ -69,7 +79,8 @@ class TuningCalls:
             VirError: OPERATION_INVALID: the running guest is in no cgroup with a CPU controller.
         """
         domain = self._registry.find(dom)
-        self._require_cgroup(domain, live=domain.is_active)
+        if domain.is_active and not self._has_cgroups:
+            raise domain.errors.operation_invalid(NO_CPU_CONTROLLER)
         return "posix", len(self._scheduler)
 
     async def domain_get_scheduler_parameters(
@@ -85,9 +96,7 @@ class TuningCalls:
         self._errors.check_flags(
             "DomainGetSchedulerParametersFlags", flags, IMPACT_FLAGS | TYPED_STRINGS
         )
-        domain = self._registry.find(dom)
-        check_single_impact(flags)
-        self._require_cgroup(domain, live=domain.is_active and not flags & Impact.CONFIG)
+        self._require_controller(dom, flags, NO_CPU_CONTROLLER)
         parameters = await self._read(dom, flags, self._scheduler, scheduler_values)
         return parameters[:nparams]
 
@@ -123,11 +132,8 @@ class TuningCalls:
     ) -> tuple[list[TypedParam], int]:
         """Return the memory limits in KiB."""
         self._errors.check_flags("DomainGetMemoryParameters", flags, IMPACT_FLAGS | TYPED_STRINGS)
-        if nparams == 0:
-            self._registry.find(dom)
-            return [], len(MEMORY)
-        parameters = (await self._read(dom, flags, MEMORY, memory_values))[:nparams]
-        return parameters, len(parameters)
+        self._require_controller(dom, flags, "cgroup memory controller is not mounted")
+        return await self._read_some(dom, nparams, flags, MEMORY, memory_values)
 
     async def domain_set_memory_parameters(
         self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
@@ -196,13 +202,10 @@ class TuningCalls:
     async def domain_get_blkio_parameters(
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """Return the block I/O weight."""
+        """Return the block I/O weight, and the weights and limits of devices."""
         self._errors.check_flags("DomainGetBlkioParameters", flags, IMPACT_FLAGS | TYPED_STRINGS)
-        if nparams == 0:
-            self._registry.find(dom)
-            return [], len(BLKIO)
-        parameters = (await self._read(dom, flags, BLKIO, blkio_values))[:nparams]
-        return parameters, len(parameters)
+        self._require_controller(dom, flags, "blkio cgroup isn't mounted")
+        return await self._read_some(dom, nparams, flags, BLKIO, blkio_values)
 
     async def domain_set_blkio_parameters(
         self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
@@ -213,7 +216,7 @@ class TuningCalls:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR: the host has no such scheduler.
         """
         self._errors.check_flags("DomainSetBlkioParameters", flags, IMPACT_FLAGS)
-        values = read_values(params, BLKIO)
+        values = read_values(params, ("weight",))
 
         def edit(domain: Domain) -> None:
             tune = domain.blkiotune = domain.blkiotune or Blkiotune()
@@ -221,24 +224,73 @@ class TuningCalls:
 
         await self._change(dom, flags, edit)
 
+    def domain_get_block_io_tune(
+        self, call: ClientCall, dom: DomainId, disk: str | None, nparams: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """Return the I/O limits of a disk; of the running guest they are those it was given.
+
+        Raises:
+            VirError: INVALID_ARG: there is no such disk; OPERATION_INVALID.
+        """
+        self._errors.check_flags("DomainGetBlockIoTune", flags, IMPACT_FLAGS | TYPED_STRINGS)
+        domain = select_for_query(self._registry.find(dom), flags).domain
+        if nparams == 0:
+            return [], len(IOTUNE)
+        drive = next((each for each in domain.devices.disks if is_disk(each, disk or "")), None)
+        if drive is None:
+            raise self._errors.invalid_arg(f"disk '{disk}' was not found in the domain config")
+        limits = shown(iotune_values(drive), flags)[:nparams]
+        return limits, len(limits)
+
+    # Host memory cells.
+
+    async def domain_get_numa_parameters(
+        self, call: ClientCall, dom: DomainId, nparams: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """Return the mode and nodeset of the memory's allocation."""
+        self._errors.check_flags("DomainGetNumaParameters", flags, IMPACT_FLAGS | TYPED_STRINGS)
+        return await self._read_some(dom, nparams, flags, NUMA, numa_values)
+
     # Each of them.
 
-    def _require_cgroup(self, domain: DomainObject, *, live: bool) -> None:
-        if live and not self._has_cgroups:
-            raise domain.errors.operation_invalid("cgroup CPU controller is not mounted")
+    def _require_controller(self, dom: DomainId, flags: int, detail: str) -> None:
+        """Refuse to read the running guest's limits where guests are in no cgroup.
+
+        Raises:
+            VirError: NO_DOMAIN; OPERATION_INVALID: that, or as `select_for_query`.
+        """
+        domain = self._registry.find(dom)
+        select_for_query(domain, flags)
+        if domain.is_active and not flags & Impact.CONFIG and not self._has_cgroups:
+            raise domain.errors.operation_invalid(detail)
+
+    async def _read_some(
+        self,
+        dom: DomainId,
+        nparams: int,
+        flags: int,
+        names: tuple[str, ...],
+        of: Callable[[Domain], Values],
+    ) -> tuple[list[TypedParam], int]:
+        """Return the first parameters; for none, how many there are (virTypedParameter's way)."""
+        if nparams == 0:
+            select_for_query(self._registry.find(dom), flags)
+            return [], len(names)
+        parameters = (await self._read(dom, flags, names, of))[:nparams]
+        return parameters, len(parameters)
 
     async def _read(
         self, dom: DomainId, flags: int, names: tuple[str, ...], of: Callable[[Domain], Values]
     ) -> list[TypedParam]:
-        check_single_impact(flags)
         domain = self._registry.find(dom)
         definition = select_for_query(domain, flags)
         values = dict(of(definition.domain))
-        if domain.runtime is not None and definition is domain.runtime.live:
+        is_live = domain.runtime is not None and definition is domain.runtime.live
+        if is_live and self._has_cgroups:
             sampled = await self._workers.call_running(domain, GetTuning())
             by_field = {statistic.field: int(statistic.value) for statistic in sampled.statistics}
             values |= {name: by_field[name] for name in names if name in by_field}
-        return params({name: typed_value(name, values[name]) for name in names})
+        return shown({name: values[name] for name in names}, flags)
 
     async def _change(self, dom: DomainId, flags: int, edit: Edit) -> None:
         def live_request(live: Definition) -> SetTuning:
@@ -260,41 +312,12 @@ def read_values(params: list[TypedParam], names: tuple[str, ...]) -> dict[str, i
     return {name: int(values[-1]) for name, values in values_by_name.items()}
 
 
-def typed_value(name: str, value: int) -> TypedValue:
-    """Make a value of the type that libvirt gives the parameter."""
-    if name == "weight":
-        return UInt(value)
-    return LLong(value) if name.endswith("_quota") else ULLong(value)
-
-
-def scheduler_values(domain: Domain) -> Values:
-    """Return the <cputune> values; 0 where there is none."""
-    tune = domain.cputune or Cputune()
-    values = {
-        "cpu_shares": tune.shares,
-        "vcpu_period": tune.period,
-        "vcpu_quota": tune.quota,
-        "global_period": tune.global_period,
-        "global_quota": tune.global_quota,
-        "emulator_period": tune.emulator_period,
-        "emulator_quota": tune.emulator_quota,
-        "iothread_period": tune.iothread_period,
-        "iothread_quota": tune.iothread_quota,
-    }
-    return {name: value or 0 for name, value in values.items()}
-
-
-def memory_values(domain: Domain) -> Values:
-    """Return the <memtune> values in KiB."""
-    tune = domain.memtune or Memtune()
-    limits = (tune.hard_limit, tune.soft_limit, tune.swap_hard_limit)
-    amounts = (limit.amount if limit is not None else UNLIMITED_KIB for limit in limits)
-    return dict(zip(MEMORY, amounts, strict=True))
-
-
-def blkio_values(domain: Domain) -> Values:
-    """Return the <blkiotune> weight; 0 where there is none."""
-    return {"weight": (domain.blkiotune.weight or 0) if domain.blkiotune else 0}
+def shown(values: Values, flags: int) -> list[TypedParam]:
+    """Make typed parameters; a client whose flags do not say that it knows strings gets none."""
+    strings = flags & TYPED_STRINGS
+    return typed(
+        {name: value for name, value in values.items() if strings or not isinstance(value, str)}
+    )
 
 
 def check_swap_limit(tune: Memtune, errors: ServiceErrors) -> None:

@@ -21,7 +21,6 @@ from supervisor.stord.pools import Pools, require_inactive
 from supervisor.stord.registry import PoolDefinitions, PoolRegistry
 
 CREATE: Create = Create.WITH_BUILD | Create.WITH_BUILD_OVERWRITE | Create.WITH_BUILD_NO_OVERWRITE
-SCHEMA: int = 0x8  # VIR_STORAGE_POOL_CREATE_VALIDATE
 
 
 class PoolLifecycleCalls:
@@ -104,8 +103,7 @@ class PoolLifecycleCalls:
         Raises:
             VirError: OPERATION_FAILED when it is active; those of defining and starting.
         """
-        STORAGE_ERRORS.check_flags("storagePoolCreateXML", flags, CREATE | SCHEMA)
-        await require_valid(xml, "storagepool.rng", Pool, flags & SCHEMA)
+        STORAGE_ERRORS.check_flags("storagePoolCreateXML", flags, CREATE)
         pool = parse_pool_xml(xml)
         self._pools.backend_type(pool)
         build = build_mode(flags)
@@ -189,14 +187,7 @@ class PoolLifecycleCalls:
 
 
 def build_mode(flags: int) -> Overwrite | None:
-    """Return how the BUILD flags of a start build the pool; None: not at all.
-
-    Raises:
-        VirError: INVALID_ARG for exclusive flags.
-    """
-    STORAGE_ERRORS.check_exclusive(
-        flags, Create.WITH_BUILD_OVERWRITE, Create.WITH_BUILD_NO_OVERWRITE
-    )
+    """Return how the BUILD flags of a start build the pool; None: not at all."""
     if not flags & CREATE:
         return None
     return overwrite_mode(flags, Create.WITH_BUILD_OVERWRITE, Create.WITH_BUILD_NO_OVERWRITE)

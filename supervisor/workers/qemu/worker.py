@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from ipc import Ack, handles
-from supervisor.messages.worker import Reset, Wakeup
+from supervisor.messages.worker import AgentVcpus, CountAgentVcpus, Reset, Wakeup
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
+from supervisor.workers.qemu.agent.guest_vcpus import count_vcpus
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.hotplug.attach import attach
 from supervisor.workers.qemu.hotplug.detach import detach
-from supervisor.workers.qemu.hotplug.update import update
+from supervisor.workers.qemu.hotplug.update import attach_or_insert, update
 from supervisor.workers.qemu.lifecycle import commands
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
 from supervisor.workers.qemu.start.reconnect import watch
@@ -27,7 +27,7 @@ MANNER: Final = DriverOps(
     launch=launch,
     end=stop_process,
     clean_up=clean_up,
-    attach=attach,
+    attach=attach_or_insert,
     detach=detach,
     update=update,
     shutdown=commands.shutdown,
@@ -60,3 +60,8 @@ class QemuWorker(Worker[Guest]):
         """Wake the guest from S3 (virDomainPMWakeup)."""
         await commands.wake_up(self.guest())
         return Ack()
+
+    @handles(CountAgentVcpus)
+    async def count_agent_vcpus(self, _: CountAgentVcpus) -> AgentVcpus:
+        """Count the processors that the guest's agent reports (VIR_DOMAIN_VCPU_GUEST)."""
+        return await count_vcpus(self.guest())

@@ -16,8 +16,9 @@ from conf.errors import ConfError
 from ipc import DeadlineExceeded, Descriptor, Peer, PeerGone, StandaloneEndpoint
 from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.table import ExclusiveFlags
 from rpc.values import Domain
-from supervisor.dispatch.dispatcher import ClientCall, Dispatcher
+from supervisor.dispatch.dispatcher import ClientCall, Dispatcher, refuse_exclusive
 from supervisor.dispatch.errors import VirErrorCodec, from_conf_error
 from supervisor.dispatch.events import encode_event
 from supervisor.messages.calls import Client, ClientReply, ClientRequest, Identity
@@ -46,6 +47,7 @@ class Proc:
     owner: str | None = "domd"
     kind: str = "call"
     program: int = 7
+    exclusive: tuple[ExclusiveFlags, ...] = ()
 
     def decode_args(self, payload: bytes) -> tuple[Any, ...]:
         if len(payload) != 4 * len(self.args):
@@ -270,3 +272,20 @@ def test_errors_cross_with_every_part() -> None:
     assert isinstance(again, VirError)
     assert vars(again) == vars(error)
     assert VirErrorCodec().encode(KeyError("x")) is None
+
+
+HOSTNAME = wire_table.load().named("domain_get_hostname")
+
+
+@pytest.mark.parametrize("flags", [0, 1, 2, 4, 6])
+def test_one_of_two_exclusive_flags_passes(flags: int) -> None:
+    refuse_exclusive(HOSTNAME, ("dom", flags))
+
+
+def test_exclusive_flags_are_refused_by_their_names() -> None:
+    with pytest.raises(VirError) as refused:
+        refuse_exclusive(HOSTNAME, ("dom", 7))
+    assert refused.value.code is ErrorCode.INVALID_ARG
+    assert "'VIR_DOMAIN_GET_HOSTNAME_LEASE' and 'VIR_DOMAIN_GET_HOSTNAME_AGENT'" in str(
+        refused.value
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.service_errors import ServiceErrors
-from supervisor.objects.impact import check_single_impact, select_impact
+from supervisor.objects.impact import select_impact
 from supervisor.objects.object import LibvirtObject
 from supervisor.objects.object_type import ObjectType
 
@@ -69,10 +69,3 @@ def test_what_does_not_exist_cannot_be_selected(
     with pytest.raises(VirError, match=text) as refused:
         select_impact(pool(definition, runtime), flags)
     assert refused.value.code is ErrorCode.OPERATION_INVALID
-
-
-def test_a_query_reads_one_of_the_two() -> None:
-    check_single_impact(LIVE)
-    check_single_impact(CONFIG | 4)
-    with pytest.raises(VirError, match="mutually exclusive"):
-        check_single_impact(LIVE | CONFIG)

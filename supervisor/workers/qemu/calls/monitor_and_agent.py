@@ -30,7 +30,6 @@ CLIENT_S: Final = 50.0  # below the deadline of 60 s that rpcd and domd have for
 AGENT_S: Final = 5.0
 NANOSECONDS: Final = 1_000_000_000
 HMP: Final = int(DomainQemuMonitorCommandFlags.HMP)
-SOURCES: Final = int(DomainGetHostnameFlags.LEASE | DomainGetHostnameFlags.AGENT)
 
 
 class HostName(msgspec.Struct, frozen=True, rename="kebab"):
@@ -104,10 +103,6 @@ class MonitorAndAgent:
         Raises:
             VirError: NO_HOSTNAME: no lease names it; OPERATION_FAILED: netd does not answer.
         """
-        if flags == SOURCES:
-            raise QEMU.errors.invalid_arg(
-                "Flags 'LEASE' and 'AGENT' are mutually exclusive in 'flags'"
-            )
         guest = self._worker.guest()
         if flags & DomainGetHostnameFlags.LEASE:
             hostname = await query_leased_hostname(guest)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Final
 
 from conf.domain import Domain
 from conf.domain.device_list import find_device
@@ -26,7 +27,12 @@ from supervisor.workers.qemu.block.image_owners import chown_images, restore_ima
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.block.nodes import number_disk, record_indexes
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.hotplug.attach import emulator_facts, free_index, launch_context
+from supervisor.workers.qemu.hotplug.attach import (
+    attach,
+    emulator_facts,
+    free_index,
+    launch_context,
+)
 from supervisor.workers.qemu.hotplug.detach import collect
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan
 from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
@@ -36,6 +42,8 @@ from supervisor.workers.qemu.hotplug.update_checks import (
     check_interface_change,
 )
 from supervisor.workers.qemu.start.monitor_setup import password_commands
+
+REMOVABLE: Final = ("cdrom", "floppy")
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +80,21 @@ async def update(guest: Guest, request: UpdateDevice) -> None:
             detail = f"live update of device '{tag}' is not supported"
             raise ConfError("config_unsupported", detail)
     guest.update_xml()
+
+
+async def attach_or_insert(guest: Guest, xml: str) -> None:
+    """Attach a device; a CD-ROM or floppy of a drive that there is goes into it.
+
+    Raises:
+        ConfError, VirError: as `attach` and `update`.
+    """
+    _, device = parse_device(xml)
+    if isinstance(device, Disk) and device.device in REMOVABLE:
+        present = {disk.target.dev for disk in guest.domain.devices.disks}
+        if device.target.dev in present:
+            await update(guest, UpdateDevice(xml=xml))
+            return
+    await attach(guest, xml)
 
 
 def _find_drive(domain: Domain, changed: Disk) -> Disk:
