@@ -27,7 +27,7 @@ _lock: Final = Lock()
 
 
 def validate_document(
-    xml: bytes | str, schema: str, model: type | None, *, folder: Path = SCHEMAS
+    xml: bytes | str, schema: str, model: type | str, *, folder: Path = SCHEMAS
 ) -> None:
     """Refuse a document that does not conform to libvirt's schema.
 
@@ -39,7 +39,7 @@ def validate_document(
         xml: the document.
         schema: file name, such as "domain.rng".
         model: the document's class. Without the schema file it says which elements and attributes
-            exist; None if the parser refuses unknown ones itself.
+            exist. The root element's name if the parser refuses unknown ones itself.
         folder: of the schema files.
 
     Raises:
@@ -49,13 +49,13 @@ def validate_document(
         root = parse_tree(xml)
     except ConfError:
         return
-    if model is not None and root.tag != qualified_tag(model.__element__):  # type: ignore[attr-defined]
+    if root.tag != (model if isinstance(model, str) else qualified_tag(model.__element__)):  # type: ignore[attr-defined]
         return
     path = folder / schema
     if path.is_file():
         details = _violations(path, root)
     else:
-        details = [] if model is None else _unknown([read_plan(model)], root)
+        details = [] if isinstance(model, str) else _unknown([read_plan(model)], root)
     if details:
         # libvirt appends libxml2's messages with their line ends, the last one's too.
         detail = "".join(

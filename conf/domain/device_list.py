@@ -66,12 +66,19 @@ def replace_device(domain: Domain, tag: str, changed: Device) -> Device:
     """Replace the device that the XML identifies; return the previous one.
 
     Raises:
-        ConfError: as `find_device`; "operation_unsupported" for a kind that cannot be changed.
+        ConfError: as `find_device`, but "invalid_arg" for a disk that is not there;
+            "operation_unsupported" for a kind that cannot be changed.
     """
     if not isinstance(changed, (Disk, Interface, Graphics)):
         detail = f"persistent update of device '{tag}' is not supported"
         raise ConfError("operation_unsupported", detail)
-    previous = find_device(domain, tag, changed)
+    try:
+        previous = find_device(domain, tag, changed)
+    except ConfError as error:
+        if not isinstance(changed, Disk):
+            raise
+        # libvirt has two codes for a disk that is not there: this one, and that of a detach.
+        raise ConfError("invalid_arg", f"target {changed.target.dev} doesn't exist.") from error
     changed.address = changed.address or previous.address  # type: ignore[union-attr]
     devices = devices_of(domain.devices, tag)
     set_devices(

@@ -81,6 +81,7 @@ def update_network(
         ConfError: "operation_invalid" for an entry that is or is not there, "xml", "xml_detail",
             "operation_unsupported": the section cannot be updated; those of `validate`.
     """
+    parse_tree(xml)  # before the section: what is no XML is refused as that
     requested, where = _asked(network, command, section)
     changed = copy.deepcopy(network)
     match where:

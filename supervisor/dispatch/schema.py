@@ -13,13 +13,13 @@ from rpc.errors import ErrorDomain
 from supervisor.dispatch.errors import from_conf_error
 
 
-async def require_valid(xml: str, schema: str, model: type | None, requested: int) -> None:
+async def require_valid(xml: str, schema: str, model: type | str, requested: int) -> None:
     """Refuse XML that does not conform to its schema, if the call's flags request the check.
 
     Args:
         xml: the document.
         schema: file name, such as "domain.rng".
-        model: the document's class, as in `validate_document`.
+        model: the document's class or root element, as in `validate_document`.
         requested: the VALIDATE flag if it is set, else 0.
 
     Raises:

@@ -159,6 +159,11 @@ def test_the_medium_of_a_drive_is_changed_and_ejected(
     assert daemon.ok("domblklist", "playing").split()[-2:] == ["hda", "-"]
     daemon.ok("change-media", "playing", "hda", str(first), "--update", "--live", "--config")
     assert str(first) in daemon.ok("domblklist", "playing")
+    medium = drive.replace(str(first), str(second))
+    link.lookupByName("playing").attachDevice(medium)
+    assert str(second) in daemon.ok("domblklist", "playing")
+    with pytest.raises(libvirt.libvirtError, match="target hda already exists"):
+        link.lookupByName("playing").attachDeviceFlags(medium, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
 
 def test_the_link_of_an_interface_is_set_down_and_up(daemon: Daemon, link: Any) -> None:

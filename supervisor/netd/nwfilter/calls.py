@@ -70,7 +70,7 @@ class FilterCalls:
     async def nwfilter_define_xml_flags(self, call: ClientCall, xml: str, flags: int) -> Nwfilter:
         """Define or redefine a filter and update the interfaces that use it."""
         NWFILTER_ERRORS.check_flags("nwfilterDefineXMLFlags", flags, VALIDATE)
-        await require_valid(xml, "nwfilter.rng", None, flags & VALIDATE)
+        await require_valid(xml, "nwfilter.rng", "filter", flags & VALIDATE)
         self._refuse_session("defining a filter")
         return (await _from_conf(self._filters.define(xml))).identity
 
@@ -97,7 +97,7 @@ class FilterCalls:
     ) -> NwfilterBinding:
         """Create a binding: filter a tap's traffic."""
         NWFILTER_ERRORS.check_flags("nwfilterBindingCreateXML", flags, VALIDATE)
-        await require_valid(xml, "nwfilterbinding.rng", None, flags & VALIDATE)
+        await require_valid(xml, "nwfilterbinding.rng", "filterbinding", flags & VALIDATE)
         self._refuse_session("binding a filter")
         return _binding_value(await _from_conf(self._filters.create_binding(xml)))
 

@@ -56,7 +56,7 @@ def test_without_schema_the_message_names_the_element(tmp_path: Path) -> None:
 
 
 def test_without_schema_and_model_nothing_is_refused(tmp_path: Path) -> None:
-    validate_document("<filter><bogus/></filter>", "nwfilter.rng", None, folder=tmp_path)
+    validate_document("<filter><bogus/></filter>", "nwfilter.rng", "filter", folder=tmp_path)
 
 
 def test_schema_file_decides_where_there_is_one(tmp_path: Path) -> None:
@@ -81,3 +81,10 @@ def test_broken_schema_file_is_an_internal_error(tmp_path: Path, content: str) -
 @pytest.mark.parametrize("xml", ["<domain", "<!DOCTYPE a><domain/>", "<network/>"])
 def test_what_the_reader_refuses_is_left_to_it(folder: Path, xml: str) -> None:
     validate_document(xml, "domain.rng", Domain, folder=folder)
+
+
+def test_another_root_than_the_parsers_is_left_to_it(tmp_path: Path) -> None:
+    (tmp_path / "nwfilter.rng").write_text(NETWORK)
+    validate_document("<bogus/>", "nwfilter.rng", "filter", folder=tmp_path)
+    with pytest.raises(ConfError, match="Unable to validate"):
+        validate_document("<filter/>", "nwfilter.rng", "filter", folder=tmp_path)

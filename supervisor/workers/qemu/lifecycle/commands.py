@@ -129,7 +129,6 @@ async def wake_up(guest: Guest) -> None:
     """Wake a guest from ACPI S3.
 
     Raises:
-        VirError: OPERATION_INVALID: it is not suspended to memory.
+        VirError: INTERNAL_ERROR: it is not suspended to memory; QEMU says so.
     """
-    require(guest.name, guest.state, Trigger.WAKEUP)
     await guest.monitor.execute("system_wakeup")

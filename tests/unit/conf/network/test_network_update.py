@@ -61,6 +61,7 @@ def test_update_selects_dhcp_hosts_by_attributes() -> None:
         (ADD, TXT, -1, "<txt name='n&#10;x' value='c'/>", "xml", "control character"),
         (ADD, BRIDGE, -1, "<bridge name='c'/>", UNSUPPORTED, "'bridge'"),
         (ADD, 99, -1, "<x/>", UNSUPPORTED, "unrecognized section"),
+        (ADD, 99, -1, "<", "xml_detail", "StartTag"),
         (9, HOST, -1, TWO, UNSUPPORTED, "command code 9"),
     ],
 )  # fmt: skip
