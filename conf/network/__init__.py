@@ -5,7 +5,7 @@ from conf.network.dns import Dns, DnsHost, Forwarder, Srv, Txt
 from conf.network.forward import Forward, ForwardMode, Nat
 from conf.network.model import Bridge, DnsDomain, Network, PortGroup
 from conf.network.network_xml import complete, format_network, mode_of, parse_network
-from conf.network.ports import NetworkPort, Plug, format_port, parse_port
+from conf.network.ports import NetworkPort, Plug, format_port, parse_port, port_bandwidth
 from conf.network.update import update_network
 from conf.network.validate.network import validate
 
@@ -36,6 +36,7 @@ __all__ = [
     "mode_of",
     "parse_network",
     "parse_port",
+    "port_bandwidth",
     "update_network",
     "validate",
 ]

@@ -11,6 +11,7 @@ from conf.mapper import Mode, attribute, child, element, parse, text, write
 from conf.types.bandwidth import Bandwidth
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
+from conf.types.integer import uint
 from conf.types.mac import unicast_mac
 from conf.types.uuid import uuid_reader
 from conf.types.virtual_port import VirtualPort
@@ -29,6 +30,14 @@ class Plug:
     mode: str | None = attribute("@mode", read=one_of("bridge", "private", "vepa", "passthrough"))
 
 
+@element("bandwidth")
+@dataclass(slots=True, kw_only=True)
+class PortBandwidth(Bandwidth):
+    """<bandwidth> of a port; a port with a floor has a class of its network's traffic."""
+
+    class_id: int | None = attribute("@classID", read=uint, omit=0)
+
+
 @element("networkport")
 @dataclass(slots=True, kw_only=True)
 class NetworkPort:
@@ -40,11 +49,18 @@ class NetworkPort:
     group: str | None = text("group")
     mac: str | None = attribute("mac/@address", read=unicast_mac)
     virtualport: VirtualPort | None = child("virtualport", VirtualPort)
-    bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
+    bandwidth: PortBandwidth | None = child("bandwidth", PortBandwidth)
     vlan: Vlan | None = child("vlan", Vlan)
     port_isolated: bool | None = attribute("port/@isolated", read=yes_no)
     rx_filters_trusted: bool | None = attribute("rxfilters/@trustGuest", read=yes_no)
     plug: Plug | None = child("plug", Plug)
+
+
+def port_bandwidth(bandwidth: Bandwidth | None) -> PortBandwidth | None:
+    """Return an interface's limits as those of its port."""
+    if bandwidth is None:
+        return None
+    return PortBandwidth(inbound=bandwidth.inbound, outbound=bandwidth.outbound)
 
 
 def parse_port(xml: bytes | str) -> NetworkPort:

@@ -45,6 +45,7 @@ from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.setup import InterfaceFilters, open_filters
 from supervisor.netd.ports.addresses import AddressService
 from supervisor.netd.ports.calls import PortCalls
+from supervisor.netd.ports.floors import Floors
 from supervisor.netd.ports.network_ports import NetworkPorts
 from supervisor.netd.ports.ports import Ports
 from supervisor.netd.ports.records import PortRecords
@@ -85,7 +86,7 @@ async def run(process: ChildProcess) -> None:
         keep_running,
         session=process.session,
     )
-    network_ports = NetworkPorts(registry, files, hooks)
+    network_ports = NetworkPorts(registry, files, hooks, Floors(links))
     ports = Ports(
         network_ports,
         PortRecords(paths.network_status_dir() / "taps"),

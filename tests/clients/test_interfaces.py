@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -171,6 +172,44 @@ def test_interface_bandwidth_is_set_and_cleared(here: Daemon, link: Any) -> None
     here.ok("domiftune", "limited", mac, "--inbound", "0", "--outbound", "0", "--live", "--config")
     assert "htb" not in shown("tc", "qdisc", "show", "dev", tap)
     assert re.search(r"inbound.average\s*: 0", here.ok("domiftune", "limited", mac, "--config"))
+
+
+def test_floors_are_classes_of_the_bridge_and_guests_are_listed(here: Daemon, link: Any) -> None:
+    limited = (
+        NETWORK.replace("<name>lab<", "<name>floors<")
+        .replace("vvlab", "vvfloor")
+        .replace("10.88.0.", "10.92.0.")
+        .replace("<ip ", "<bandwidth><inbound average='1000' peak='2000'/></bandwidth><ip ", 1)
+    )
+    network = link.networkCreateXML(limited)
+    try:
+        card = INTERFACE.format(number=21).replace("'lab'", "'floors'")
+        reserved = card.replace(
+            "<source", "<bandwidth><inbound average='500' floor='300'/></bandwidth><source"
+        )
+        domain = link.createXML(idle("floored", devices=reserved), 0)
+        classes = shown("tc", "class", "show", "dev", "vvfloor")
+        assert re.search(r"htb 1:3 parent 1:1 .*rate 2400Kbit ceil 16Mbit", classes)
+        assert re.search(r"htb 1:2 parent 1:1 .*rate 5600Kbit ceil 16Mbit", classes)
+        assert "match 00880015/ffffffff at -12" in shown("tc", "filter", "show", "dev", "vvfloor")
+        macs = json.loads((here.root / "var/lib/libvirt/dnsmasq/vvfloor.macs").read_text())
+        assert macs == [{"domain": "floored", "macs": ["52:54:00:88:00:15"]}]
+        here.ok("domiftune", "floored", "52:54:00:88:00:15", "--inbound", "500,0,0,900", "--live")
+        assert "rate 800Kbit" in shown("tc", "class", "show", "dev", "vvfloor")
+        refused = "would overcommit 'peak' on network 'floors'"
+        with pytest.raises(libvirt.libvirtError, match=refused):
+            domain.setInterfaceParameters("52:54:00:88:00:15", {"inbound.floor": 2001}, 1)
+        domain.destroy()
+        classes = shown("tc", "class", "show", "dev", "vvfloor")
+        assert "1:3" not in classes
+        assert re.search(r"htb 1:2 .*rate 8Mbit", classes)
+        assert "00880015" not in shown("tc", "filter", "show", "dev", "vvfloor")
+        unlimited = reserved.replace("'floors'", "'lab'")
+        with pytest.raises(libvirt.libvirtError, match="network 'lab' has no inbound QoS set"):
+            link.createXML(idle("refused", devices=unlimited), 0)
+    finally:
+        network.destroy()
+    assert not (here.root / "var/lib/libvirt/dnsmasq/vvfloor.macs").exists()
 
 
 @pytest.mark.parametrize("mode", ["isolated", "route", "open"])

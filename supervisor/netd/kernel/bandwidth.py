@@ -120,6 +120,37 @@ def _htb(limit: RateLimit, *, shared: bool) -> list[TcCommand]:
     return commands
 
 
+def reserve_commands(limit: RateLimit, class_id: int, floor: int, rest: int) -> list[TcCommand]:
+    """Plan the class of a port with a floor, on its network's bridge.
+
+    Args:
+        limit: the network's inbound one.
+        class_id: of the port.
+        floor: its own, in kilobytes a second.
+        rest: what all floors leave to the ports without one.
+    """
+    parent = ROOT | class_id
+    ceil = (limit.peak or limit.average) * KILO
+    return [
+        tc_command("add-class", "htb", handle=parent, parent=SHARED, rate=floor * KILO, ceil=ceil),
+        tc_command("add", "sfq", handle=class_id << 16, parent=parent, perturb=10),
+        rest_command(limit, rest),
+    ]
+
+
+def release_commands(limit: RateLimit, class_id: int, rest: int) -> list[TcCommand]:
+    """Plan the end of a port's class; its filter is gone, or the kernel would keep it."""
+    # pyroute2 encodes a rate for a deletion, too; the kernel does not look at it.
+    options = {"handle": ROOT | class_id, "parent": SHARED, "rate": KILO, "ceil": KILO}
+    return [tc_command("del-class", "htb", **options), rest_command(limit, rest)]
+
+
+def rest_command(limit: RateLimit, rest: int) -> TcCommand:
+    """Give the ports without a floor what is left; htb has no rate of 0."""
+    rates = {"rate": max(rest, 1) * KILO, "ceil": (limit.peak or limit.average) * KILO}
+    return tc_command("change-class", "htb", handle=DEFAULT, parent=SHARED, **rates)
+
+
 def _police(limit: RateLimit) -> list[TcCommand]:
     # The kernel cannot queue ingress traffic: packets above the rate are dropped.
     return [

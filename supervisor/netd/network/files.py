@@ -11,12 +11,15 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
+from typing import Final
 
 from supervisor.netd.network.registry import NETWORKS
 from supervisor.objects import status_files
 from supervisor.objects.definition_files import Folders, StoredXml, read_xml_files
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.paths import Paths
+
+READABLE: Final = 0o644  # libvirt's NSS module reads them in every user's process
 
 
 class NetworkFiles(status_files.StatusFiles):
@@ -29,6 +32,7 @@ class NetworkFiles(status_files.StatusFiles):
             OSError: they cannot be created.
         """
         self._status_dir = paths.network_status_dir()
+        self._dnsmasq_dir = paths.dnsmasq()
         super().__init__(
             NETWORKS,
             Folders(
@@ -70,6 +74,26 @@ class NetworkFiles(status_files.StatusFiles):
         """
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._ports(name) / f"{uuid}.xml")
+
+    def save_macs(self, bridge: str, text: str) -> None:
+        """Write which domain has which MAC addresses on a network.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        write_file(self._macs(bridge), text.encode(), mode=READABLE, durable=False)
+
+    def remove_guests(self, bridge: str) -> None:
+        """Remove what is known of a network's guests: MAC addresses and leases.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        for path in (self._macs(bridge), self._dnsmasq_dir / f"{bridge}.status"):
+            path.unlink(missing_ok=True)
+
+    def _macs(self, bridge: str) -> Path:
+        return self._dnsmasq_dir / f"{bridge}.macs"
 
     def _ports(self, name: str) -> Path:
         return self._status_dir / f"{name}.ports"

@@ -18,7 +18,12 @@ class NetworkRuntime:
 
     network: Network  # as it is now: changed by live updates alone
     ports: dict[bytes, NetworkPort] = field(default_factory=dict)  # by the port's UUID
-    classes: dict[bytes, int] = field(default_factory=dict)  # traffic classes of ports, by UUID
+
+    @property
+    def classes(self) -> set[int]:
+        """The classes of the bridge's traffic that ports with a floor have."""
+        limits = [port.bandwidth for port in self.ports.values() if port.bandwidth]
+        return {limit.class_id for limit in limits if limit.class_id}
 
     @property
     def floor_sum(self) -> int:

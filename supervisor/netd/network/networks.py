@@ -26,7 +26,7 @@ from supervisor.netd.network import steps
 from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.network_services import NetworkServices
-from supervisor.netd.network.plan import firewall_facts, plan_start, subnets_of
+from supervisor.netd.network.plan import firewall_facts, makes_bridge, plan_start, subnets_of
 from supervisor.netd.network.registry import NetworkRegistry
 from supervisor.netd.network.route_conflicts import find_conflict
 from supervisor.netd.network.status_xml import format_status
@@ -126,9 +126,19 @@ class Networks:
         obj.runtime = None
         if obj.definition is None:
             self._registry.remove(obj)
+            await self.forget_guests(network)
         self._publisher.lifecycle(obj, Lifecycle.STOPPED)
         self.count()
         await self._hooks.notify(network, "stopped", sub="end")
+
+    async def forget_guests(self, network: Network) -> None:
+        """Remove the leases and MAC addresses of a network that is neither active nor defined."""
+        if not makes_bridge(network) or network.bridge is None or not network.bridge.name:
+            return
+        try:
+            await asyncio.to_thread(self._files.remove_guests, network.bridge.name)
+        except OSError as error:
+            log.error("the leases of network '%s' are not removed: %s", network.name, error)
 
     async def update(self, obj: NetworkObject, network: Network) -> None:
         """Update an active network to a definition that differs in one section.

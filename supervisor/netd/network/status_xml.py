@@ -35,7 +35,7 @@ def format_status(running: NetworkRuntime, *, starting: bool = False) -> str:
         starting: its start has not ended. libvirt has no such mark: it writes the status last, and
             a transient network whose start is killed leaves its bridge.
     """
-    bitmap = format_cpuset({*RESERVED_CLASSES, *running.classes.values()})
+    bitmap = format_cpuset({*RESERVED_CLASSES, *running.classes})
     text = format_network(running.network, inactive=False)
     inner = "".join(f"  {line}\n" for line in text.splitlines())
     return (

@@ -143,14 +143,13 @@ class PortCalls:
         values = read_params(params, declared(*names))
         obj = self._registry.find(port.net)
         async with obj.change_lock.hold("limit a port"):
-            _, changed = find_port(obj, port.uuid)
+            find_port(obj, port.uuid)
             bandwidth = Bandwidth(
                 inbound=rate_of("inbound", values), outbound=rate_of("outbound", values)
             )
             uuid = UUID(bytes=port.uuid)
+            await self._network_ports.limit(obj, uuid, bandwidth)
             await self._ports.limit_port(str(uuid), bandwidth)
-            changed.bandwidth = bandwidth
-            await self._network_ports.save(obj, uuid, changed)
 
 
 def directions(bandwidth: Bandwidth | None) -> list[tuple[str, Rate | None]]:

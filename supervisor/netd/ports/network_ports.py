@@ -11,16 +11,21 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from conf.domain.devices.interface import Interface
-from conf.network import NetworkPort, format_port
+from conf.network import NetworkPort, format_port, port_bandwidth
+from conf.types.bandwidth import Bandwidth
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
+from supervisor.netd.dnsmasq.mac_map import format_macs
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.network.files import NetworkFiles
-from supervisor.netd.network.network import NetworkObject
+from supervisor.netd.network.network import NetworkObject, NetworkRuntime
+from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import NetworkRegistry, not_active
+from supervisor.netd.ports.floors import Floors, bridge_of
 from supervisor.netd.ports.interface_xml import KernelErrors
 from supervisor.netd.ports.plan import PortPlan, plan_attach, plan_interface
 
@@ -32,10 +37,13 @@ log = logging.getLogger(__name__)
 class NetworkPorts:
     """The ports of all networks."""
 
-    def __init__(self, registry: NetworkRegistry, files: NetworkFiles, hooks: NetworkHooks) -> None:
+    def __init__(
+        self, registry: NetworkRegistry, files: NetworkFiles, hooks: NetworkHooks, floors: Floors
+    ) -> None:
         self._registry = registry
         self._files = files
         self._hooks = hooks
+        self._floors = floors
 
     def network(self, uuid: str) -> NetworkObject | None:
         """Return the network of this UUID; None for "" and for an unknown one."""
@@ -80,14 +88,46 @@ class NetworkPorts:
         """Add a port to an active network after the hook script has agreed.
 
         Raises:
-            VirError: HOOK_SCRIPT_FAILED; SYSTEM_ERROR; OPERATION_INVALID: the network has stopped.
+            VirError: HOOK_SCRIPT_FAILED; SYSTEM_ERROR; OPERATION_INVALID: the network has stopped;
+                those of `Floors.reserve`. The caller calls `release` then.
         """
-        assert obj.runtime is not None, "an inactive network has no ports"
-        await self._hooks.run(obj.runtime.network, "port-created", port)
-        await self.save(obj, uuid, port)
-        if obj.runtime is None:
-            raise not_active(obj)
-        obj.runtime.ports[uuid.bytes] = port
+        running = obj.runtime
+        assert running is not None, "an inactive network has no ports"
+        await self._hooks.run(running.network, "port-created", port)
+        await self._floors.reserve(running, port)
+        try:
+            await self.save(obj, uuid, port)
+            if obj.runtime is not running:
+                raise not_active(obj)
+        except BaseException:
+            await self._release_floor(running, port)
+            raise
+        running.ports[uuid.bytes] = port
+        await self._save_macs(obj)
+
+    async def limit(self, obj: NetworkObject, uuid: UUID, bandwidth: Bandwidth | None) -> None:
+        """Change a port's limits, and with them its part of the network's bandwidth.
+
+        Raises:
+            VirError: those of `Floors.reserve`: nothing has changed; SYSTEM_ERROR.
+        """
+        running = obj.runtime
+        port = running.ports.get(uuid.bytes) if running is not None else None
+        if running is None or port is None:
+            return  # the network was stopped under its guest
+        previous = port.bandwidth
+        changed = replace(port, bandwidth=port_bandwidth(bandwidth))
+        del running.ports[uuid.bytes]
+        try:
+            await self._floors.release(running, port)
+            await self._floors.reserve(running, changed)
+        except BaseException:
+            port.bandwidth = port_bandwidth(previous)
+            await self._floors.reserve(running, port)
+            running.ports[uuid.bytes] = port
+            raise
+        running.ports[uuid.bytes] = changed
+        await self.save(obj, uuid, changed)
 
     async def save(self, obj: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
         """Write a port's file.
@@ -117,6 +157,25 @@ class NetworkPorts:
         await self._forget(obj, uuid)
 
     async def _forget(self, obj: NetworkObject, uuid: UUID) -> None:
-        port = obj.runtime.ports.pop(uuid.bytes, None) if obj.runtime is not None else None
-        if port is not None and obj.runtime is not None:
-            await self._hooks.notify(obj.runtime.network, "port-deleted", port)
+        running = obj.runtime
+        port = running.ports.pop(uuid.bytes, None) if running is not None else None
+        if port is not None and running is not None:
+            await self._release_floor(running, port)
+            await self._save_macs(obj)
+            await self._hooks.notify(running.network, "port-deleted", port)
+
+    async def _release_floor(self, running: NetworkRuntime, port: NetworkPort) -> None:
+        try:
+            await self._floors.release(running, port)
+        except (OSError, TimeoutError) as error:
+            log.error("the floor of '%s' is still reserved: %s", port.mac, error)
+
+    async def _save_macs(self, obj: NetworkObject) -> None:
+        """Write which domain has which MAC addresses, for libvirt's NSS module."""
+        if obj.runtime is None or not makes_bridge(obj.runtime.network):
+            return
+        text = format_macs(obj.runtime.ports.values())
+        try:
+            await asyncio.to_thread(self._files.save_macs, bridge_of(obj.runtime.network), text)
+        except OSError as error:
+            log.error("names of guests of network '%s' are out of date: %s", obj.name, error)

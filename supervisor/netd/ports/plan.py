@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from conf.domain.devices.interface import Interface, InterfaceSource
-from conf.network import ForwardMode, Network, NetworkPort, Plug, PortGroup
+from conf.network import ForwardMode, Network, NetworkPort, Plug, PortGroup, port_bandwidth
 from conf.types.bandwidth import Bandwidth
 from conf.types.virtual_port import VirtualPort
 from conf.types.vlan import Vlan
@@ -169,10 +169,11 @@ def check_supported(interface: Interface, plan: PortPlan) -> None:
 
 def _check_settings(interface: Interface, plan: PortPlan) -> None:
     inbound = plan.bandwidth.inbound if plan.bandwidth is not None else None
-    if inbound is not None and inbound.floor:
+    if inbound is not None and inbound.floor and plan.kind != "network":
         raise unsupported(
-            "<inbound floor=…> is not supported for a single interface yet; limit the others with "
-            "<inbound average=…> instead"
+            f"Invalid use of 'floor' on interface with MAC address {interface.mac} - 'floor' is "
+            "only supported for interface type 'network' with forward type 'nat', 'route', 'open' "
+            "or none"
         )
     if interface.coalesce is not None:
         raise unsupported("<coalesce> of an interface cannot be set; leave it out")
@@ -262,7 +263,7 @@ def describe_port(
         group=plan.group or None,
         mac=interface.mac,
         virtualport=plan.virtualport,
-        bandwidth=plan.bandwidth,
+        bandwidth=port_bandwidth(plan.bandwidth),
         vlan=plan.vlan,
         port_isolated=plan.isolated or None,
         rx_filters_trusted=plan.trusted,

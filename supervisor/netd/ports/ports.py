@@ -126,6 +126,9 @@ class Ports:
         """Set the bandwidth limits of an interface."""
         record = self._record(request.uuid, request.tap)
         bandwidth = read_bandwidth(request.bandwidth) if request.bandwidth else None
+        obj = self._network_ports.network(record.network)
+        if obj is not None and record.port:
+            await self._network_ports.limit(obj, UUID(record.port), bandwidth)
         with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
             await self._devices.set_bandwidth(record.device, bandwidth)
         interface = read_interface(record.interface)

@@ -64,7 +64,10 @@ class LifecycleCalls:
                 raise NETWORK_ERRORS.operation_invalid(
                     f"can't undefine transient network '{obj.name}'"
                 )
+            network = obj.definition
             await self._definitions.undefine(obj)
+            if not obj.is_active:
+                await self._networks.forget_guests(network)
 
     async def network_set_autostart(self, call: ClientCall, net: NetworkId, autostart: int) -> None:
         """Set whether the network starts with the host.

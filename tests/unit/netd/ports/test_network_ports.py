@@ -11,6 +11,7 @@ from conf.domain.devices.interface import Interface, InterfaceSource
 from conf.network import NetworkPort, Plug
 from rpc.errors import ErrorCode, VirError
 from supervisor.netd.network.network import NetworkObject
+from supervisor.netd.ports.floors import Floors
 from supervisor.netd.ports.network_ports import NetworkPorts
 from tests.unit.netd.network.fake_host import FakeHost, FakeNetd
 from tests.unit.netd.network.test_network_lifecycle import NETWORK, defined
@@ -23,10 +24,14 @@ def netd(tmp_path: Path) -> FakeNetd:
     return FakeNetd(FakeHost(tmp_path))
 
 
+def ports_of(netd: FakeNetd) -> NetworkPorts:
+    return NetworkPorts(netd.registry, netd.store, netd.hooks, Floors(netd.host.links))
+
+
 async def started(netd: FakeNetd) -> tuple[NetworkPorts, NetworkObject]:
     entry = defined(netd)
     await netd.networks.start(entry, NETWORK)
-    return NetworkPorts(netd.registry, netd.store, netd.hooks), entry
+    return ports_of(netd), entry
 
 
 def port(device: str = "eth1") -> NetworkPort:
