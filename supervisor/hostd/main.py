@@ -22,7 +22,7 @@ from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
 from supervisor.hostd.calls.connection import ConnectionCalls, LxcHypervisor
 from supervisor.hostd.calls.cpu import CpuCalls
-from supervisor.hostd.calls.emulator import EmulatorCalls
+from supervisor.hostd.calls.emulator import EmulatorCalls, Installation
 from supervisor.hostd.calls.node import NodeCalls
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.emulator.emulators import Emulators
@@ -64,9 +64,13 @@ class HostService:
 async def run(process: ChildProcess) -> None:
     """Run the service until the process is asked to stop."""
     emulators = Emulators(process.paths.capabilities())
-    identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
     node = Node()
-    calls = EmulatorCalls(node, emulators, identity, base_label(process))
+    installation = Installation(
+        uuid=host_uuid(process.config.host_uuid, process.paths.host_uuid()),
+        labels=base_label(process),
+        firmware=process.paths.firmware_descriptors(session=process.session),
+    )
+    calls = EmulatorCalls(node, emulators, installation)
     files = SecretFiles(process.paths.secrets())
     secrets = SecretCalls(SecretRegistry(), files, Publisher(process.node, "secret"))
     secrets.load()

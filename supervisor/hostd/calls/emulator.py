@@ -6,6 +6,9 @@ May touch: emulators through `supervisor.hostd.emulator.emulators`. May not touc
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from conf.emulator import EmulatorFacts
@@ -21,6 +24,7 @@ from supervisor.hostd.cpu.host_cpu import (
 from supervisor.hostd.cpu.models import Cpu
 from supervisor.hostd.emulator.emulators import Emulators, accelerator, qemu_error
 from supervisor.hostd.node.node import Node, list_directory
+from supervisor.images.firmware_descriptors import Descriptor, read_descriptors
 from supervisor.runtime.host import host_arch
 
 QEMU_VCPUS = 16  # libvirt's constant for type qemu
@@ -28,22 +32,30 @@ KVM_VCPUS = 1024
 POWER_STATES = (("mem", "suspend_mem"), ("disk", "suspend_disk"))
 
 
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What this daemon's configuration and place say of the host."""
+
+    uuid: str
+    labels: str | None  # the DAC base label of guests, "+UID:+GID"; None in session mode
+    firmware: Sequence[Path]  # the directories of QEMU's firmware descriptors; later ones win
+
+
 class EmulatorCalls:
     """Reports QEMU's version and capabilities."""
 
-    def __init__(self, node: Node, emulators: Emulators, uuid: str, labels: str | None) -> None:
+    def __init__(self, node: Node, emulators: Emulators, installation: Installation) -> None:
         """Create the calls.
 
         Args:
             node: the host.
             emulators: what is installed.
-            uuid: of the host.
-            labels: the DAC base label of guests, "+UID:+GID"; None in session mode.
+            installation: its identity and places.
         """
         self._node = node
         self._emulators = emulators
-        self.uuid = uuid
-        self._labels = labels
+        self._installation = installation
+        self.uuid = installation.uuid
 
     async def version(self) -> int:
         """Return the host emulator's version: 1000000 * major + 1000 * minor + micro."""
@@ -73,7 +85,7 @@ class EmulatorCalls:
             cpu=describe_host(arch, self._node.cpu_fields(), models),
             topology=self._node.topology(),
             platform=self.platform(),
-            labels=self._labels,
+            labels=self._installation.labels,
         )
         return write_capabilities(host, guests)
 
@@ -91,8 +103,20 @@ class EmulatorCalls:
     ) -> str:
         """Return the domain capabilities XML of an emulator, machine and virtualization type."""
         facts, chosen, kind = await self._emulators.select(binary, arch, machine, virt_type)
-        cpus = await self._cpu_modes(facts, kind)
-        return domcaps.write_domain_capabilities(facts, chosen, kind, cpus)
+        host = domcaps.HostParts(
+            cpus=await self._cpu_modes(facts, kind),
+            firmware=self._firmware(facts.arch, chosen.name),
+        )
+        return domcaps.write_domain_capabilities(facts, chosen, kind, host)
+
+    def _firmware(self, arch: str, machine: str) -> list[Descriptor]:
+        """Read the descriptors for a machine type; they change with Debian's packages."""
+        found = read_descriptors(self._installation.firmware)
+        return [
+            one
+            for one in found
+            if one.runs_on(arch, machine) and (not one.file or os.path.exists(one.file))
+        ]
 
     async def _cpu_modes(self, facts: EmulatorFacts, kind: str) -> domcaps.CpuModes:
         models = await self._emulators.models(facts.binary)

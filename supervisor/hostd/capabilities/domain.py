@@ -12,6 +12,7 @@ from typing import Final
 
 from conf.emulator import EmulatorFacts, Machine
 from supervisor.hostd.capabilities.xml_writer import Element, group, text, write
+from supervisor.images.firmware_descriptors import INTERFACES, Descriptor
 
 #: Value in the XML and the QEMU device type that it needs; "" needs none.
 VIDEO: Final = (
@@ -81,8 +82,16 @@ class CpuModes:
     models: Sequence[CustomModel]
 
 
+@dataclass(frozen=True, slots=True)
+class HostParts:
+    """What the host adds to an emulator."""
+
+    cpus: CpuModes
+    firmware: Sequence[Descriptor]  # for the machine type, with files that are there
+
+
 def write_domain_capabilities(
-    facts: EmulatorFacts, machine: Machine, virt_type: str, cpus: CpuModes
+    facts: EmulatorFacts, machine: Machine, virt_type: str, host: HostParts
 ) -> str:
     """Write the XML."""
     return write(
@@ -94,8 +103,8 @@ def write_domain_capabilities(
             text("arch", facts.arch),
             group("vcpu", max=machine.max_cpus),
             supported("iothreads", on=facts.has_object("iothread")),
-            os_part(),
-            cpu_part(cpus),
+            os_part(host.firmware),
+            cpu_part(host.cpus),
             supported(
                 "memoryBacking",
                 enum("sourceType", memory_sources(facts)),
@@ -107,16 +116,21 @@ def write_domain_capabilities(
     )
 
 
-def os_part() -> Element:
-    """Build <os>: firmware."""
+def os_part(firmware: Sequence[Descriptor]) -> Element:
+    """Build <os>: the firmware that <os firmware=> can choose, and the files for <loader>."""
+    interfaces = {name for descriptor in firmware for name in descriptor.interface_types}
+    # Only code in SMM may then write the flash: <loader secure='yes'/>.
+    secure = any("requires-smm" in descriptor.features for descriptor in firmware)
     loader = supported(
         "loader",
+        *(text("value", path) for path in dict.fromkeys(one.file for one in firmware) if path),
         enum("type", ["rom", "pflash"]),
         enum("readonly", ["yes", "no"]),
-        enum("secure", ["no"]),
+        enum("secure", ["yes", "no"] if secure else ["no"]),
         on=True,
     )
-    return supported("os", enum("firmware", []), loader, on=True)
+    choices = [name for name in ("bios", "efi") if INTERFACES[name] in interfaces]
+    return supported("os", enum("firmware", choices), loader, on=True)
 
 
 def cpu_part(cpus: CpuModes) -> Element:
@@ -202,11 +216,15 @@ def hostdev_part(facts: EmulatorFacts) -> Element:
 
 
 def tpm_part(facts: EmulatorFacts) -> Element:
-    """Build <tpm>."""
+    """Build <tpm>.
+
+    virt-install gives every UEFI guest a TPM where the backend "emulator" is announced.
+    """
+    backends = facts.tpm_types - {"emulator"}  # until the worker starts swtpm
     return supported(
         "tpm",
         enum("model", sorted(facts.tpm_models, reverse=True)),
-        enum("backendModel", sorted(facts.tpm_types, reverse=True)),
+        enum("backendModel", sorted(backends, reverse=True)),
         on=bool(facts.tpm_models),
     )
 

@@ -1,82 +1,22 @@
 """Firmware of <os firmware=''>, chosen by QEMU's firmware descriptors.
 
-Owns: reading the descriptors, and which of them satisfies a domain.
-May touch: the descriptors' files, for reading; the domain that is given, which it changes in place.
-May not touch: the firmware's own files, definitions.
+Owns: which descriptor satisfies a domain.
+May touch: the domain that is given, which it changes in place.
+May not touch: files, definitions.
 Source: QEMU's docs/interop/firmware.json; libvirt 9.0, qemuFirmwareFillDomain.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
-
-import msgspec
 
 from conf.domain import Domain
 from conf.domain.features import Features, Smm
 from conf.domain.os import Loader
 from conf.domain.os_defaults import complete_nvram
 from conf.errors import ConfError
-
-log: Final = logging.getLogger(__name__)
-
-INTERFACES: Final = {"efi": "uefi", "bios": "bios"}  # <os firmware=> to "interface-types"
-
-
-class FlashFile(msgspec.Struct, frozen=True):
-    """A file that QEMU maps as a flash chip, or the template of one."""
-
-    filename: str
-    format: str = "raw"
-
-
-class Mapping(msgspec.Struct, frozen=True, rename="kebab"):
-    """How the guest gets the firmware: "flash" chips or a ROM in "memory"."""
-
-    device: str
-    mode: str = "split"  # "split": code and variables are two files
-    executable: FlashFile | None = None
-    nvram_template: FlashFile | None = None
-    filename: str = ""  # of device "memory"
-
-
-class Target(msgspec.Struct, frozen=True):
-    """An architecture and the machines, as globs, on which the firmware runs."""
-
-    architecture: str
-    machines: list[str]
-
-
-class Descriptor(msgspec.Struct, frozen=True, rename="kebab"):
-    """A firmware descriptor."""
-
-    interface_types: list[str]
-    mapping: Mapping
-    targets: list[Target]
-    features: list[str] = []
-
-
-def read_descriptors(directories: Iterable[Path]) -> list[Descriptor]:
-    """Read the firmware descriptors, in order of their file names.
-
-    Args:
-        directories: a file replaces files of the same name in earlier directories; an empty file,
-            or a link to /dev/null, hides them.
-    """
-    files = {path.name: path for folder in directories for path in sorted(folder.glob("*.json"))}
-    descriptors = []
-    for _, path in sorted(files.items()):
-        try:
-            content = path.read_bytes()
-            if content:
-                descriptors.append(msgspec.json.decode(content, type=Descriptor))
-        except (OSError, msgspec.MsgspecError) as error:
-            log.warning("firmware descriptor '%s' is ignored: %s", path, error)
-    return descriptors
+from supervisor.images.firmware_descriptors import INTERFACES, Descriptor, Mapping
 
 
 def fill_firmware(domain: Domain, descriptors: Sequence[Descriptor], nvram: Path) -> None:
@@ -105,7 +45,7 @@ def _fits(domain: Domain, descriptor: Descriptor) -> bool:
     secure = os.loader.secure if os.loader is not None else None
     if INTERFACES.get(os.firmware or "") not in descriptor.interface_types:
         return False
-    if not any(_is_target(target, domain) for target in descriptor.targets):
+    if not descriptor.runs_on(os.type.arch or "", os.type.machine or ""):
         return False
     if any(feature.enabled != (feature.name in features) for feature in os.firmware_features):
         return False
@@ -113,13 +53,6 @@ def _fits(domain: Domain, descriptor: Descriptor) -> bool:
     if secure is not None and secure != ("requires-smm" in features):
         return False
     return _has_usable_mapping(domain, descriptor.mapping)
-
-
-def _is_target(target: Target, domain: Domain) -> bool:
-    machine = domain.os.type.machine or ""
-    return target.architecture == domain.os.type.arch and any(
-        fnmatchcase(machine, pattern) for pattern in target.machines
-    )
 
 
 def _has_usable_mapping(domain: Domain, mapping: Mapping) -> bool:

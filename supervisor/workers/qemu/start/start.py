@@ -20,6 +20,7 @@ from typing import Final
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.addresses.assign import assign_addresses
 from conf.domain.devices.disk_defaults import complete_live_cache
+from supervisor.images.firmware_descriptors import read_descriptors
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import remove_status
@@ -36,7 +37,7 @@ from supervisor.workers.qemu.block.disk_sources import drop_missing_disks, resol
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
 from supervisor.workers.qemu.start import files, live_xml
-from supervisor.workers.qemu.start.firmware import fill_firmware, read_descriptors
+from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
 from supervisor.workers.qemu.start.qemu_process import (
     cgroup_name,

@@ -9,7 +9,8 @@ import pytest
 
 from conf.domain import Domain, parse_domain
 from conf.errors import ConfError
-from supervisor.workers.qemu.start.firmware import fill_firmware, read_descriptors
+from supervisor.images.firmware_descriptors import read_descriptors
+from supervisor.workers.qemu.start.firmware import fill_firmware
 
 NVRAM = Path("/nvram/d_VARS.fd")
 KEYS = ["enrolled-keys", "requires-smm", "secure-boot"]
