@@ -22,6 +22,7 @@ from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.messages.worker import DomainStatus
 from supervisor.objects.impact import IMPACT_FLAGS, select_for_change
+from supervisor.runtime.off_loop import off_loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class DomainChange:
     live_request: Callable[[Definition], Request[DomainStatus]]
     #: False: the edit touches neither devices nor the machine, so no emulator has to be probed.
     revalidates: bool = True
+    size: int = 0  # characters of the client's document
 
 
 class DomainChanger:
@@ -69,18 +71,27 @@ class DomainChanger:
             live, config = selected
             planned = await self._plan(config, change) if config is not None else None
             if live is not None:
-                request = change.live_request(live)
+                request = await off_loop(
+                    len(live.xml) + change.size, lambda: change.live_request(live)
+                )
                 await self._domains.run_change(domain, request)
             if planned is not None:
                 await self._definitions.replace(domain, planned)
         return domain
 
     async def _plan(self, definition: Definition, change: DomainChange) -> Definition:
-        # Parsing again is the copy: it takes a third of the time of copy.deepcopy.
-        domain = parse_domain(definition.xml)
-        change.edit(domain)
+        size = len(definition.xml) + change.size
+
+        def edit() -> Domain:
+            # Parsing again is the copy: it takes a third of the time of copy.deepcopy.
+            domain = parse_domain(definition.xml)
+            change.edit(domain)
+            return domain
+
+        domain = await off_loop(size, edit)
         if change.revalidates:
-            return await self._builder.build(domain)
-        edited = Definition(format_domain(domain, secure=True), domain)
+            return await self._builder.build(domain, size=size)
+        text = await off_loop(size, lambda: format_domain(domain, secure=True))
+        edited = Definition(text, domain)
         edited.is_complete = definition.is_complete
         return edited

@@ -21,6 +21,7 @@ from supervisor.domd.domain import Definition
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import host_arch
+from supervisor.runtime.off_loop import off_loop
 from supervisor.runtime.paths import Paths
 
 MAX_EMULATORS: Final = 16  # emulators whose capabilities are cached
@@ -29,8 +30,12 @@ MAX_EMULATORS: Final = 16  # emulators whose capabilities are cached
 class Completion(Protocol):
     """A driver's defaults: fills in and validates what a parsed domain leaves open."""
 
-    async def complete(self, domain: Domain) -> Domain:
+    async def complete(self, domain: Domain, size: int) -> Domain:
         """Fill in the driver's defaults and validate the domain.
+
+        Args:
+            domain: changed in place.
+            size: characters of its XML: a large one is completed in a thread.
 
         Raises:
             ConfError, VirError: the domain is invalid, or the emulator does not support it.
@@ -46,23 +51,26 @@ class DefinitionBuilder:
     def __init__(self, completion: Completion) -> None:
         self._completion = completion
 
-    async def build(self, source: str | Domain) -> Definition:
+    async def build(self, source: str | Domain, *, size: int = 0) -> Definition:
         """Complete and validate a domain, and format its definition.
 
         Args:
             source: a client's XML, or a model that the caller owns; it is changed in place.
+            size: characters of the model's XML; that of `source` itself is known.
 
         Raises:
             ConfError, VirError: the domain is invalid, or the emulator does not support it.
         """
         if isinstance(source, str):
-            domain = parse_domain(source)
+            size, xml = len(source), source
+            domain = await off_loop(size, lambda: parse_domain(xml))
         else:
             # An edit can break what the parser refuses, like two disks on one target.
             check_parsed(source)
             domain = source
-        completed = await self._completion.complete(domain)
-        return Definition(format_domain(completed, secure=True), completed)
+        completed = await self._completion.complete(domain, size)
+        text = await off_loop(size, lambda: format_domain(completed, secure=True))
+        return Definition(text, completed)
 
     async def complete(self, definition: Definition) -> Definition:
         """Complete a definition that was loaded from a file.
@@ -101,7 +109,7 @@ class QemuCompletion:
         """Make the completion of a domd."""
         return cls(process.node, lambda: process.qemu_config, process.paths.for_driver("qemu"))
 
-    async def complete(self, domain: Domain) -> Domain:
+    async def complete(self, domain: Domain, size: int) -> Domain:
         """Fill in QEMU's defaults and validate the domain.
 
         Raises:
@@ -114,7 +122,8 @@ class QemuCompletion:
             is_generated = (channel.path or "").startswith(self._channels)
             if channel.type == "unix" and channel.target_type == "virtio" and is_generated:
                 channel.ends = []
-        complete(domain, facts, spice_tls=self._config().spice_tls)
+        spice_tls = self._config().spice_tls
+        await off_loop(size, lambda: complete(domain, facts, spice_tls=spice_tls))
         complete_nvram(domain.os, str(self._paths.nvram(domain.name)))
         return domain
 
@@ -146,7 +155,7 @@ class LxcCompletion:
         """Make the completion of an lxcd."""
         return cls(host_arch())
 
-    async def complete(self, domain: Domain) -> Domain:
+    async def complete(self, domain: Domain, size: int) -> Domain:
         """Fill in LXC's defaults and validate the domain.
 
         Raises:

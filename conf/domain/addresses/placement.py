@@ -248,6 +248,5 @@ def _mark_shared(endpoints: Sequence[Endpoint], topology: Topology) -> None:
         place = endpoint.place
         if place is None or place.function or endpoint.multifunction is not None:
             continue
-        others = (place._replace(function=number) for number in range(1, 8))
-        if any(not topology.is_free(other) for other in others):
+        if topology.has_other_functions(place):
             endpoint.multifunction = True

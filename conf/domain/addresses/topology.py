@@ -144,11 +144,13 @@ class Bus:
 
     def find(self, needs: Connect, function: int | None) -> tuple[int, int] | None:
         """Find a free slot, or a free function where the device may share a slot."""
-        for number in range(self.kind.first_slot, self.kind.last_slot + 1):
+        kind = self.kind
+        shares = bool(needs & Connect.AGGREGATE)
+        for number in range(kind.first_slot, kind.last_slot + 1):
             slot = self.slots[number]
             if not slot.functions:
                 return number, function or 0
-            if not (needs & Connect.AGGREGATE and slot.shared):
+            if not (shares and slot.shared):
                 continue
             functions = range(FUNCTIONS) if function is None else (function,)
             for candidate in functions:
@@ -181,6 +183,8 @@ class Topology:
         self._express = root == "pcie-root"
         filler = "pcie-root-port" if self._express else "pci-bridge"
         self.buses = [Bus(model or filler) for model in models]
+        # Slots only fill: a search goes on at the bus where the last one of its kind ended.
+        self._first_bus: dict[tuple[Connect, int | None], int] = {}
 
     def is_free(self, place: Place) -> bool:
         """Return whether a function is free."""
@@ -189,6 +193,10 @@ class Topology:
     def slot_is_free(self, place: Place) -> bool:
         """Return whether all functions of a slot are free."""
         return not self._slot(place).functions
+
+    def has_other_functions(self, place: Place) -> bool:
+        """Return whether functions of a slot besides function 0 are taken."""
+        return self._slot(place).functions > 1
 
     def has_bus(self, index: int) -> bool:
         """Return whether the bus exists."""
@@ -256,7 +264,9 @@ class Topology:
             ConfError: "internal": there is no room, nor can any be made.
         """
         for _ in range(2):
-            for index, bus in enumerate(self.buses):
+            for index in range(self._first_bus.get((needs, function), 0), len(self.buses)):
+                bus = self.buses[index]
+                self._first_bus[needs, function] = index
                 if not bus.takes(needs, chosen=False):
                     continue
                 free = bus.find(needs, function)

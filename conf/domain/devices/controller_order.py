@@ -19,19 +19,36 @@ def order_controllers(controllers: list[Controller]) -> None:
 
     Those that are added later for devices that need them just follow.
     """
-    in_document_order = controllers.copy()
+    by_type: dict[str, list[Controller]] = {}
+    highest: dict[str, int] = {}
+    for controller in controllers:
+        same_type = by_type.setdefault(controller.type, [])
+        if controller.index is None or controller.index > highest.get(controller.type, -1):
+            same_type.append(controller)  # as most are: no search among thousands
+        else:
+            insert_controller(same_type, controller)
+        highest[controller.type] = max(highest.get(controller.type, -1), _number(controller))
     controllers.clear()
-    for controller in in_document_order:
-        insert_controller(controllers, controller)
+    for same_type in by_type.values():
+        _number_controllers(same_type)
+        controllers.extend(same_type)
+
+
+def _number_controllers(controllers: list[Controller]) -> None:
+    """Give the controllers of one type that have no index the first free ones."""
+    taken = {controller.index for controller in controllers}
+    free = 0
     for place, controller in enumerate(controllers):
         if controller.index is not None:
             continue
         before = controllers[place - 1] if place else None
         if before is not None and _same_usb2(before, controller):
             controller.index = before.index
-        else:
-            taken = {other.index for other in controllers if other.type == controller.type}
-            controller.index = next(n for n in range(len(taken) + 1) if n not in taken)
+            continue
+        while free in taken:
+            free += 1
+        controller.index = free
+        taken.add(free)
 
 
 def insert_controller(controllers: list[Controller], new: Controller) -> None:

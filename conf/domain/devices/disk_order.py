@@ -46,7 +46,8 @@ def insert_disk(disks: list[Disk], disk: Disk) -> None:
 
 def order_disks(disks: list[Disk]) -> None:
     """Sort the disks into libvirt's order, in place."""
-    in_document = list(disks)
-    disks.clear()
-    for disk in in_document:
-        insert_disk(disks, disk)
+    buses: dict[str | None, int] = {}
+    for disk in disks:
+        buses.setdefault(disk.target.bus, len(buses))
+    # What `insert_disk` makes of them one after another; a document may have thousands.
+    disks.sort(key=lambda disk: (buses[disk.target.bus], disk_index(disk.target.dev)))

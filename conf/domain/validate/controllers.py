@@ -15,6 +15,7 @@ UNSUPPORTED: Final = "config_unsupported"
 PATH: Final = "domain/devices/controller"
 ROOTS: Final = ("pci-root", "pcie-root")
 MAX_CHASSIS: Final = 255
+MAX_PCI_INDEX: Final = 255  # the number of its bus has eight bits
 #: The most ports a USB controller can have.
 USB_PORTS: Final = {"qemu-xhci": 15, "nec-xhci": 15}
 
@@ -25,17 +26,7 @@ def check_roots(domain: Domain) -> None:
     Raises:
         ConfError: "xml".
     """
-    seen: set[tuple[str, int]] = set()
-    for controller in domain.devices.controllers:
-        if controller.type == "pci" and controller.model in ROOTS and controller.index:
-            detail = "pci-root and pcie-root controllers should have index 0"
-            raise ConfError("xml", detail, PATH)
-        if controller.index is None or controller.type == "usb":
-            continue
-        if (controller.type, controller.index) in seen:
-            detail = f"Multiple '{controller.type}' controllers with index '{controller.index}'"
-            raise ConfError("xml", detail, PATH)
-        seen.add((controller.type, controller.index))
+    _check_indexes(domain)
     expected = _root_of(domain.os.type.machine or "")
     root = next((c for c in domain.devices.controllers if c.type == "pci" and c.index == 0), None)
     if expected and root is not None and root.model != expected:
@@ -55,6 +46,24 @@ def check_roots(domain: Domain) -> None:
             detail = f"PCI controller chassisNr '{chassis}' out of range - must be 1-{MAX_CHASSIS}"
             raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@chassisNr")
         _check_expander(controller.model or "", domain.os.type.machine or "")
+
+
+def _check_indexes(domain: Domain) -> None:
+    """Refuse indexes that are too high, taken, or not a root's."""
+    seen: set[tuple[str, int]] = set()
+    for controller in domain.devices.controllers:
+        if controller.type == "pci" and (controller.index or 0) > MAX_PCI_INDEX:
+            detail = f"PCI controller index {controller.index} too high, maximum is {MAX_PCI_INDEX}"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/@index")
+        if controller.type == "pci" and controller.model in ROOTS and controller.index:
+            detail = "pci-root and pcie-root controllers should have index 0"
+            raise ConfError("xml", detail, PATH)
+        if controller.index is None or controller.type == "usb":
+            continue
+        if (controller.type, controller.index) in seen:
+            detail = f"Multiple '{controller.type}' controllers with index '{controller.index}'"
+            raise ConfError("xml", detail, PATH)
+        seen.add((controller.type, controller.index))
 
 
 def _check_expander(model: str, machine: str) -> None:

@@ -78,7 +78,11 @@ class MetadataCalls:
 
         # Metadata means nothing to the emulator: its capabilities need not be probed for it.
         change = DomainChange(
-            name="metadata", edit=edit, live_request=live_request, revalidates=False
+            name="metadata",
+            edit=edit,
+            live_request=live_request,
+            revalidates=False,
+            size=len(metadata or ""),
         )
         domain = await self._changer.change_domain(dom, flags, change)
         element = type == DomainMetadataType.ELEMENT

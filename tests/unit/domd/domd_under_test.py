@@ -90,7 +90,7 @@ STOPPED = (DomainEventType.STOPPED, DomainEventStoppedDetailType.DESTROYED)
 class NoDefaults:
     """Completes nothing: no emulator is probed."""
 
-    async def complete(self, domain: Domain) -> Domain:
+    async def complete(self, domain: Domain, size: int) -> Domain:
         return domain
 
     def invalidate(self) -> None:

@@ -97,6 +97,8 @@ ALIAS = "<alias name='ua-d'/>"
          "primary video"),
         ("<controller type='pci' model='pci-root' index='0'><address type='pci' slot='3'/>"
          "</controller>", UNSUPPORTED, "should not have an address"),
+        ("<controller type='pci' model='pci-bridge' index='256'/>", UNSUPPORTED,
+         "PCI controller index 256 too high, maximum is 255"),
         ("<controller type='pci' model='pci-bridge'><target chassisNr='256'/></controller>",
          UNSUPPORTED, "out of range"),
         ("<interface type='bridge'><source/></interface>", "xml", "'bridge'"),

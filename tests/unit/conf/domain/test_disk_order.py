@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conf.domain import Domain, parse_domain
 from conf.domain.device_list import add_device
 from conf.domain.device_xml import parse_device
+from conf.domain.devices.disk import Disk, DiskTarget
 from conf.domain.devices.disk_defaults import complete_live_cache
-from conf.domain.devices.disk_order import disk_index
+from conf.domain.devices.disk_order import disk_index, insert_disk, order_disks
 
 
 def disk(dev: str, bus: str = "", inside: str = "") -> str:
@@ -77,3 +80,24 @@ def test_shareable_writable_disk_bypasses_the_host_cache(inside: str, cache: str
     (shared,) = domain(disk("vda", "virtio", inside)).devices.disks
     complete_live_cache(shared)
     assert (shared.driver.cache if shared.driver else None) == cache
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["virtio", "scsi"]),
+            st.sampled_from(["a", "sda", "sdb", "sdab", "vda1"]),
+        ),
+        max_size=12,
+    )
+)
+def test_sorting_is_inserting_one_after_another(disks: list[tuple[str, str]]) -> None:
+    def document() -> list[Disk]:
+        return [Disk(target=DiskTarget(dev=dev, bus=bus)) for bus, dev in disks]
+
+    inserted: list[Disk] = []
+    for disk in document():
+        insert_disk(inserted, disk)
+    ordered = document()
+    order_disks(ordered)
+    assert ordered == inserted
