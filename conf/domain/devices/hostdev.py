@@ -49,6 +49,7 @@ class HostdevSource:
     startup_policy: str | None = attribute(
         "@startupPolicy", read=one_of("mandatory", "requisite", "optional")
     )
+    missing: bool | None = attribute("@missing", read=yes_no, only="live")
     guest_reset: str | None = attribute("@guestReset")
     write_filtering: bool | None = attribute("@writeFiltering", read=yes_no)
     protocol: str | None = attribute("@protocol")

@@ -29,9 +29,10 @@ from conf.domain.lxc.values import check_hostdev_names
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import DetachDevice, UpdateDevice
+from supervisor.workers import usb_devices
 from supervisor.workers.interface_updates import update_interface
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
-from supervisor.workers.lxc import device_nodes, host_netdevs, interfaces, usb
+from supervisor.workers.lxc import device_nodes, host_netdevs, interfaces
 from supervisor.workers.lxc.checks import device_number
 from supervisor.workers.lxc.config import LxcInterface
 from supervisor.workers.lxc.config.mounts import node_paths as planned_nodes
@@ -58,7 +59,7 @@ async def attach(container: Container, xml: str) -> None:
     previous = container.domain
     if isinstance(device, Hostdev) and device.mode == "subsystem":
         check_hostdev_names(device)
-        usb.set_address(device, await asyncio.to_thread(lambda: list(usb.read_devices())))
+        usb_devices.set_address(device, await usb_devices.list_devices())
     candidate = parse_domain(format_domain(previous, live=True, secure=True))
     add_device(candidate, tag, device)
     complete_container(candidate, _arch(candidate))

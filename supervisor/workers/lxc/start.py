@@ -22,11 +22,11 @@ from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers import cgroups
+from supervisor.workers import cgroups, usb_devices
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.interfaces import detach_port
-from supervisor.workers.lxc import checks, interfaces, start_barrier, usb
+from supervisor.workers.lxc import checks, interfaces, start_barrier
 from supervisor.workers.lxc.commands import run_program
 from supervisor.workers.lxc.config import HostFacts, LxcInterface, plan_config
 from supervisor.workers.lxc.config.plan import plan_init
@@ -130,7 +130,7 @@ async def launch(
 async def inspect_host(start: StartContext) -> None:
     """Check that the host has what the XML names, and gather facts for the configuration."""
     domain, states = start.domain, start.context.paths.status_dir()
-    await usb.resolve_addresses(domain)
+    await usb_devices.resolve_addresses(domain)
     start.files = checks.check_sources(domain)
     start.device_numbers = checks.device_numbers(domain)
     start.namespaces = await checks.shared_namespaces(domain, states)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from conf.domain import Domain
 from conf.domain.devices.filesystem import Filesystem
+from supervisor.workers import usb_devices
 from supervisor.workers.lxc.config.host_facts import HostFacts
 from supervisor.workers.lxc.config.text import mount_field, setting
 
@@ -72,10 +73,8 @@ def node_paths(domain: Domain) -> Iterator[tuple[str, str]]:
         if source:
             yield source, f"/dev/{disk.target.dev}"
     for hostdev in domain.devices.hostdevs:
-        usb = hostdev.source
-        if hostdev.mode == "subsystem" and usb.bus is not None:
-            path = f"/dev/bus/usb/{usb.bus:03}/{usb.device or 0:03}"
-            yield path, path
+        if usb_node := usb_devices.node(hostdev):
+            yield usb_node, usb_node
         node = hostdev.source.block if hostdev.type == "storage" else hostdev.source.char
         if hostdev.mode == "capabilities" and node:
             yield node, node

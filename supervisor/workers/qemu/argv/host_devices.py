@@ -8,22 +8,33 @@ from __future__ import annotations
 
 from conf.domain.devices.hostdev import Hostdev
 from conf.errors import ConfError
+from supervisor.workers import usb_devices
 from supervisor.workers.qemu.argv import host_scsi as scsi
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device
 
 
 def host_devices(context: Context) -> Options:
-    """Build every <hostdev>."""
+    """Build every <hostdev> but those that are optional and not there."""
     for hostdev in context.domain.devices.hostdevs:
-        if hostdev.mode != "subsystem":
-            raise ConfError(
-                "config_unsupported", f"hostdev mode '{hostdev.mode}' is not supported in QEMU"
-            )
-        if hostdev.type == "scsi":
-            yield from scsi.device_options(context, hostdev)
-        else:
-            yield device(_device(context, hostdev) | placed(context, hostdev.address))
+        if not hostdev.source.missing:
+            yield from hostdev_options(context, hostdev)
+
+
+def hostdev_options(context: Context, hostdev: Hostdev) -> Options:
+    """Build one <hostdev>.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    if hostdev.mode != "subsystem":
+        raise ConfError(
+            "config_unsupported", f"hostdev mode '{hostdev.mode}' is not supported in QEMU"
+        )
+    if hostdev.type == "scsi":
+        yield from scsi.device_options(context, hostdev)
+    else:
+        yield device(_device(context, hostdev) | placed(context, hostdev.address))
 
 
 def _device(context: Context, hostdev: Hostdev) -> Props:
@@ -68,16 +79,12 @@ def _mdev(context: Context, hostdev: Hostdev) -> Props:
 
 def _usb(context: Context, hostdev: Hostdev) -> Props:
     """Build a USB host device by its bus and device number."""
-    source = hostdev.source
-    if source.bus is None or source.device is None:
-        raise ConfError(
-            "config_unsupported",
-            "a USB host device must say <address bus= device=>; its vendor and product alone are "
-            "not looked up yet",
-        )
+    node = usb_devices.node(hostdev)
+    if not node:
+        raise ConfError("internal", "USB host device is missing bus/device information")
     return {
         "driver": "usb-host",
-        "hostdevice": f"/dev/bus/usb/{source.bus:03d}/{source.device:03d}",
+        "hostdevice": node,
         "id": hostdev.alias,
         "bootindex": context.boot_order(hostdev),
     }

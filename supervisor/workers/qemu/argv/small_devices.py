@@ -10,10 +10,11 @@ from typing import Final
 
 from conf.domain.devices.address import IsaAddress
 from conf.domain.devices.rng import Rng
+from conf.domain.devices.watchdog import Watchdog
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.chardev import chardev
-from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device, obj
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
 from supervisor.workers.qemu.argv.virtio import pci_driver, virtio_props
 
 WATCHDOG_ACTIONS: Final = {"dump": "pause"}  # the worker dumps, then resets or resumes
@@ -129,17 +130,22 @@ def watchdogs(context: Context) -> Options:
     """Build the watchdogs and the -action of their expiry."""
     items = context.domain.devices.watchdogs
     for item in items:
-        if item.model != "itco":
-            yield device(
-                {
-                    "driver": item.model,
-                    "id": item.alias,
-                    **placed(context, item.address),
-                }
-            )
+        if item.model != "itco":  # a part of the Q35 chipset
+            yield from watchdog_options(context, item)
     if items:
-        action = items[0].action or "reset"
-        yield "-watchdog-action", WATCHDOG_ACTIONS.get(action, action)
+        yield "-watchdog-action", watchdog_action(items[0])
+
+
+def watchdog_options(context: Context, watchdog: Watchdog) -> Options:
+    """Build one watchdog, without its action."""
+    props: Props = {"driver": watchdog.model, "id": watchdog.alias}
+    yield device(props | placed(context, watchdog.address))
+
+
+def watchdog_action(watchdog: Watchdog) -> str:
+    """Return QEMU's name of what happens when a watchdog expires."""
+    action = watchdog.action or "reset"
+    return WATCHDOG_ACTIONS.get(action, action)
 
 
 def panics(context: Context) -> Options:

@@ -6,7 +6,7 @@ May touch: values only.
 
 from __future__ import annotations
 
-from conf.domain.devices.redirdev import UsbRule
+from conf.domain.devices.redirdev import Redirdev, UsbRule
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.chardev import chardev
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device
@@ -20,21 +20,26 @@ def hubs(context: Context) -> Options:
 
 def redirdevs(context: Context) -> Options:
     """Build the USB redirection devices of SPICE clients."""
+    for redirdev in context.domain.devices.redirdevs:
+        yield from redirdev_options(context, redirdev)
+
+
+def redirdev_options(context: Context, redirdev: Redirdev) -> Options:
+    """Build one USB redirection device."""
     filters = context.domain.devices.redirfilter
     rules = "|".join(_rule(rule) for rule in filters.rules) if filters else None
-    for redirdev in context.domain.devices.redirdevs:
-        alias = redirdev.alias or ""
-        yield from chardev(context, alias, redirdev.source, name="usbredir")
-        yield device(
-            {
-                "driver": "usb-redir",
-                "chardev": f"char{alias}",
-                "id": alias,
-                "filter": rules or None,
-                "bootindex": redirdev.boot_order,
-                **placed(context, redirdev.address),
-            }
-        )
+    alias = redirdev.alias or ""
+    yield from chardev(context, alias, redirdev.source, name="usbredir")
+    yield device(
+        {
+            "driver": "usb-redir",
+            "chardev": f"char{alias}",
+            "id": alias,
+            "filter": rules or None,
+            "bootindex": redirdev.boot_order,
+            **placed(context, redirdev.address),
+        }
+    )
 
 
 def _rule(rule: UsbRule) -> str:

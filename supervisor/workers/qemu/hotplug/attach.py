@@ -19,20 +19,24 @@ import msgspec
 from conf.domain.device_xml import Device, parse_device
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
+from conf.domain.devices.watchdog import Watchdog
 from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
+from supervisor.workers import usb_devices
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs
 from supervisor.workers.qemu.argv.secret_encryption import EncryptedSecret, encryptor
+from supervisor.workers.qemu.argv.small_devices import watchdog_action
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
-from supervisor.workers.qemu.block.image_owners import chown_images
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.file_owners import chown_files
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
 from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interface, live_interface
@@ -58,6 +62,8 @@ async def attach(guest: Guest, xml: str) -> None:
         VirError: netd or QEMU refuses.
     """
     tag, device = parse_device(xml)
+    if isinstance(device, Hostdev) and usb_devices.is_usb(device):
+        usb_devices.set_address(device, await usb_devices.list_devices())
     plan = plan_attach(guest.domain, tag, device, await emulator_facts(guest))
     paths, status = guest.context.paths, guest.status
     live_xml.fill_channels(plan.domain, paths.channels(status.id, guest.name))
@@ -73,9 +79,9 @@ async def attach(guest: Guest, xml: str) -> None:
             secrets = await disk_secrets.fetch(
                 guest.context.node.link("hostd"), disk_secrets.disk_sources(plan.device)
             )
-            undo.callback(restore, chown_images(guest, plan.device))
             first = await free_index(guest)
             nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
+        undo.callback(restore, chown_files(guest, plan.device))
         # The controller is added after the backends, which may fail: removing it again takes the
         # guest's consent (device_del), removing a backend does not.
         *backends, frontend = attach_steps(
@@ -88,6 +94,9 @@ async def attach(guest: Guest, xml: str) -> None:
         if isinstance(plan.device, Disk):
             for command, arguments in throttle_commands(plan.device):
                 await guest.monitor.execute(command, arguments)
+        if isinstance(plan.device, Watchdog):
+            action = {"action": watchdog_action(plan.device)}
+            await guest.monitor.execute("watchdog-set-action", action)
         undo.pop_all()
     plan.merge_into(guest.domain)
     if isinstance(plan.device, CharDevice):

@@ -20,23 +20,28 @@ from conf.domain.device_xml import Device, devices_of, parse_device, set_devices
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.input import Input
 from conf.domain.devices.interface import Interface
+from conf.domain.devices.redirdev import Redirdev
 from conf.domain.devices.rng import Rng
 from conf.domain.devices.shmem import Shmem
+from conf.domain.devices.watchdog import Watchdog
 from conf.errors import ConfError
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.worker import DetachDevice
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
-from supervisor.workers.qemu.block.image_owners import restore_image_owners
 from supervisor.workers.qemu.block.nodes import PREFIX
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import BlockNode
+from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 from supervisor.workers.qemu.hotplug.qmp_steps import (
     DISK_BUSES,
+    HOSTDEV_TYPES,
     INPUT_BUSES,
     SERIAL_MODELS,
+    WATCHDOG_MODELS,
     describe_device,
     is_channel,
 )
@@ -90,7 +95,11 @@ def _check_detachable(guest: Guest, device: Device) -> None:
             return
         case Interface() if device.type != "hostdev":
             return
-        case Rng() | Shmem():
+        case Rng() | Shmem() | Redirdev():
+            return
+        case Hostdev() if device.type in HOSTDEV_TYPES and not device.source.missing:
+            return
+        case Watchdog() if device.model in WATCHDOG_MODELS:
             return
         case Input() if device.bus in INPUT_BUSES:
             return
@@ -152,11 +161,11 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
         case Shmem() if device.model == "ivshmem-plain":
             await guest.monitor.execute("object-del", {"id": f"shmmem-{device.alias}"})
-        case Shmem() | CharDevice():
+        case Shmem() | CharDevice() | Redirdev():
             await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
         case Disk():
             await collect(guest)
-            restore_image_owners(guest, device)
+    restore_file_owners(guest, device)
 
 
 async def collect(guest: Guest) -> None:

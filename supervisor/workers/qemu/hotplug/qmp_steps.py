@@ -17,19 +17,24 @@ from conf.domain.device_xml import Device
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.input import Input
 from conf.domain.devices.interface import Interface
+from conf.domain.devices.redirdev import Redirdev
 from conf.domain.devices.rng import Rng
 from conf.domain.devices.shmem import Shmem
+from conf.domain.devices.watchdog import Watchdog
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.char_devices import channel_options, serial_options
 from supervisor.workers.qemu.argv.controllers import controller_options
 from supervisor.workers.qemu.argv.disk import disk_options
+from supervisor.workers.qemu.argv.host_devices import hostdev_options
 from supervisor.workers.qemu.argv.inputs import input_options
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 from supervisor.workers.qemu.argv.network import interface_options
 from supervisor.workers.qemu.argv.shared_memory import shmem_options
-from supervisor.workers.qemu.argv.small_devices import rng_options
+from supervisor.workers.qemu.argv.small_devices import rng_options, watchdog_options
+from supervisor.workers.qemu.argv.usb import redirdev_options
 from supervisor.workers.qemu.block.nodes import number_disk
 from supervisor.workers.qemu.hotplug.chardevs import chardev_arguments
 
@@ -37,6 +42,9 @@ Arguments = dict[str, object]
 
 #: Buses that take a drive while the machine runs; IDE and floppy controllers do not.
 DISK_BUSES: Final = ("virtio", "scsi", "usb", "sata")
+HOSTDEV_TYPES: Final = ("usb",)
+#: The PCI card; the others are parts of the board.
+WATCHDOG_MODELS: Final = ("i6300esb",)
 INPUT_BUSES: Final = ("usb", "virtio")
 CONTROLLERS: Final = ("scsi", "virtio-serial")
 SERIAL_MODELS: Final = ("pci-serial", "usb-serial")
@@ -84,7 +92,11 @@ def check_attachable(domain: Domain, device: Device) -> None:
             return
         case Interface() if device.type != "hostdev":
             return
-        case Rng() | Shmem():
+        case Rng() | Shmem() | Redirdev():
+            return
+        case Hostdev() if device.type in HOSTDEV_TYPES:
+            return
+        case Watchdog() if device.model in WATCHDOG_MODELS:
             return
         case CharDevice() if is_channel(domain, device) or device.target_model in SERIAL_MODELS:
             return
@@ -102,16 +114,27 @@ def _options(context: Context, device: Device, first_node: int) -> Options:
             return disk_options(context, device, number_disk(device, first_node))
         case Interface():
             return interface_options(context, device)
-        case Rng():
-            return rng_options(context, device)
-        case Shmem():
-            return shmem_options(context, device)
         case CharDevice() if is_channel(context.domain, device):
             return channel_options(context, device)
         case CharDevice():
             return serial_options(context, device)
+    return _small_device_options(context, device)
+
+
+def _small_device_options(context: Context, device: Device) -> Options:
+    match device:
+        case Rng():
+            return rng_options(context, device)
+        case Shmem():
+            return shmem_options(context, device)
         case Input():
             return input_options(context, device)
+        case Redirdev():
+            return redirdev_options(context, device)
+        case Hostdev():
+            return hostdev_options(context, device)
+        case Watchdog():
+            return watchdog_options(context, device)
         case Controller():
             return controller_options(context, device)
     raise AssertionError(f"{describe_device(device)} was checked")

@@ -23,7 +23,6 @@ from supervisor.workers.interface_updates import update_interface
 from supervisor.workers.qemu import interfaces
 from supervisor.workers.qemu.argv.disk import node_options
 from supervisor.workers.qemu.block import backing_chains, disk_secrets
-from supervisor.workers.qemu.block.image_owners import chown_images, restore_image_owners
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.block.nodes import number_disk, record_indexes
 from supervisor.workers.qemu.guest import Guest
@@ -34,6 +33,7 @@ from supervisor.workers.qemu.hotplug.attach import (
     launch_context,
 )
 from supervisor.workers.qemu.hotplug.detach import collect
+from supervisor.workers.qemu.hotplug.file_owners import chown_files, restore_file_owners
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan
 from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
 from supervisor.workers.qemu.hotplug.update_checks import (
@@ -124,7 +124,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         secrets = await disk_secrets.fetch(
             guest.context.node.link("hostd"), disk_secrets.disk_sources(updated)
         )
-        chown_images(guest, updated)
+        chown_files(guest, updated)
         plan = HotplugPlan(guest.domain, await emulator_facts(guest), "disk", updated, [])
         context = launch_context(guest, plan, interfaces.InterfaceFds(), secrets)
         for step in [qmp_step(*option) for option in node_options(context, updated, nodes)]:
@@ -145,7 +145,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
     previous = replace(drive)
     drive.type, drive.source, drive.driver = updated.type, updated.source, updated.driver
     drive.backing_store = updated.backing_store
-    restore_image_owners(guest, previous)
+    restore_file_owners(guest, previous)
 
 
 def _driver(drive: Disk, changed: Disk) -> DiskDriver | None:

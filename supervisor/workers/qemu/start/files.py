@@ -15,12 +15,14 @@ from typing import Final
 from conf.domain import Domain
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.source import Source
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.paths import Paths
+from supervisor.workers import usb_devices
 from supervisor.workers.file_owners import ChownedFile
 
 #: Debian's OVMF: the template of empty NVRAM variables for each loader.
@@ -45,6 +47,8 @@ def domain_files(domain: Domain) -> Iterator[ChownedFile]:
     nvram = nvram_path(domain)
     if nvram:
         yield ChownedFile(nvram)
+    for hostdev in domain.devices.hostdevs:
+        yield from hostdev_files(hostdev)
     for device in character_devices(domain):
         if device.type == "dev" and device.path:
             yield ChownedFile(device.path)
@@ -57,6 +61,12 @@ def disk_files(disk: Disk) -> Iterator[ChownedFile]:
         path = source.place or (source.file if source.type == "file" else source.dev)
         if path and source.type in ("file", "block") and not _keeps_owner(source):
             yield ChownedFile(path, restored=depth == 0 and not shared)
+
+
+def hostdev_files(hostdev: Hostdev) -> Iterator[ChownedFile]:
+    """List the device nodes of a host device."""
+    if usb_node := usb_devices.node(hostdev):
+        yield ChownedFile(usb_node)
 
 
 def _keeps_owner(source: Source) -> bool:

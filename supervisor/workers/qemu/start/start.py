@@ -25,6 +25,7 @@ from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime.emulator_user import emulator_user
+from supervisor.workers import usb_devices
 from supervisor.workers.cgroups import move_process
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
@@ -77,6 +78,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
         directories = context.paths.firmware_descriptors(session=context.session)
         fill_firmware(domain, read_descriptors(directories), context.paths.nvram(domain.name))
     drop_missing_disks(domain)
+    await usb_devices.resolve_addresses(domain)
     for disk in domain.devices.disks:
         complete_live_cache(disk)
     label = live_xml.static_dac_label(domain)

@@ -369,10 +369,6 @@ HOSTDEV: Final[tuple[Check[Hostdev], ...]] = (
     Check("<teaming>", lambda hostdev: hostdev.teaming is not None),
     Check("<shareable/>", lambda hostdev: hostdev.shareable),
     Check(
-        lambda hostdev: f"startupPolicy='{hostdev.source.startup_policy}'",
-        lambda hostdev: hostdev.source.startup_policy not in (None, "mandatory"),
-    ),
-    Check(
         "guestReset= or writeFiltering=",
         lambda hostdev: (
             hostdev.source.guest_reset is not None or hostdev.source.write_filtering is not None

@@ -25,6 +25,7 @@ EVERYWHERE: Final = frozenset(
 )  # fmt: skip
 
 BY_WORKER: Final = {
+    "HostdevSource": ("startup_policy", "vendor", "product"),
     "Domain": ("current_memory", "on_poweroff", "on_reboot", "on_crash"),
     "BlkioDevice": ("path", "weight", "read_iops_sec", "write_iops_sec", "read_bytes_sec",
                     "write_bytes_sec"),
@@ -101,7 +102,7 @@ REFUSED: Final = {
                          "thread_pool"),
     "Graphics": ("replace_user", "multi_user"), "Listen": ("network",),
     "HostAddress": ("port", "target", "unit"),
-    "HostdevSource": ("vendor", "product", "wwpn", "adapter", "block", "char", "interface"),
+    "HostdevSource": ("wwpn", "adapter", "block", "char", "interface"),
     "Interface": ("managed",), "InterfaceSource": ("name", "managed", "host_address"),
     "NvramDevice": ("alias", "address"), "PerfEvent": ("name", "enabled"),
     "FirmwareFeature": ("enabled", "name"), "Os": ("firmware", "firmware_features"),

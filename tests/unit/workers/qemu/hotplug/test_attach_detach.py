@@ -80,6 +80,39 @@ async def test_a_disk_that_qemu_refuses_leaves_no_node_and_no_xml(
         await tree.worker.call(AttachDevice(xml=disk_xml(tmp_path)))
 
 
+REDIRDEV = (
+    "<redirdev bus='usb' type='tcp'><source mode='bind' host='127.0.0.1' service='4123'/>"
+    "<protocol type='raw'/></redirdev>"
+)
+WATCHDOG = "<watchdog model='i6300esb' action='shutdown'/>"
+
+
+@pytest.mark.parametrize(
+    ("device", "alias", "attached", "removed"),
+    [
+        (REDIRDEV, "redir0", ["chardev-add", "device_add"], ["device_del", "chardev-remove"]),
+        (WATCHDOG, "watchdog0", ["device_add", "watchdog-set-action"], ["device_del"]),
+    ],
+)
+async def test_a_usb_redirection_and_a_watchdog_come_and_go(
+    device: str,
+    alias: str,
+    attached: list[str],
+    removed: list[str],
+    tmp_path: Path,
+    emulator_facts: EmulatorFacts,
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start()
+        status = await tree.worker.call(AttachDevice(xml=device))
+        assert f"<alias name='{alias}'/>" in status.live_xml
+        assert hotplug_commands(tree) == attached
+        tree.script({"device_del": [{"event": "DEVICE_DELETED", "data": {"device": alias}}]})
+        status = await tree.worker.call(DetachDevice(xml=device))
+        assert hotplug_commands(tree) == [*attached, *removed]
+        assert f"<alias name='{alias}'/>" not in status.live_xml
+
+
 @pytest.mark.parametrize("command", ["getfd", "netdev_add", "device_add"])
 async def test_an_interface_that_qemu_refuses_is_detached_by_netd(
     command: str, tmp_path: Path, emulator_facts: EmulatorFacts

@@ -1,4 +1,4 @@
-"""USB host devices of a container: find the device that a <hostdev> names.
+"""USB host devices: find the device of the host that a <hostdev> names.
 
 Owns: the search. May touch: nothing; /sys/bus/usb is read.
 Source: Linux, Documentation/ABI/testing/sysfs-bus-usb; libvirt 9.0 formatdomain, "USB devices".
@@ -30,8 +30,17 @@ class UsbDevice:
 
 
 def read_devices(folder: Path = DEVICES) -> Iterator[UsbDevice]:
-    """List the host's USB devices; one that is unplugged meanwhile is left out."""
-    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+    """List the host's USB devices; one that is unplugged meanwhile is left out.
+
+    Raises:
+        VirError: SYSTEM_ERROR: this kernel has no USB.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        detail = f"cannot open directory '{folder}': {error.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.NONE) from error
+    for entry in entries:
         try:
             yield UsbDevice(
                 int((entry / "busnum").read_text()),
@@ -50,13 +59,14 @@ def find_device(source: HostdevSource, devices: Sequence[UsbDevice]) -> UsbDevic
         VirError: INTERNAL_ERROR: there is none; OPERATION_FAILED: several match.
     """
     matches = [one for one in devices if _matches(source, one)]
-    name = _describe(source)
     if not matches:
-        raise VirError(ErrorCode.INTERNAL_ERROR, f"Did not find USB device {name}", ErrorDomain.LXC)
+        detail = f"Did not find USB device {_describe(source)}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NONE)
     if len(matches) > 1:
+        name = f"{matches[0].vendor:x}:{matches[0].product:x}"
         places = ", ".join(f"{one.bus}:{one.device}" for one in matches)
-        detail = f"Multiple USB devices for {name} ({places}): use <address> to specify one"
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.LXC)
+        detail = f"Multiple USB devices for {name}, use <address> to specify one ({places})"
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.NONE)
     return matches[0]
 
 
@@ -77,14 +87,28 @@ def _describe(source: HostdevSource) -> str:
     return " ".join(parts)
 
 
-async def resolve_addresses(domain: Domain) -> None:
-    """Set the bus and device number of each USB <hostdev> of a container.
+async def list_devices() -> list[UsbDevice]:
+    """List the host's USB devices in a thread: reading their descriptors can wake them up.
 
     Raises:
-        VirError: as `find_device`.
+        VirError: SYSTEM_ERROR: this kernel has no USB.
     """
-    if any(one.mode == "subsystem" for one in domain.devices.hostdevs):
-        set_addresses(domain, await asyncio.to_thread(lambda: list(read_devices())))
+    return await asyncio.to_thread(lambda: list(read_devices()))
+
+
+async def resolve_addresses(domain: Domain) -> None:
+    """Set the bus and device number of each USB <hostdev>.
+
+    Raises:
+        VirError: as `find_device` and `list_devices`.
+    """
+    if any(is_usb(hostdev) for hostdev in domain.devices.hostdevs):
+        set_addresses(domain, await list_devices())
+
+
+def is_usb(hostdev: Hostdev) -> bool:
+    """Return whether a <hostdev> is a USB device of the host."""
+    return hostdev.mode == "subsystem" and hostdev.type == "usb"
 
 
 def set_address(hostdev: Hostdev, devices: Sequence[UsbDevice]) -> None:
@@ -98,18 +122,26 @@ def set_address(hostdev: Hostdev, devices: Sequence[UsbDevice]) -> None:
 
 
 def set_addresses(domain: Domain, devices: Sequence[UsbDevice]) -> None:
-    """Set them for every USB <hostdev>; a missing one with startupPolicy='optional' is dropped.
+    """Set them for every USB <hostdev>; with startupPolicy='optional' one may be missing.
 
     Raises:
         VirError: as `find_device`.
     """
-    for hostdev in list(domain.devices.hostdevs):
-        if hostdev.mode != "subsystem":
+    for hostdev in domain.devices.hostdevs:
+        if not is_usb(hostdev):
             continue
         try:
             set_address(hostdev, devices)
         except VirError as error:
-            missing = error.code == ErrorCode.INTERNAL_ERROR
-            if not missing or hostdev.source.startup_policy != "optional":
+            absent = error.code == ErrorCode.INTERNAL_ERROR
+            if not absent or hostdev.source.startup_policy != "optional":
                 raise
-            domain.devices.hostdevs = [one for one in domain.devices.hostdevs if one is not hostdev]
+            hostdev.source.missing = True
+
+
+def node(hostdev: Hostdev) -> str:
+    """Return the path of the device node of a USB <hostdev> whose address is set; "" without."""
+    source = hostdev.source
+    if not is_usb(hostdev) or source.missing or source.bus is None or source.device is None:
+        return ""
+    return f"/dev/bus/usb/{source.bus:03d}/{source.device:03d}"

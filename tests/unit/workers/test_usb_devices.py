@@ -11,7 +11,7 @@ from conf.domain.lxc.defaults import complete_container
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, VirError
 from supervisor.workers.lxc.config import HostFacts, plan_config
-from supervisor.workers.lxc.usb import UsbDevice, read_devices, set_addresses
+from supervisor.workers.usb_devices import UsbDevice, read_devices, set_addresses
 
 STICK = UsbDevice(bus=1, device=4, vendor=0x0951, product=0x1666)
 TWIN = UsbDevice(bus=2, device=7, vendor=0x0951, product=0x1666)
@@ -53,7 +53,9 @@ def test_one_that_is_not_there_is_named() -> None:
 
 
 def test_two_alike_are_told_apart_by_their_places_alone() -> None:
-    with pytest.raises(VirError, match="1:4, 2:7") as refused:
+    with pytest.raises(
+        VirError, match=r"Multiple USB devices for 951:1666, use <address> .*1:4, 2:7"
+    ) as refused:
         set_addresses(domain(BY_NAME, " startupPolicy='optional'"), [STICK, TWIN])
     assert refused.value.code == ErrorCode.OPERATION_FAILED
     model = domain(BY_NAME + "<address bus='2' device='7'/>")
@@ -64,7 +66,9 @@ def test_two_alike_are_told_apart_by_their_places_alone() -> None:
 def test_one_that_may_be_missing_is_left_out() -> None:
     model = domain(BY_NAME, " startupPolicy='optional'")
     set_addresses(model, [])
-    assert model.devices.hostdevs == []
+    assert model.devices.hostdevs[0].source.missing
+    facts = HostFacts(group="g", device_numbers={}, nodes={})
+    assert "/dev/bus/usb" not in plan_config(model, facts)
 
 
 @pytest.mark.parametrize("said", ["", "<vendor id='0x0951'/>", "<address bus='1'/>"])
@@ -80,4 +84,5 @@ def test_the_host_s_devices_are_read_and_their_interfaces_left_out(tmp_path: Pat
         for name, value in files.items():
             (tmp_path / folder / name).write_text(value)
     assert list(read_devices(tmp_path)) == [STICK]
-    assert list(read_devices(tmp_path / "nowhere")) == []
+    with pytest.raises(VirError, match=r"cannot open directory '.*nowhere': No such file"):
+        list(read_devices(tmp_path / "nowhere"))

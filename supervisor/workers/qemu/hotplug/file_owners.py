@@ -1,0 +1,54 @@
+"""Gives the files of one device to QEMU's user on hotplug, and back on unplug.
+
+Owns: the list of previous owners in the status XML. May touch: their owner and group.
+"""
+
+from __future__ import annotations
+
+from conf.domain.device_xml import Device
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.hostdev import Hostdev
+from supervisor.objects.domain_status_xml import Owner
+from supervisor.runtime.emulator_user import emulator_user
+from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.start import live_xml
+from supervisor.workers.qemu.start.files import disk_files, domain_files, hostdev_files
+
+
+def device_files(device: Device) -> list[ChownedFile]:
+    """List the files of a device that QEMU opens itself: images, and nodes of host devices."""
+    match device:
+        case Disk():
+            return list(disk_files(device))
+        case Hostdev():
+            return list(hostdev_files(device))
+    return []
+
+
+def chown_files(guest: Guest, device: Device) -> list[Owner]:
+    """Give a device's files to QEMU's user, as dynamic_ownership and <seclabel> allow.
+
+    Returns:
+        The previous owners, which are in the status XML from now on.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the file; the others are given back.
+    """
+    config = guest.context.config
+    user = emulator_user(config, live_xml.static_dac_label(guest.domain))
+    if not config.dynamic_ownership or not live_xml.allows_relabel(guest.domain) or user.is_own:
+        return []
+    owners = chown_for_guest(device_files(device), user)
+    guest.status.owners = [*guest.status.owners, *owners]
+    guest.save()
+    return owners
+
+
+def restore_file_owners(guest: Guest, device: Device) -> None:
+    """Give the files of a device that was removed back, but for those that other devices use."""
+    in_use = {file.path for file in domain_files(guest.domain)}
+    unused = {file.path for file in device_files(device)} - in_use
+    restore(owner for owner in guest.status.owners if owner.path in unused)
+    guest.status.owners = [owner for owner in guest.status.owners if owner.path not in unused]
+    guest.save()
