@@ -15,7 +15,7 @@ from tests.clients.namespace import own_mounts, shown
 @contextmanager
 def own_daemon() -> Iterator[Daemon]:
     """Start a daemon, and leave nothing behind."""
-    daemon = Daemon()
+    daemon = Daemon(arguments=[])  # not verbose, as stock
     run = daemon.root / "run"
     run.mkdir()
     with own_mounts():

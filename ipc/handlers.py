@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ipc.errors import ErrorCodec, NullErrorCodec
 from ipc.frames import BodyDecoder
+from ipc.held_events import HeldEvents
 from ipc.messages import NOT_PREPARED, HandlerMark, Request, handler_marks, reply_type, tag_of
 
 
@@ -74,6 +75,7 @@ class Endpoint(Protocol):
 
     handlers: Handlers
     errors: ErrorCodec
+    held_events: HeldEvents
 
 
 class StandaloneEndpoint:
@@ -82,6 +84,7 @@ class StandaloneEndpoint:
     def __init__(self, errors: ErrorCodec | None = None) -> None:
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NullErrorCodec()
+        self.held_events = HeldEvents()
 
 
 @cache

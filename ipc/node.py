@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from ipc.context import current_call
 from ipc.errors import BusError, ErrorCodec, NullErrorCodec
 from ipc.handlers import Handlers
+from ipc.held_events import HeldEvents
 from ipc.link import Link
 from ipc.messages import Event, LinkOffer, handles, tag_of
 from ipc.peer import Peer
@@ -38,6 +39,7 @@ class Node:
         self.name = name
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NullErrorCodec()
+        self.held_events = HeldEvents()
         #: Called with the name of a process when it closes a link or ends.
         self.on_peer_lost: list[Callable[[str], None]] = []
         self._links: dict[str, Link] = {}

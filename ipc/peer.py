@@ -71,7 +71,8 @@ class Peer:
         self._deadlines = Deadlines(self._loop, self._expire)
         self._inbound = InboundCalls(name, endpoint, self._send_answer)
         self._lost = self._loop.create_future()
-        self._transport = Transport(end, self._received, self._disconnected)
+        held_events = endpoint.held_events
+        self._transport = Transport(end, self._received, self._disconnected, held_events)
 
     @property
     def closed(self) -> bool:
@@ -124,7 +125,7 @@ class Peer:
             self._deadlines.remove(number)
 
     def send(self, event: Event) -> None:
-        """Send an event; it is dropped if the peer is gone.
+        """Send an event, perhaps a moment later (`HeldEvents`); it is dropped if the peer is gone.
 
         Raises:
             QueueFull: the peer does not read.
@@ -132,7 +133,10 @@ class Peer:
         fields = (3, context.trace.get(), tag_of(type(event)), event)
         data, descriptors = self._encoder.encode(*fields)
         try:
-            self._transport.send(data, descriptors)
+            if descriptors:
+                self._transport.send(data, descriptors)
+            else:
+                self._transport.send_event(data)
         except PeerGone:
             for descriptor in descriptors:  # the holder of the other end must see it closed
                 descriptor.close()

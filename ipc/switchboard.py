@@ -14,6 +14,7 @@ from ipc.context import current_call
 from ipc.descriptor import Descriptor
 from ipc.errors import ErrorCodec, NoSuchService, NullErrorCodec
 from ipc.handlers import Handlers
+from ipc.held_events import HeldEvents
 from ipc.messages import Connect, LinkGranted, LinkOffer, handles
 from ipc.peer import Peer
 
@@ -26,6 +27,7 @@ class Switchboard:
     def __init__(self, errors: ErrorCodec | None = None) -> None:
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NullErrorCodec()
+        self.held_events = HeldEvents()
         #: Whether a process of that name may become ready; others are refused at once.
         self.expects: Callable[[str], bool] = lambda _: True
         self._peers: dict[str, Peer] = {}

@@ -1,12 +1,13 @@
 """Transport: one end of a Unix socket pair on the loop, for bytes and descriptors.
 
-Owns: the socket and the send queue. May not touch: what the bytes mean.
+Owns: the socket, the send queue and the events held back. May not touch: what the bytes mean.
 """
 
 from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import os
 import socket
 from collections import deque
@@ -16,11 +17,13 @@ from typing import Final
 from ipc.descriptor import Descriptor
 from ipc.errors import PeerGone, QueueFull
 from ipc.frames import MAX_DESCRIPTORS
+from ipc.held_events import HeldEvents
 
 READ_SIZE: Final = 64 * 1024  # more makes malloc map memory for every read (15 us)
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 MAX_UNSENT: Final = 64 * 1024 * 1024  # bytes
 MAX_QUEUED: Final = 65536  # frames
+MAX_HELD: Final = 64 * 1024  # bytes of events
 URGENT_MARGIN: Final = 8 * 1024 * 1024  # bytes beyond, for replies and cancellations
 
 
@@ -32,6 +35,7 @@ class Transport:
         sock: socket.socket,
         on_data: Callable[[bytes, list[int]], None],
         on_lost: Callable[[], None],
+        held_events: HeldEvents,
     ) -> None:
         """Take the socket over and begin to read.
 
@@ -39,6 +43,7 @@ class Transport:
             sock: one end of a socket pair.
             on_data: called with bytes and the descriptors that came with them, which it owns.
             on_lost: called once when the socket is closed, by either side.
+            held_events: those of the process's links.
         """
         sock.settimeout(0)
         self.closed = False
@@ -48,6 +53,9 @@ class Transport:
         self._on_lost = on_lost
         self._unsent: deque[tuple[memoryview, list[Descriptor]]] = deque()
         self._unsent_size = 0
+        self._held: list[bytes] = []  # empty while there is something unsent
+        self._held_size = 0
+        self._held_events = held_events
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._readable)
 
@@ -66,6 +74,11 @@ class Transport:
         if self.closed:
             raise PeerGone("the link is closed")
         sent = 0
+        if self._held:
+            self._held_events.discard(self)
+            data = b"".join((*self._held, data))
+            self._forget_held()
+        self._held_events.send()
         if not self._unsent:
             try:
                 sent = self._send(data, descriptors)
@@ -80,11 +93,35 @@ class Transport:
             raise QueueFull(f"{self._unsent_size} bytes are queued for a peer that does not read")
         self._queue(memoryview(data)[sent:], [] if sent else descriptors)
 
+    def send_event(self, data: bytes) -> None:
+        """Send an event soon (`HeldEvents`).
+
+        Raises:
+            PeerGone, QueueFull: as `send`.
+        """
+        if self._unsent or self._held_size + len(data) > MAX_HELD:
+            self.send(data, [])
+            return
+        if self.closed:
+            raise PeerGone("the link is closed")
+        self._held.append(data)
+        self._held_size += len(data)
+        self._held_events.add(self)
+
+    def send_held(self) -> None:
+        """Send the events held back."""
+        if self._held:
+            with contextlib.suppress(PeerGone):  # `on_lost` follows
+                self.send(b"", [])
+
     def close(self) -> None:
         """Close the socket and call `on_lost`; nothing the second time."""
         if self.closed:
             return
+        self.send_held()
         self.closed = True
+        self._held_events.discard(self)
+        self._forget_held()
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self._socket.close()
@@ -103,6 +140,10 @@ class Transport:
         for descriptor in descriptors:
             descriptor.close()
         return sent
+
+    def _forget_held(self) -> None:
+        self._held.clear()
+        self._held_size = 0
 
     def _is_full(self, size: int, limit: int) -> bool:
         return self._unsent_size + size > limit or len(self._unsent) >= MAX_QUEUED

@@ -64,7 +64,7 @@ class Daemon:
     """One `libvirtd --root DIR`; a context manager that leaves nothing behind."""
 
     root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="vv-", dir="/tmp")))
-    arguments: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=lambda: ["--verbose"])
     wrapper: list[str] = field(default_factory=list)  # the command that executes the daemon
     process: subprocess.Popen[bytes] | None = None
 
@@ -95,7 +95,6 @@ class Daemon:
                         str(LIBVIRTD),
                         "--root",
                         str(self.root),
-                        "--verbose",
                         *self.arguments,
                     ],
                     env={**os.environ, "NOTIFY_SOCKET": str(notifications.path)},

@@ -365,6 +365,8 @@ class Tree:
         self.keep_running = event.busy
 
     def _process_ended(self, name: str) -> None:
+        if self.board.peer(name) is not None:
+            return  # it was ended, and another has its name already
         worker = self.workers.pop(name, None)
         if worker is not None and self.respawns:
             self.workers[name] = FakeWorker(self, name, worker.domain)
