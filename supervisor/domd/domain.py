@@ -105,6 +105,7 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
     """A domain: persistent, active, or both."""
 
     source: Definition | None = None  # what the running guest was started from, when known
+    undefined: Definition | None = None  # the last one of a guest that has become transient
     reason: int = DomainShutoffReason.UNKNOWN  # why it is off
     autodestroy: str = ""  # the client whose end is the guest's
     worker: str = ""  # the worker's name on the bus, while there is one

@@ -84,9 +84,11 @@ class DefinitionCalls:
                 raise domain.errors.operation_invalid(
                     f"cannot undefine transient domain '{domain.name}'"
                 )
+            last = domain.definition
             await self._definitions.undefine(
                 domain, lambda: self._files.remove_on_undefine(domain, flags)
             )
+            domain.undefined = last
 
     async def domain_rename(
         self, call: ClientCall, dom: DomainId, new_name: str | None, flags: int

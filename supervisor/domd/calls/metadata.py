@@ -60,9 +60,9 @@ class MetadataCalls:
             VirError: INVALID_ARG; XML_ERROR; OPERATION_INVALID: the domain is off, or transient.
         """
         self._errors.check_flags("DomainSetMetadata", flags, IMPACT_FLAGS)
-        check_kind(type)
 
         def changed(domain: Domain) -> Domain:
+            check_kind(type)
             return change_metadata(domain, type, metadata, key, uri)
 
         def edit(domain: Domain) -> None:

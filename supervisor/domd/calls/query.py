@@ -264,8 +264,9 @@ class QueryCalls:
         self._errors.check_flags("DomainGetXMLDesc", flags, XML_FLAGS)
         domain = self._registry.find(dom)
         secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
-        if domain.runtime is None or (flags & DomainXMLFlags.INACTIVE and domain.definition):
-            definition = domain.definition
+        # As libvirt's newDef: clients undefine a running domain and define it again by this.
+        definition = domain.definition or domain.undefined
+        if domain.runtime is None or (flags & DomainXMLFlags.INACTIVE and definition):
             assert definition is not None, "a domain without guest and definition is forgotten"
             return definition.secure_xml if secure else definition.public_xml
         live = domain.runtime.live

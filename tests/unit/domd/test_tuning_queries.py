@@ -113,6 +113,16 @@ async def test_an_unknown_kind_of_metadata_is_refused_before_the_state(tmp_path:
         assert refusal.value.code is ErrorCode.INVALID_ARG
 
 
+async def test_a_guest_that_was_undefined_keeps_its_inactive_xml(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        await service.start()
+        before = await service.call("domain_get_xml_desc", DOM, 2)
+        await service.call("domain_undefine", DOM)
+        assert await service.call("domain_is_persistent", DOM) == 0
+        assert await service.call("domain_get_xml_desc", DOM, 2) == before
+
+
 async def test_a_destroy_removes_the_logs_that_it_is_told_to(tmp_path: Path) -> None:
     async with domd(tmp_path) as service:
         await service.define()
