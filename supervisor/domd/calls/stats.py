@@ -25,7 +25,7 @@ from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import DomainRegistry
 from supervisor.drivers.driver import Driver
 from supervisor.messages.worker import GetStats
-from supervisor.runtime.procfs import cpu_times
+from supervisor.runtime.procfs import CpuTimes, cpu_times
 
 ALL_GROUPS: Final = sum(DomainStatsTypes)
 STEERING: Final = (
@@ -104,8 +104,9 @@ def local_stats(domain: DomainObject, groups: int, *, sampled: int) -> Iterator[
         state, reason = domain.state
         yield param("state.state", INT, state)
         yield param("state.reason", INT, reason)
-    if groups & ~sampled & DomainStatsTypes.CPU_TOTAL and domain.runtime is not None:
-        times = cpu_times(domain.runtime.status.pid)
+    if groups & ~sampled & DomainStatsTypes.CPU_TOTAL:
+        runtime = domain.runtime
+        times = cpu_times(runtime.status.pid) if runtime is not None else CpuTimes(0, 0)
         yield param("cpu.time", ULLONG, times.total)
         yield param("cpu.user", ULLONG, times.user)
         yield param("cpu.system", ULLONG, times.system)
