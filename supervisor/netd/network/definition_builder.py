@@ -19,6 +19,7 @@ from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.networks import bridge_of
 from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import NetworkRegistry
+from supervisor.netd.network.virtual_functions import refuse_other_devices
 
 PREFIX: Final = "virbr"
 MAX_BRIDGES: Final = 1024
@@ -36,10 +37,11 @@ class DefinitionBuilder:
         """Build a definition from a client's XML.
 
         Raises:
-            VirError: those of the parser and the validation; INTERNAL_ERROR when its bridge is
-                another network's.
+            VirError: those of the parser and the validation; CONFIG_UNSUPPORTED for a device that
+                is no virtual function; INTERNAL_ERROR when its bridge is another network's.
         """
         network = read_network(xml)
+        refuse_other_devices(network)
         if not makes_bridge(network):
             return network
         self._refuse_taken(network)

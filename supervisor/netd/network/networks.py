@@ -32,6 +32,7 @@ from supervisor.netd.network.route_conflicts import find_conflict
 from supervisor.netd.network.status_xml import format_status
 from supervisor.netd.network.step_executor import StepExecutor, run_steps
 from supervisor.netd.network.steps import Step
+from supervisor.netd.network.virtual_functions import refuse_without_functions
 from supervisor.runtime.shield import run_to_completion
 
 START_S: Final = 60.0
@@ -238,7 +239,7 @@ class Networks:
         return plan_start(network, self._services.dnsmasq_config(network))
 
     async def _check(self, network: Network) -> None:
-        """Refuse a network whose subnet or bridge is in use, or whose netmask has gaps.
+        """Refuse a network that cannot start: its subnet or bridge is in use, its PF has no VFs, ….
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_INVALID.
@@ -250,6 +251,7 @@ class Networks:
                 f"{detail}daemon does not drive firewalld; leave the zone out",
                 ErrorDomain.NETWORK,
             )
+        refuse_without_functions(network)
         try:
             subnets = subnets_of(network)
         except ConfError as error:  # libvirt, too, defines a netmask with gaps and cannot start it
