@@ -42,6 +42,7 @@ class Type:
     optional: bool = False
     limit: int | None = None  # of an array: the most, or with `fixed` the exact number
     fixed: bool = False
+    limit_name: str = field(default="", compare=False)  # of the limit's constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ def _type(source: Source, text: str) -> Type:
     size = None
     if limit is not None:
         size = int(limit) if limit.isdigit() else source.constants[limit]
-    return Type(base, bool(optional), size, bool(fixed))
+    return Type(base, bool(optional), size, bool(fixed), limit_name=limit or "")
 
 
 def _marks(text: str) -> dict[str, str]:
