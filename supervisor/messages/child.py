@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from conf.settings import DaemonConfig, QemuConfig
-from ipc import Descriptor, Event, Request
+from ipc import Ack, Descriptor, Event, Request
 
 
 class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +27,12 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 class GetConfig(Request[ChildConfig], frozen=True, kw_only=True, tag="root.get_config"):
     """Get my configuration: the first message of a new child."""
+
+    deadline_s = 10.0
+
+
+class SignOfLife(Request[Ack], frozen=True, kw_only=True, tag="child.sign_of_life"):
+    """Answer from the event loop: the root's watchdog asks."""
 
     deadline_s = 10.0
 

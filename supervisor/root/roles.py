@@ -24,6 +24,7 @@ class Role:
     policy: Policy
     privileges: Privileges
     owner: str = ""  # a worker's: the one service that may spawn and end it
+    silence_s: float = 10.0  # it is taken for hung, and killed, after so long without an answer
 
 
 def registry_role(driver: Driver) -> Role:

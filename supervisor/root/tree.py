@@ -26,6 +26,7 @@ from supervisor.messages.root import ProcessState, ProcessStatus
 from supervisor.root import process_list
 from supervisor.root.child import Child
 from supervisor.root.roles import PRELOAD, SERVICES, WORKERS, Role
+from supervisor.root.watchdog import Watchdog
 from supervisor.root.zygote_client import RESTARTS, ZygoteClient
 from supervisor.runtime.log import Collector
 from supervisor.runtime.restart_policy import Policy
@@ -67,6 +68,7 @@ class Tree:
         self._by_fork_id: dict[int, Child] = {}
         self._stopping = False
         self._zygote = ZygoteClient(collector, config.preload, config.zygote_restarts)
+        self._watchdog = Watchdog(self)
         self._loop: asyncio.AbstractEventLoop
         self._switchboard: Switchboard
 
@@ -83,6 +85,7 @@ class Tree:
         for role in self.config.services:
             self._children[role.name] = Child(role, role.name)
             self._spawn(self._children[role.name])
+        self._watchdog.start()
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Wait until every service is running; False after the timeout."""
@@ -99,6 +102,7 @@ class Tree:
     async def stop(self) -> None:
         """Stop every process, by SIGKILL after the timeout; guests run on."""
         self._stopping = True
+        self._watchdog.stop()
         for child in list(self._children.values()):
             self._request_stop(child, "the daemon stops")
         if not await self._wait_until(lambda: not self._by_fork_id, STOP_S):
@@ -115,6 +119,16 @@ class Tree:
         """List all processes, the root first. It blocks: call it in a thread."""
         zygote = self._zygote.pid, self._zygote.restarts
         return process_list.list_processes(list(self._children.values()), zygote, self._loop.time())
+
+    # What the watchdog needs (`HungProcesses`).
+
+    def children(self) -> list[Child]:
+        """List the processes."""
+        return list(self._children.values())
+
+    def signal(self, fork_id: int, number: signal.Signals) -> None:
+        """Send a signal to a process, unless it has exited."""
+        self._zygote.signal(fork_id, number)
 
     # Requests of children, called by `supervisor.root.handlers`.
 

@@ -104,10 +104,14 @@ class ZygoteClient:
 
     def kill(self, fork_id: int) -> None:
         """Kill a child; one that has exited already is no error."""
+        self.signal(fork_id, signal.SIGKILL)
+
+    def signal(self, fork_id: int, number: signal.Signals) -> None:
+        """Send a child a signal; one that has exited already is no error."""
         forked = self._children.get(fork_id)
         if forked is not None and forked.pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(forked.pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(forked.pidfd, number)
 
     async def stop(self) -> None:
         """Close the socket to the zygote, which ends it; its children are not touched."""

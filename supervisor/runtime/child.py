@@ -7,6 +7,7 @@ May touch: the process's own signal handlers. May not touch: what the role does.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import importlib
 import logging
@@ -22,10 +23,10 @@ from typing import Final, cast
 import uvloop
 
 from conf.settings import DaemonConfig, QemuConfig
-from ipc import BusError, Event, Node, current_call, handles
+from ipc import Ack, BusError, Event, Node, current_call, handles
 from ipc.node import ROOT
 from supervisor.dispatch.errors import VirErrorCodec
-from supervisor.messages.child import ChildConfig, GetConfig, Reload, Stop
+from supervisor.messages.child import ChildConfig, GetConfig, Reload, SignOfLife, Stop
 from supervisor.messages.root import Ready
 from supervisor.runtime.paths import Paths
 
@@ -64,6 +65,11 @@ class ChildProcess:
     def stop_on_sigterm(self) -> None:
         """Stop the role in order at a SIGTERM."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.stopping.set)
+
+    @handles(SignOfLife)
+    def sign_of_life(self, request: SignOfLife) -> Ack:
+        """Answer the root's watchdog."""
+        return Ack()
 
     @handles(Reload)
     def reload(self, event: Reload) -> None:
@@ -109,6 +115,8 @@ def run_child(
         The exit status: 0 when the role was stopped or had finished.
     """
     start_log(name)
+    # For the watchdog: a signal handler writes the stacks, also those of a loop that spins.
+    faulthandler.register(signal.SIGUSR2, all_threads=True)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(control, name, entry))

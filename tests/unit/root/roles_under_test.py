@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import threading
 
 from ipc import Event, handles
 from supervisor.runtime.child import ChildProcess
@@ -26,6 +28,14 @@ async def wait(process: ChildProcess) -> None:
     process.node.serve(Crashing())
     await process.ready()
     await process.stopping.wait()
+
+
+async def hang(process: ChildProcess) -> None:
+    """Block the event loop, as a call that never returns."""
+    process.node.serve(Crashing())
+    await process.ready()
+    await asyncio.sleep(0.1)
+    threading.Event().wait()
 
 
 async def wait_unless_replacement(process: ChildProcess) -> None:

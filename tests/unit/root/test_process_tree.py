@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,26 @@ def test_a_killed_service_is_restarted(tmp_path: Path, monkeypatch: pytest.Monke
             assert row(tree, "one")[0] != first
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("function", ["hang", "wait"])
+def test_a_service_that_hangs_or_is_stopped_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    async def story() -> None:
+        # The next process hangs too; what counts is that there is one.
+        watched = replace(role("one", function), silence_s=2.0)
+        async with running(tmp_path, monkeypatch, watched) as tree:
+            assert await tree.wait_ready(DEADLINE_S)
+            first = row(tree, "one")[0]
+            if function == "wait":
+                os.kill(first, signal.SIGSTOP)
+            await until(tree, lambda: row(tree, "one")[0] not in (0, first))
+            assert not alive(first)
+
+    asyncio.run(story())
+    assert "one (pid " in (tmp_path / "log").read_text()
+    assert "gives no sign of life for 2 s" in (tmp_path / "log").read_text()
 
 
 def test_a_service_that_always_fails_is_degraded(
