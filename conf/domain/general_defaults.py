@@ -117,10 +117,21 @@ def _complete_numatune(domain: Domain) -> None:
 
 
 def complete_seclabels(domain: Domain) -> None:
-    """Give a <seclabel> without a model that of the host's first security driver: "none"."""
+    """Give a <seclabel> without a model that of the host's first security driver: "none".
+
+    One without a type says nothing.
+
+    Raises:
+        ConfError: "xml": a label of no model.
+    """
     for label in domain.seclabels:
-        if label.model is None and label.type in (None, "dynamic"):
-            label.type, label.model, label.relabel = "none", "none", None
+        if label.model is not None:
+            continue
+        if label.type != "none" and (label.type != "dynamic" or label.baselabel is not None):
+            detail = "missing security model in domain seclabel"
+            raise ConfError("xml", detail, "domain/seclabel/@model")
+        label.type, label.model, label.relabel = "none", "none", None
+    domain.seclabels = [label for label in domain.seclabels if label.type is not None]
 
 
 def complete_features(domain: Domain) -> None:

@@ -28,6 +28,7 @@ from conf.domain.tuning import (
     MemoryBacking,
     Memtune,
     Numatune,
+    Resource,
     Vcpu,
     VcpuState,
 )
@@ -48,7 +49,6 @@ CRASH_ACTIONS = (*ACTIONS, "coredump-destroy", "coredump-restart")
 READ_UUID = uuid_reader("internal", "domain/uuid")
 #: Each thread gets an entry: libvirt's 32 bits would fill the memory.
 IOTHREAD_COUNT = BoundedInteger(0, 65536, 10, NEGATIVE)
-PARTITION = "resource/partition"
 
 
 def domain_type(text: str) -> str:
@@ -139,7 +139,7 @@ class QemuCapabilities:
 class Domain:
     """<domain>: a definition; the live one also has the id, aliases and ports."""
 
-    type: str = attribute("@type", read=domain_type, default="")
+    type: str = attribute("@type", read=domain_type, default="", empty_is_absent=True)
     id: int | None = attribute("@id", read=int, only="live")
     name: str = text("name", default="")
     uuid: str | None = text("uuid", read=READ_UUID)
@@ -163,8 +163,9 @@ class Domain:
     default_iothread: DefaultIoThread | None = child("defaultiothread", DefaultIoThread)
     cputune: Cputune | None = child("cputune", Cputune)
     numatune: Numatune | None = child("numatune", Numatune)
-    partition: str | None = text(PARTITION)
-    fibre_channel_app: str | None = attribute("resource/fibrechannel/@appid")
+    resource: Resource | None = child(
+        "resource", Resource, single="only one resource element is supported"
+    )
     sysinfos: list[Sysinfo] = children("sysinfo", Sysinfo)
     bootloader: str | None = text("bootloader")
     bootloader_args: str | None = text("bootloader_args")
@@ -204,6 +205,11 @@ class Domain:
         self.os = self.os or Os()
         self.devices = self.devices or Devices()
         order_disks(self.devices.disks)
+
+    @property
+    def partition(self) -> str | None:
+        """The cgroup that holds the guest's own."""
+        return self.resource.partition if self.resource else None
 
     @property
     def memory(self) -> int:

@@ -20,8 +20,8 @@ from conf.types.integer import unsigned
 class OsType:
     """<type>: the kind of guest, its architecture and machine."""
 
-    arch: str | None = attribute("@arch")
-    machine: str | None = attribute("@machine")
+    arch: str | None = attribute("@arch", empty_is_absent=True)
+    machine: str | None = attribute("@machine", empty_is_absent=True)
     name: str = text(".", default="")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conf.errors import ConfError
 from conf.mapper import attribute, children, element, text
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
@@ -24,6 +25,25 @@ class Seclabel:
     label: str | None = text("label")
     imagelabel: str | None = text("imagelabel", only="live")
     baselabel: str | None = text("baselabel")
+
+    def after_read(self) -> None:
+        """Keep what counts for the type, and say whether files are relabelled.
+
+        Raises:
+            ConfError: "config_unsupported": the type and relabel= contradict each other.
+        """
+        if self.model == "none":
+            self.type, self.relabel = "none", None
+        if self.type == "none" and self.relabel:
+            detail = "resource relabeling is not compatible with 'none' label type"
+            raise ConfError("config_unsupported", detail, "seclabel/@relabel")
+        if self.type == "dynamic" and self.relabel is False:
+            detail = "dynamic label type must use resource relabeling"
+            raise ConfError("config_unsupported", detail, "seclabel/@relabel")
+        if self.type == "none":
+            self.label = self.imagelabel = self.baselabel = self.relabel = None
+        elif self.type is not None and self.relabel is None:
+            self.relabel = self.type == "dynamic"
 
 
 @element("cipher")

@@ -9,16 +9,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.resctrl import CacheTune, MemoryTune
+from conf.errors import ConfError
 from conf.mapper import Refusal, attribute, child, children, element, flag, text
 from conf.types.bool import on_off as read_on_off
 from conf.types.bool import write_on_off, yes_no
 from conf.types.cpuset import nonempty_cpuset
 from conf.types.enum import one_of
-from conf.types.integer import int_unsigned, uint, uint_positive, unsigned
+from conf.types.integer import int_unsigned, uint, uint_positive, unsigned, unsigned_of
 from conf.types.size import Amount, to_kib
 
 PLACEMENTS = one_of("static", "auto")
 SCHEDULERS = one_of("batch", "idle", "fifo", "rr")
+
+
+@element("resource")
+@dataclass(slots=True, kw_only=True)
+class Resource:
+    """<resource>: where the guest's cgroup is, and how the fabric names its traffic."""
+
+    partition: str | None = text("partition")
+    fibre_channel_app: str | None = attribute("fibrechannel/@appid", empty_is_absent=True)
+
+    def after_read(self) -> None:
+        """Refuse an element that says nothing.
+
+        Raises:
+            ConfError: "internal", for which libvirt 9.0 has no words.
+        """
+        if self.partition is None and self.fibre_channel_app is None:
+            detail = "<resource> has neither <partition> nor <fibrechannel appid=>"
+            raise ConfError("internal", detail, "domain/resource")
 
 
 @element("maxMemory")
@@ -28,7 +48,7 @@ class MaxMemory:
 
     slots: int = attribute("@slots", read=uint, default=0)
     unit: str = attribute("@unit", default="KiB")
-    amount: int = text(".", read=unsigned, default=0)
+    amount: int = text(".", read=unsigned_of(64), default=0)
 
     def after_read(self) -> None:
         """Count in KiB."""
@@ -42,7 +62,7 @@ class BootMemory:
 
     dump_core: bool | None = attribute("@dumpCore", read=read_on_off, write=write_on_off)
     unit: str = attribute("@unit", default="KiB")
-    amount: int = text(".", read=unsigned, default=0)
+    amount: int = text(".", read=unsigned_of(64), default=0)
 
     def after_read(self) -> None:
         """Count in KiB."""
@@ -141,7 +161,7 @@ class Vcpu:
     placement: str | None = attribute("@placement", read=PLACEMENTS)
     cpuset: str | None = attribute("@cpuset", read=nonempty_cpuset("cpuset"))
     current: int | None = attribute("@current", read=uint)
-    maximum: int = text(".", read=unsigned, default=1)
+    maximum: int = text(".", read=unsigned_of(32), default=1)
 
 
 @element("vcpu")

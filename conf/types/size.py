@@ -11,7 +11,7 @@ from typing import Final
 
 from conf.errors import ConfError
 from conf.mapper import attribute, element, text
-from conf.types.integer import unsigned
+from conf.types.integer import unsigned_of
 
 KIB: Final = 1024
 MIB: Final = 1024**2
@@ -55,7 +55,7 @@ class Amount:
     """An element whose text is a number of `unit`s; KiB once it has been read."""
 
     unit: str = attribute("@unit", default="KiB")
-    amount: int = text(".", read=unsigned, default=0, omit="")  # empty: as absent
+    amount: int = text(".", read=unsigned_of(64), default=0, omit="")  # empty: as absent
 
     def after_read(self) -> None:
         """Convert to KiB."""

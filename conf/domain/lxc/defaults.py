@@ -55,8 +55,6 @@ def complete_container(
     complete_vcpus(domain)
     complete_tuning(domain)
     complete_seclabels(domain)
-    for label in domain.seclabels:
-        label.model = label.model or "none"  # the one driver that containers have
     complete_clock(domain)
     _complete_devices(domain, make_mac)
     complete_memory(domain)

@@ -189,14 +189,12 @@ def _check_memnodes(domain: Domain) -> None:
 
 
 def _check_seclabels(domain: Domain) -> None:
-    seen: set[str] = set()
+    seen: set[str | None] = set()
     for label in domain.seclabels:
         if label.type == "static" and not label.label:
             raise ConfError("xml", "security label is missing", "domain/seclabel/label")
-        if label.model is None:
-            continue
         if label.model in seen:
-            detail = f"seclabel for model {label.model} is already provided"
+            detail = f"seclabel for model {label.model or '(null)'} is already provided"
             raise ConfError("xml_detail", detail, "domain/seclabel/@model")
         seen.add(label.model)
     if len(domain.seclabels) > 1 and any(label.model is None for label in domain.seclabels):

@@ -249,7 +249,10 @@ DOMAIN: Final[tuple[Check[Domain], ...]] = (
     Check("<launchSecurity>", lambda domain: domain.launch_security is not None),
     Check("<keywrap>", lambda domain: domain.keywrap is not None, "it is for s390; remove it"),
     Check("<perf>", lambda domain: any(event.enabled for event in domain.perf)),
-    Check("<fibrechannel appid=>", lambda domain: domain.fibre_channel_app is not None),
+    Check(
+        "<fibrechannel appid=>",
+        lambda domain: domain.resource and domain.resource.fibre_channel_app is not None,
+    ),
     Check(
         "<qemu:override>",
         lambda domain: domain.qemu_override and domain.qemu_override.devices,

@@ -61,6 +61,12 @@ def test_completing_twice_changes_nothing(emulator_facts: EmulatorFacts) -> None
         ("<features><vmport/></features>", "<vmport state='on'/>"),
         ("<features><hyperv><vapic state='on'/></hyperv></features>", "<hyperv mode='custom'>"),
         ("<seclabel type='dynamic'/>", "<seclabel type='none' model='none'/>"),
+        ("<seclabel type='none'/>", "<seclabel type='none' model='none'/>"),
+        ("<seclabel type='dynamic' model='none'/>", "<seclabel type='none' model='none'/>"),
+        ("<seclabel type='dynamic' model='dac'/>",
+         "<seclabel type='dynamic' model='dac' relabel='yes'/>"),
+        ("<seclabel type='static' model='dac'><label>1:1</label></seclabel>",
+         "<seclabel type='static' model='dac' relabel='no'>"),
     ],
 )  # fmt: skip
 def test_open_values_are_settled(value: str, completed: str, emulator_facts: EmulatorFacts) -> None:
@@ -68,6 +74,34 @@ def test_open_values_are_settled(value: str, completed: str, emulator_facts: Emu
     if kind == "qemu":
         completed = completed.replace("check='partial'>", "check='none'>")
     assert completed in lines(complete(read(value, kind=kind), emulator_facts))
+
+
+def test_a_label_without_a_type_says_nothing(emulator_facts: EmulatorFacts) -> None:
+    assert not complete(read("<seclabel model='dac'/>"), emulator_facts).seclabels
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "<seclabel/>",
+        "<seclabel relabel='no'/>",
+        "<seclabel type='static'><label>x</label></seclabel>",
+        "<seclabel type='dynamic'><baselabel>x</baselabel></seclabel>",
+    ],
+)
+def test_a_label_of_no_model_is_refused(label: str, emulator_facts: EmulatorFacts) -> None:
+    with pytest.raises(ConfError, match="missing security model in domain seclabel") as refusal:
+        complete(read(label), emulator_facts)
+    assert refusal.value.kind == "xml"
+
+
+def test_an_empty_architecture_is_none(emulator_facts: EmulatorFacts) -> None:
+    document = (
+        "<domain type='qemu'><name>small</name><memory unit='MiB'>64</memory>"
+        "<os><type arch='' machine=''>hvm</type></os></domain>"
+    )
+    domain = complete(parse_domain(document), emulator_facts)
+    assert domain.os.type.arch == emulator_facts.arch
 
 
 def test_an_automatic_placement_spreads_from_memory_to_vcpus(

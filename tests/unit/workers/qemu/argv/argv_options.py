@@ -105,6 +105,7 @@ REFUSED: Final = {
     "HostdevSource": ("wwpn", "adapter", "block", "char", "interface"),
     "Interface": ("managed",), "InterfaceSource": ("name", "managed", "host_address"),
     "NvramDevice": ("alias", "address"), "PerfEvent": ("name", "enabled"),
+    "Resource": ("partition", "fibre_channel_app"),
     "FirmwareFeature": ("enabled", "name"), "Os": ("firmware", "firmware_features"),
     "PciAddress": ("zpci",), "Route": ("family", "address", "netmask", "prefix", "gateway",
                                        "metric"),
