@@ -170,7 +170,7 @@ class Domain:
     bootloader: str | None = text("bootloader")
     bootloader_args: str | None = text("bootloader_args")
     os: Os = child("os", Os, merge=True)
-    idmap: IdMap | None = child("idmap", IdMap)
+    idmap: IdMap | None = child("idmap", IdMap, merge=True)
     features: Features | None = child("features", Features)
     cpu: Cpu | None = child("cpu", Cpu)
     clock: Clock | None = child("clock", Clock)
@@ -198,13 +198,15 @@ class Domain:
     qemu_commandline: QemuCommandline | None = child("qemu:commandline", QemuCommandline)
     qemu_capabilities: QemuCapabilities | None = child("qemu:capabilities", QemuCapabilities)
     qemu_override: QemuOverride | None = child("qemu:override", QemuOverride)
-    lxc_namespace: LxcNamespace | None = child("lxc:namespace", LxcNamespace)
+    lxc_namespace: LxcNamespace | None = child("lxc:namespace", LxcNamespace, merge=True)
 
     def after_read(self) -> None:
         """Give what every guest has."""
         self.os = self.os or Os()
         self.devices = self.devices or Devices()
         order_disks(self.devices.disks)
+        if self.lxc_namespace == LxcNamespace():
+            self.lxc_namespace = None
 
     @property
     def partition(self) -> str | None:

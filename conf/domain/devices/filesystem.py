@@ -5,10 +5,11 @@ Source: libvirt 9.0 formatdomain, "Filesystems".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.errors import ConfError
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
@@ -21,16 +22,39 @@ def create_mode(text: str) -> str:
     return f"{int(text, 8):04o}"
 
 
-#: The attributes of <source>, each with the type that has it; "bind" has those of "mount".
-SOURCE_OF_TYPE: Final = (
-    ("mount", "source_dir"),
-    ("mount", "source_socket"),
-    ("file", "source_file"),
-    ("block", "source_dev"),
-    ("template", "source_name"),
-    ("ram", "usage"),
-    ("ram", "usage_unit"),
-)
+#: The attributes of <source> that each type has.
+SOURCE_OF_TYPE: Final = {
+    "mount": ("dir", "socket"),
+    "bind": ("dir",),
+    "file": ("file",),
+    "block": ("dev",),
+    "template": ("name",),
+    "ram": ("usage", "units"),
+    "volume": ("pool", "volume"),
+}
+
+#: The one of them that names the files.
+PATH_OF_TYPE: Final = {
+    "mount": "dir",
+    "bind": "dir",
+    "file": "file",
+    "block": "dev",
+    "template": "name",
+    "volume": "volume",
+}
+
+
+def memory_usage(text: str) -> int:
+    """Read the size of a tmpfs.
+
+    Raises:
+        ConfError: "xml": it is no number.
+    """
+    try:
+        return unsigned(text)
+    except ValueError:
+        detail = f"cannot parse usage '{text}' for RAM filesystem"
+        raise ConfError("xml", detail, "filesystem/source/@usage") from None
 
 
 @element("driver")
@@ -78,6 +102,31 @@ class SpaceLimit:
         self.amount, self.unit = to_bytes(self.amount, self.unit), "bytes"
 
 
+@element("source")
+@dataclass(slots=True, kw_only=True)
+class FilesystemSource:
+    """<source>; which attributes count depends on the file system's type."""
+
+    dir: str | None = attribute("@dir")
+    socket: str | None = attribute("@socket")
+    file: str | None = attribute("@file")
+    dev: str | None = attribute("@dev")
+    name: str | None = attribute("@name")
+    pool: str | None = attribute("@pool")
+    volume: str | None = attribute("@volume")
+    usage: str | None = attribute("@usage")
+    units: str | None = attribute("@units")
+
+    def keep(self, names: tuple[str, ...]) -> None:
+        """Drop the attributes of other types; count a tmpfs's size in KiB."""
+        for field in fields(self):
+            if field.name not in names:
+                setattr(self, field.name, None)
+        if self.usage is not None:
+            size = to_kib(memory_usage(self.usage), self.units or "KiB")
+            self.usage, self.units = str(size), "KiB"
+
+
 @element("filesystem")
 @dataclass(slots=True, kw_only=True)
 class Filesystem:
@@ -89,7 +138,7 @@ class Filesystem:
         default="mount",
     )
     accessmode: str | None = attribute(
-        "@accessmode", read=one_of("passthrough", "mapped", "squash")
+        "@accessmode", read=one_of("passthrough", "mapped", "squash"), empty_is_absent=True
     )
     fmode: str | None = attribute("@fmode", read=create_mode)
     dmode: str | None = attribute("@dmode", read=create_mode)
@@ -99,13 +148,7 @@ class Filesystem:
     multidevs: str | None = attribute("@multidevs", read=one_of("remap", "forbid", "warn"))
     driver: FilesystemDriver | None = child("driver", FilesystemDriver)
     binary: FilesystemBinary | None = child("binary", FilesystemBinary)
-    source_dir: str | None = attribute("source/@dir")
-    source_socket: str | None = attribute("source/@socket")
-    source_file: str | None = attribute("source/@file")
-    source_dev: str | None = attribute("source/@dev")
-    source_name: str | None = attribute("source/@name")
-    usage: int | None = attribute("source/@usage", read=unsigned)  # KiB once read: type "ram"
-    usage_unit: str | None = attribute("source/@units")
+    source: FilesystemSource | None = child("source", FilesystemSource)
     target_dir: str | None = attribute("target/@dir")
     readonly: bool = flag("readonly")
     space_hard_limit: SpaceLimit | None = child("space_hard_limit", SpaceLimit)
@@ -115,12 +158,27 @@ class Filesystem:
     address: Address | None = child("address", ADDRESSES)
 
     def after_read(self) -> None:
-        """Count a tmpfs's size in KiB; drop the source attributes of other types."""
-        for type_, name in SOURCE_OF_TYPE:
-            if type_ != (self.type if self.type != "bind" else "mount"):
-                setattr(self, name, None)
-        if self.usage is not None:
-            self.usage, self.usage_unit = to_kib(self.usage, self.usage_unit or "KiB"), "KiB"
+        """Drop what other types have of a source."""
+        if self.source is not None:
+            self.source.keep(SOURCE_OF_TYPE[self.type])
+
+    @property
+    def source_path(self) -> str | None:
+        """Where the files are: a folder, an image, a device, the name of a template or volume."""
+        name = PATH_OF_TYPE.get(self.type)
+        path: str | None = getattr(self.source, name) if self.source and name else None
+        return path
+
+    @property
+    def source_socket(self) -> str | None:
+        """The socket of a virtiofsd that is not ours."""
+        return self.source.socket if self.source else None
+
+    @property
+    def usage(self) -> int | None:
+        """The size of a tmpfs in KiB."""
+        text = self.source.usage if self.source else None
+        return int(text) if text is not None else None
 
     @property
     def driver_type(self) -> str | None:

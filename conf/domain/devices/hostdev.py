@@ -6,15 +6,27 @@ Source: libvirt 9.0 formatdomain, "USB / PCI / SCSI devices".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from lxml import etree
 
 from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
 from conf.domain.devices.addressing import Ip, Route
 from conf.domain.devices.interface import Rom, Teaming
 from conf.domain.devices.source import Auth, Source, SourceHost
+from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, flag, text
 from conf.types.bool import is_yes, on_off, write_on_off, yes_no
 from conf.types.enum import one_of
 from conf.types.integer import hexadecimal, uint_any, uint_positive, unsigned
+
+#: The types of each mode.
+TYPES: Final = {
+    "subsystem": ("usb", "pci", "scsi", "scsi_host", "mdev"),
+    "capabilities": ("storage", "misc", "net"),
+}
+#: The element of <source> that names a device given to a container, by the device's type.
+CAPABILITY_NAMES: Final = {"storage": "block", "misc": "char", "net": "interface"}
 
 
 @element("address")
@@ -106,16 +118,25 @@ class HostdevSource:
         return self.address.device if self.address else None
 
 
+@element("source")
+@dataclass(slots=True, kw_only=True)
+class CapabilitySource:
+    """The <source>s of a device that is given to a container: which kind of name counts, its type.
+
+    libvirt looks these names up by XPath, in all <source>s.
+    """
+
+    block: str | None = text("block")
+    char: str | None = text("char")
+    interface: str | None = text("interface")
+
+
 @element("hostdev")
 @dataclass(slots=True, kw_only=True)
 class Hostdev:
     """<hostdev>."""
 
-    mode: str = attribute(
-        "@mode",
-        read=one_of("subsystem", "capabilities", unknown="unknown hostdev mode '{}'"),
-        default="subsystem",
-    )
+    mode: str = attribute("@mode", default="subsystem")
     type: str = attribute("@type", default="")
     managed: bool | None = attribute("@managed", read=is_yes)
     sgio: str | None = attribute("@sgio")
@@ -125,6 +146,7 @@ class Hostdev:
     ramfb: bool | None = attribute("@ramfb", read=on_off, write=write_on_off)
     driver: str | None = attribute("driver/@name", read=one_of("kvm", "vfio", "xen"))
     source: HostdevSource = child("source", HostdevSource)
+    capability_source: CapabilitySource | None = child("source", CapabilitySource, merge=True)
     ips: list[Ip] = children("ip", Ip)
     routes: list[Route] = children("route", Route)
     teaming: Teaming | None = child("teaming", Teaming)
@@ -135,6 +157,35 @@ class Hostdev:
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
 
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        """Check mode and type, and that there is a <source>.
+
+        Raises:
+            ConfError: "config_unsupported"; "xml".
+        """
+        mode, type_ = node.get("mode", "subsystem"), node.get("type")
+        path = "domain/devices/hostdev"
+        if mode not in TYPES:
+            raise ConfError("config_unsupported", f"unknown hostdev mode '{mode}'", f"{path}/@mode")
+        if type_ is None:
+            raise ConfError("xml", "missing source address type", f"{path}/@type")
+        if type_ not in TYPES[mode]:
+            detail = f"unknown host device source address type '{type_}'"
+            raise ConfError("config_unsupported", detail, f"{path}/@type")
+        if node.find("source") is None:
+            raise ConfError("xml", "Missing <source> element in hostdev device", f"{path}/source")
+
     def after_read(self) -> None:
-        """Add an empty <source> where the XML has none."""
+        """Keep the <source>, <ip> and <route> that count for the mode and type; an empty source."""
+        names, self.capability_source = self.capability_source, None
         self.source = self.source or HostdevSource()
+        self.source.block = self.source.char = self.source.interface = None
+        if self.mode == "capabilities":
+            self.managed = None
+            self.source = HostdevSource()
+            if names is not None and self.type in CAPABILITY_NAMES:
+                name = CAPABILITY_NAMES[self.type]
+                setattr(self.source, name, getattr(names, name))
+        if (self.mode, self.type) != ("capabilities", "net"):
+            self.ips, self.routes = [], []

@@ -48,7 +48,6 @@ def complete_container(
     domain.uuid = domain.uuid or make_uuid()
     check_container(domain, host_arch)
     domain.os.type.arch = domain.os.type.arch or host_arch
-    domain.os.init = domain.os.init or "/sbin/init"
     domain.on_poweroff = domain.on_poweroff or "destroy"
     domain.on_reboot = domain.on_reboot or "restart"
     domain.on_crash = domain.on_crash or "destroy"

@@ -8,14 +8,36 @@ driver's page, "Container environment" and "Inherit namespaces".
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from conf.mapper import attribute, children, element, text
+from conf.errors import ConfError
+from conf.mapper import Refusal, attribute, children, element, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 
-SHARES = one_of("none", "name", "pid", "netns")
+SHARES = one_of(
+    "none",
+    "name",
+    "pid",
+    "netns",
+    unknown="Unknown LXC namespace source '{}'",
+    kind="internal",
+)
+NO_SHARE: Final = Refusal("internal", "No lxc environment type specified")
+BAD_RANGE: Final = Refusal("xml", "invalid idmap start/target/count settings")
+
+
+def id_number(text: str) -> int:
+    """Read a user's or group's number, or how many there are.
+
+    Raises:
+        ConfError: "xml": it is none.
+    """
+    try:
+        return uint(text)
+    except ValueError:
+        raise ConfError(BAD_RANGE.kind, BAD_RANGE.message, "domain/idmap") from None
 
 
 @element("uid")
@@ -23,9 +45,9 @@ SHARES = one_of("none", "name", "pid", "netns")
 class IdRange:
     """<uid>, <gid>: a range of user or group IDs of the container and its first ID on the host."""
 
-    start: int = attribute("@start", read=unsigned, required=True, default=0)
-    target: int = attribute("@target", read=unsigned, required=True, default=0)
-    count: int = attribute("@count", read=unsigned, required=True, default=0)
+    start: int = attribute("@start", read=id_number, required=BAD_RANGE, default=0)
+    target: int = attribute("@target", read=id_number, required=BAD_RANGE, default=0)
+    count: int = attribute("@count", read=id_number, required=BAD_RANGE, default=0)
 
 
 @element("idmap", omit_empty=True)
@@ -47,7 +69,7 @@ class IdMap:
 class InitVariable:
     """<initenv>: a variable in init's environment."""
 
-    name: str = attribute("@name", required=True, default="")
+    name: str | None = attribute("@name")
     value: str = text(".", default="")
 
 
@@ -113,15 +135,26 @@ class Capabilities:
 class SharedNamespace:
     """<lxc:sharenet>, <lxc:shareipc>, <lxc:shareuts>: the source of one namespace."""
 
-    type: str = attribute("@type", read=SHARES, required=True, default="none")
-    value: str | None = attribute("@value")
+    type: str = attribute("@type", read=SHARES, required=NO_SHARE, default="none")
+    value: str = attribute("@value", required=NO_SHARE, default="")
 
 
-@element("lxc:namespace")
+@element("lxc:namespace", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class LxcNamespace:
-    """<lxc:namespace>: namespaces that are not the container's own."""
+    """<lxc:namespace>: namespaces that are not the container's own; at most one of a kind."""
+
+    __unexpected__: ClassVar[str] = "unsupported Namespace feature:"
 
     net: list[SharedNamespace] = children("lxc:sharenet", SharedNamespace)
     ipc: list[SharedNamespace] = children("lxc:shareipc", SharedNamespace)
     uts: list[SharedNamespace] = children("lxc:shareuts", SharedNamespace)
+
+    def after_read(self) -> None:
+        """Keep the last element of each kind, and none that says "none"."""
+        for shared in (self.net, self.ipc, self.uts):
+            shared[:] = [last for last in shared[-1:] if last.type != "none"]
+
+    def kinds(self) -> dict[str, list[SharedNamespace]]:
+        """Map the name of each kind of namespace to its element."""
+        return {"net": self.net, "ipc": self.ipc, "uts": self.uts}

@@ -49,7 +49,7 @@ def check_labels(domain: Domain) -> None:
     for label in domain.seclabels:
         if label.type != "none" and label.model not in (None, "none"):
             detail = (
-                f"Security driver model '{label.model}' is not available for containers; "
+                f"Unable to find security driver for model {label.model}; containers have none, "
                 "use <seclabel type='none'/>"
             )
             raise ConfError(UNSUPPORTED, detail, "domain/seclabel")
@@ -136,9 +136,12 @@ def check_shared_namespace(name: str, namespace: SharedNamespace) -> None:
     Raises:
         ConfError: "invalid_arg": it leads elsewhere.
     """
-    value = namespace.value or ""
+    value = namespace.value
     path = f"domain/lxc:namespace/lxc:{name}/@value"
-    if "/" in value or "\0" in value or value in (".", ".."):
+    if namespace.type == "netns" and name != "sharenet":
+        detail = "'netns' namespace types can only be used with sharenet"
+        raise ConfError("invalid_arg", detail, path)
+    if "/" in value or "\0" in value or value in ("", ".", ".."):
         raise ConfError("invalid_arg", f"{value!r} is the name of nothing to share", path)
     if namespace.type == "pid" and not (value.isascii() and value.isdigit()):
         raise ConfError("invalid_arg", f"'{value}' is no process", path)

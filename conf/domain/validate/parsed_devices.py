@@ -15,8 +15,9 @@ from conf.domain.devices.chardev import CharSource
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.devices import Devices
 from conf.domain.devices.disk import Disk, is_empty
+from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.graphics import Graphics
-from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.hostdev import CAPABILITY_NAMES, Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.source import Auth, Encryption, SourceLabel
 from conf.domain.model import Domain
@@ -85,8 +86,7 @@ def check_parsed_devices(domain: Domain) -> None:
         _check_listens(graphics)
     for labels in _source_labels(domain):
         _check_labels(labels)
-    for disk in domain.devices.disks:
-        _check_disk(disk)
+    _check_storage(domain.devices)
     for number, hostdev in enumerate(domain.devices.hostdevs):
         _check_hostdev(hostdev, domain.devices.hostdevs[:number])
     for controller in domain.devices.controllers:
@@ -146,6 +146,13 @@ def _check_controller_model(controller: Controller) -> None:
         raise ConfError(UNSUPPORTED, detail, "domain/devices/controller/@model")
 
 
+def _check_storage(devices: Devices) -> None:
+    for disk in devices.disks:
+        _check_disk(disk)
+    for filesystem in devices.filesystems:
+        _check_filesystem(filesystem)
+
+
 def _check_disk(disk: Disk) -> None:
     _check_disk_source(disk)
     if disk.device == "disk" and (disk.source is None or is_empty(disk.source)):
@@ -171,6 +178,17 @@ def _check_disk_source(disk: Disk) -> None:
     if disk.type == "network" and source.protocol is None:
         detail = "Missing required attribute 'protocol' in element 'source'"
         raise ConfError("xml", detail, f"{path}/@protocol")
+
+
+def _check_filesystem(filesystem: Filesystem) -> None:
+    path = "domain/devices/filesystem"
+    if filesystem.type == "ram":
+        if filesystem.usage is None:
+            raise ConfError("xml", "missing 'usage' attribute for RAM filesystem", f"{path}/source")
+    elif filesystem.source_path is None and filesystem.source_socket is None:
+        raise ConfError("no_source", filesystem.target_dir or "", f"{path}/source")
+    if not filesystem.target_dir:
+        raise ConfError("no_target", filesystem.source_path or "", f"{path}/target")
 
 
 def _check_interface(interface: Interface) -> None:
@@ -310,8 +328,22 @@ def _check_hostdev(hostdev: Hostdev, before: list[Hostdev]) -> None:
     if hostdev.type == "scsi" and hostdev.source.protocol not in (None, "iscsi"):
         detail = f"Unknown SCSI subsystem protocol '{hostdev.source.protocol}'"
         raise ConfError(UNSUPPORTED, detail, f"{path}/source/@protocol")
+    for route in hostdev.routes:
+        check_route("Domain hostdev device", route)
+    _check_capability(hostdev)
     if any(_same_device(hostdev, other) for other in before):
         raise ConfError("xml", "Hostdev already exists in the domain configuration", path)
+
+
+def _check_capability(hostdev: Hostdev) -> None:
+    """Check that a device which is given to a container has its name."""
+    if hostdev.mode != "capabilities":
+        return
+    name = CAPABILITY_NAMES[hostdev.type]
+    if not getattr(hostdev.source, name):
+        kind = "character" if name == "char" else hostdev.type
+        detail = f"Missing <{name}> element in hostdev {kind} device"
+        raise ConfError("xml", detail, "domain/devices/hostdev/source")
 
 
 def _same_device(hostdev: Hostdev, other: Hostdev) -> bool:

@@ -29,6 +29,7 @@ def check_parsed(domain: Domain) -> None:
     _check_cache_shares(domain)
     _check_cells(domain)
     _check_memnodes(domain)
+    _check_idmap(domain)
     _check_seclabels(domain)
     _check_firmware(domain)
     check_parsed_devices(domain)
@@ -186,6 +187,18 @@ def _check_memnodes(domain: Domain) -> None:
             "memory element"
         )
         raise ConfError("xml", detail, path)
+
+
+def _check_idmap(domain: Domain) -> None:
+    mapped = domain.idmap
+    if mapped is None:
+        return
+    if bool(mapped.uids) != bool(mapped.gids):
+        raise ConfError("config_unsupported", "uid and gid should be mapped both", "domain/idmap")
+    for ranges in (mapped.uids, mapped.gids):
+        if ranges and ranges[0].start != 0:
+            detail = "You must map the root user of container"
+            raise ConfError("config_unsupported", detail, "domain/idmap")
 
 
 def _check_seclabels(domain: Domain) -> None:

@@ -78,12 +78,8 @@ def _check_space_limits(filesystem: Filesystem) -> None:
 
 
 def _source(filesystem: Filesystem) -> str:
-    sources = {
-        "mount": filesystem.source_dir,
-        "file": filesystem.source_file,
-        "block": filesystem.source_dev,
-    }
-    return sources.get(filesystem.type) or ""
+    on_host = filesystem.type in ("mount", "file", "block")
+    return filesystem.source_path or "" if on_host else ""
 
 
 def device_numbers(domain: Domain) -> dict[str, str]:
@@ -151,7 +147,7 @@ def init_ids(domain: Domain, mount_point: str) -> tuple[int, int]:
         VirError: CONFIG_UNSUPPORTED: the container has no such user or group.
     """
     root = root_filesystem(domain)
-    source = mount_point or (root.source_dir if root is not None else "") or "/"
+    source = mount_point or (root.source_path if root is not None else "") or "/"
     return (
         _resolve_id(domain.os.init_user, source, "passwd", "inituser"),
         _resolve_id(domain.os.init_group, source, "group", "initgroup"),
@@ -244,17 +240,15 @@ async def shared_namespaces(domain: Domain, states: Path) -> dict[str, str]:
     element = domain.lxc_namespace
     if element is None:
         return {}
-    kinds = {"net": element.net, "ipc": element.ipc, "uts": element.uts}
-    paths = {}
-    for kind, elements in kinds.items():
-        for shared in elements:
-            if shared.type != "none":
-                paths[kind] = await _namespace(kind, shared, states)
-    return paths
+    return {
+        kind: await _namespace(kind, shared, states)
+        for kind, elements in element.kinds().items()
+        for shared in elements
+    }
 
 
 async def _namespace(kind: str, shared: SharedNamespace, states: Path) -> str:
-    value = shared.value or ""
+    value = shared.value
     if shared.type == "netns":
         path = NETNS / Path(value).name
     elif shared.type == "pid":

@@ -86,8 +86,7 @@ def mount_command(filesystem: Filesystem, mount_point: Path) -> list[str]:
         options.append("loop")
     if options:
         argv += ["-o", ",".join(options)]
-    source = filesystem.source_file if filesystem.type == "file" else filesystem.source_dev
-    return [*argv, "--", source or "", str(mount_point)]
+    return [*argv, "--", filesystem.source_path or "", str(mount_point)]
 
 
 async def mount_all(domain: Domain, folder: Path, resources: ContainerResources) -> dict[str, str]:
@@ -105,7 +104,7 @@ async def mount_all(domain: Domain, folder: Path, resources: ContainerResources)
         )
         mount_points[filesystem.target_dir or ""] = str(mount_point)
     for number, filesystem in enumerate(read_only(domain)):
-        mount_point, source = folder / f"read{number}", filesystem.source_dir or ""
+        mount_point, source = folder / f"read{number}", filesystem.source_path or ""
         if await asyncio.to_thread(os.path.isdir, source):
             mount_point.mkdir(mode=0o755, exist_ok=True)
         else:

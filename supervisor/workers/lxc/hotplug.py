@@ -25,6 +25,7 @@ from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.lxc.defaults import complete_container
+from conf.domain.lxc.startable import check_startable_devices
 from conf.domain.lxc.values import check_hostdev_names
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -63,6 +64,7 @@ async def attach(container: Container, xml: str) -> None:
     candidate = parse_domain(format_domain(previous, live=True, secure=True))
     add_device(candidate, tag, device)
     complete_container(candidate, _arch(candidate))
+    check_startable_devices(candidate.devices)
     assign_aliases(candidate)
     async with AsyncExitStack() as undo:
         undo.callback(_set_domain, container, previous)

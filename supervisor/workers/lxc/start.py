@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.lxc.startable import check_startable
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
@@ -101,6 +102,7 @@ async def launch(
         ConfError, VirError: it cannot be started.
     """
     domain = parse_domain(request.xml)
+    check_startable(domain)
     domain.id = request.id
     assign_aliases(domain)
     partition = domain.partition or ""

@@ -25,7 +25,7 @@ def filesystem_source(filesystem: Filesystem, facts: HostFacts) -> str:
     """Locate a file system's files on the host."""
     if filesystem.type in ("file", "block"):
         return facts.mount_points[filesystem.target_dir or ""]
-    return facts.mount_points.get(filesystem.target_dir or "", filesystem.source_dir or "")
+    return facts.mount_points.get(filesystem.target_dir or "", filesystem.source_path or "")
 
 
 def root_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
@@ -54,7 +54,7 @@ def mount_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 def _entry(filesystem: Filesystem, facts: HostFacts) -> str:
     target = mount_field((filesystem.target_dir or "").strip("/"), f"{PATH}/target")
-    create = "file" if filesystem.source_dir in facts.files else "dir"
+    create = "file" if filesystem.source_path in facts.files else "dir"
     mode = ",ro" if filesystem.readonly else ""
     if filesystem.type == "ram":
         options = f"size={filesystem.usage}k,mode=755,nosuid,nodev{mode},create=dir"

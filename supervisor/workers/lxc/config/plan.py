@@ -39,7 +39,7 @@ def plan_config(domain: Domain, facts: HostFacts) -> str:
 
 def plan_init(domain: Domain) -> list[str]:
     """Build the command line of init."""
-    return [domain.os.init or "/sbin/init", *domain.os.init_args]
+    return [domain.os.init or "", *domain.os.init_args]
 
 
 def _lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _init_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
         "container_uuid": domain.uuid or "",
         "LIBVIRT_LXC_UUID": domain.uuid or "",
         "LIBVIRT_LXC_NAME": domain.name,
-        **{variable.name: variable.value for variable in os.init_variables},
+        **{variable.name or "": variable.value for variable in os.init_variables},
     }
     for name, value in variables.items():
         yield setting("lxc.environment", f"{name}={value}", f"domain/os/initenv[{name}]")

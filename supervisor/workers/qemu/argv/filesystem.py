@@ -42,7 +42,7 @@ def _9p(context: Context, filesystem: Filesystem) -> Options:
         "dmode": filesystem.dmode,
         "writeout": "immediate" if filesystem.wrpolicy == "immediate" else None,
         "id": f"fsdev-{alias}",
-        "path": filesystem.source_dir,
+        "path": filesystem.source_path,
         "readonly": True if filesystem.readonly else None,
     }
     yield "-fsdev", options_of(("local",), members)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from conf.domain.devices.addressing import Ip
+from conf.domain.devices.hostdev import TYPES, Hostdev
 from conf.domain.devices.tpm import Tpm, TpmBackend
-from conf.domain.model import TYPES
+from conf.domain.model import TYPES as DOMAIN_TYPES
 from conf.errors import ConfError
 from conf.mapper import Mode, write
 from conf.mapper.spec import KEY, Choice, FieldSpec
@@ -50,6 +51,9 @@ def models(model: type) -> SearchStrategy[object]:
     if model is Tpm:  # random lists would be rejected too often for Hypothesis
         backends = models(TpmBackend).filter(lambda backend: getattr(backend, "type", ""))
         fields["backends"] = st.lists(backends, min_size=1, max_size=1)
+    if model is Hostdev:
+        fields["mode"], fields["type"] = st.just("subsystem"), st.sampled_from(TYPES["subsystem"])
+        fields["capability_source"] = st.none()
     if model is Ip:
         fields["address"] = st.ip_addresses().map(str)
         fields |= {"family": st.none(), "peer": st.none(), "prefix": st.none() | st.integers(1, 32)}
@@ -155,7 +159,7 @@ def of_type(kind: object, spec: FieldSpec) -> SearchStrategy[object]:
     if "cpuset" in name:
         return SETS
     if name == "domain_type":
-        return st.sampled_from(TYPES.values)
+        return st.sampled_from(DOMAIN_TYPES.values)
     if name == "create_mode":
         return st.integers(0, 0o7777).map(lambda mode: f"{mode:04o}")
     if name == "unicast_mac":

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from conf.domain import Domain, parse_domain
 from conf.domain.lxc.defaults import complete_container
+from conf.domain.lxc.startable import check_startable
 from conf.errors import ConfError
 from supervisor.workers.cgroups import group_name
 from supervisor.workers.lxc.config import HostFacts, LxcInterface, plan_config
@@ -21,9 +22,11 @@ NAMESPACE: Final = "http://libvirt.org/schemas/domain/lxc/1.0"
 def container(inside: str = "", devices: str = "") -> Domain:
     document = (
         f"<domain type='lxc' xmlns:lxc='{NAMESPACE}'><name>c</name><memory>65536</memory>"
-        f"<os><type>exe</type></os>{inside}<devices>{devices}</devices></domain>"
+        f"<os><type>exe</type><init>/bin/sh</init></os>{inside}<devices>{devices}</devices></domain>"
     )
-    return complete_container(parse_domain(document), "x86_64")
+    domain = complete_container(parse_domain(document), "x86_64")
+    check_startable(domain)
+    return domain
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,7 @@ def container(inside: str = "", devices: str = "") -> Domain:
         ("<resource><partition>machine</partition></resource>", "must start with '/'"),
         ("<resource><partition>/../../x</partition></resource>", "name of a cgroup"),
         ("<resource><partition>/a\nlxc.hook.start = /x</partition></resource>", "of a cgroup"),
-        ("<seclabel type='dynamic' model='selinux'/>", "'selinux' is not available"),
+        ("<seclabel type='dynamic' model='selinux'/>", "security driver for model selinux"),
         ("<features><capabilities><no_such state='off'/></capabilities></features>", "'no_such'"),
     ],
 )

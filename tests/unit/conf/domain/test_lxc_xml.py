@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.lxc.defaults import complete_container
+from conf.domain.lxc.startable import check_startable
 from conf.errors import ConfError
 from tests.paths import SHARED
 from tests.unit.conf.domain import domain_corpus
@@ -39,8 +40,7 @@ def test_every_measured_lxc_xml_is_formatted_as_by_stock_libvirt() -> None:
 
 
 def test_defaults_of_a_container_are_filled_in() -> None:
-    domain = container(devices=f"{ROOT}<console type='pty'/><console/>", init="")
-    assert domain.os.init == "/sbin/init"
+    domain = container(devices=f"{ROOT}<console type='pty'/><console/>")
     assert (domain.on_reboot, domain.on_crash) == ("restart", "destroy")
     consoles = [(console.target_type, console.target_port) for console in domain.devices.consoles]
     assert consoles == [("lxc", 0), ("lxc", 1)]
@@ -66,70 +66,153 @@ def test_capabilities_variables_and_limits_are_read_and_written() -> None:
     assert format_domain(parse_domain(written)) == written
 
 
+UIDS: Final = "<uid start='0' target='5' count='9'/>"
+GIDS: Final = "<gid start='0' target='5' count='1'/>"
+
+
 @pytest.mark.parametrize(
     ("inside", "devices", "kind", "text"),
     [
-        (
-            "<idmap><uid start='1' target='5' count='1'/></idmap>",
-            ROOT,
-            "config_unsupported",
-            "both",
-        ),
-        (
-            "<idmap><uid start='1' target='5' count='1'/><gid start='0' target='5' count='1'/>"
-            "</idmap>",
-            ROOT,
-            "config_unsupported",
-            "root user",
-        ),
-        (
-            "<idmap><uid start='0' target='5' count='9'/><uid start='8' target='50' count='1'/>"
-            "<gid start='0' target='5' count='1'/></idmap>",
-            ROOT,
-            "config_unsupported",
-            "overlap at start 8",
-        ),
-        (
-            "<idmap><uid start='0' target='4294967290' count='9'/>"
-            "<gid start='0' target='5' count='1'/></idmap>",
-            ROOT,
-            "config_unsupported",
-            "exceeds the highest ID",
-        ),
-        ("", f"{ROOT}{ROOT}", "internal", "'/' specified twice"),
-        ("", "<filesystem><target dir='/'/></filesystem>", "no_source", "/"),
-        (
-            "",
-            "<filesystem><source dir='/a'/><target dir='b'/></filesystem>",
-            "xml",
-            "absolute path",
-        ),
-        (
-            "",
-            "<filesystem><source dir='/a'/><target dir='/a/../b'/></filesystem>",
-            "xml",
-            "go up",
-        ),
-        ("", "<filesystem type='ram'><target dir='/r'/></filesystem>", "xml", "usage"),
+        (f"<idmap>{UIDS}</idmap>", ROOT, "config_unsupported", "should be mapped both"),
+        (f"<idmap><uid start='1' target='5' count='1'/>{GIDS}</idmap>", ROOT, "config_unsupported",
+         "map the root user"),
+        (f"<idmap><uid start='0' target='4294967296' count='1'/>{GIDS}</idmap>", ROOT, "xml",
+         "invalid idmap start/target/count settings"),
+        (f"<idmap><uid start='0' count='1'/>{GIDS}</idmap>", ROOT, "xml", "invalid idmap"),
+        ("", "<filesystem><target dir='/'/></filesystem>", "no_source", "^/$"),
+        ("", "<filesystem><source usage='9'/><source dir='/a'/><target dir='/'/></filesystem>",
+         "no_source", "^/$"),
+        ("", "<filesystem><source dir='/a'/></filesystem>", "no_target", "^/a$"),
+        ("", "<filesystem><source dir='/a'/><target dir=''/></filesystem>", "no_target", "/a"),
+        ("", "<filesystem type='ram'><target dir='/r'/></filesystem>", "xml", "'usage' attribute"),
+        ("", "<filesystem type='ram'><source usage='much'/><target dir='/r'/></filesystem>", "xml",
+         "cannot parse usage 'much'"),
         ("", "<graphics type='vnc'/>", "config_unsupported", "graphics"),
-        ("", "<interface type='user'/>", "config_unsupported", "user"),
-        ("", "<console type='null'/>", "config_unsupported", "null"),
-        ("", "<hostdev mode='capabilities' type='misc'/>", "xml", "<char>"),
-        (
-            "<lxc:namespace><lxc:shareuts type='netns' value='x'/></lxc:namespace>",
-            ROOT,
-            "invalid_arg",
-            "sharenet",
-        ),
-        ("<features><hap/></features>", ROOT, "config_unsupported", "'hap'"),
+        ("", "<console type='pty'><target type='virtio'/></console>", "config_unsupported",
+         "'virtio'"),
+        ("", "<hostdev mode='capabilities' type='misc'/>", "xml", "Missing <source> element"),
+        ("", "<hostdev mode='capabilities' type='misc'><source/></hostdev>", "xml", "<char>"),
+        ("", "<hostdev mode='capabilities' type='usb'><source/></hostdev>", "config_unsupported",
+         "unknown host device source address type 'usb'"),
+        ("", "<hostdev mode='capabilities'><source/></hostdev>", "xml", "missing source address"),
+        ("<lxc:namespace><lxc:shareuts value='x'/></lxc:namespace>", ROOT, "internal",
+         "No lxc environment type"),
+        ("<lxc:namespace><lxc:shareuts type='host' value='x'/></lxc:namespace>", ROOT, "internal",
+         "Unknown LXC namespace source 'host'"),
+        ("<lxc:namespace><lxc:shareall/></lxc:namespace>", ROOT, "config_unsupported",
+         "unsupported Namespace feature"),
     ],
-)
-def test_elements_that_no_container_has_are_refused(
+)  # fmt: skip
+def test_what_stock_refuses_is_refused_at_the_definition(
     inside: str, devices: str, kind: str, text: str
 ) -> None:
     with pytest.raises(ConfError, match=text) as refusal:
         container(inside, devices)
     assert refusal.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("init", "text"),
+    [
+        ("", "init binary must be specified"),
+        ("<init/>", "init binary must be specified"),
+        ("<init>/a</init><initarg/>", "No data supplied for <initarg>"),
+        ("<init>/a</init><initenv>x</initenv>", "No name supplied for <initenv>"),
+        ("<init>/a</init><initenv name='X'/>", "No value supplied for <initenv name='X'>"),
+    ],
+)
+def test_init_and_its_words_are_required(init: str, text: str) -> None:
+    with pytest.raises(ConfError, match=text) as refusal:
+        container(init=init)
+    assert refusal.value.kind == "xml"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [("type='qemu'|exe", "invalid_arg"), ("type='lxc'|hvm", "invalid_arg"),
+     ("type='lxc'|rom", "config_unsupported"), ("type='lxc'|", "xml")],
+)  # fmt: skip
+def test_a_container_is_of_type_lxc_and_runs_a_program(words: str, kind: str) -> None:
+    type_, _, os = words.partition("|")
+    document = (
+        f"<domain {type_}><name>c</name><memory>65536</memory>"
+        f"<os><type>{os}</type><init>/a</init></os></domain>"
+    )
+    with pytest.raises(ConfError) as refusal:
+        complete_container(parse_domain(document), "x86_64")
+    assert refusal.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("inside", "devices", "kind", "text"),
+    [
+        (f"<idmap>{UIDS}<uid start='8' target='50' count='1'/>{GIDS}</idmap>", ROOT,
+         "config_unsupported", "overlap at start 8"),
+        (f"<idmap><uid start='0' target='4294967290' count='9'/>{GIDS}</idmap>", ROOT,
+         "config_unsupported", "exceeds the highest ID"),
+        (f"<idmap><uid start='0' target='1' count='0'/>{GIDS}</idmap>", ROOT,
+         "config_unsupported", "count 0"),
+        ("", f"{ROOT}{ROOT}", "internal", "'/' specified twice"),
+        ("", "<filesystem><source dir='/a'/><target dir='b'/></filesystem>", "xml",
+         "not an absolute path"),
+        ("", "<filesystem><source dir='a'/><target dir='/b'/></filesystem>", "xml", "source 'a'"),
+        ("", "<filesystem><source dir=''/><target dir='/b'/></filesystem>", "xml", "source ''"),
+        ("", "<filesystem><source dir='/a'/><target dir='/a/../b'/></filesystem>", "xml",
+         "goes up"),
+        ("", "<filesystem accessmode='mapped'><source dir='/a'/><target dir='/b'/></filesystem>",
+         "config_unsupported", "accessmode"),
+        ("", "<filesystem type='template'><source name='a'/><target dir='/b'/></filesystem>",
+         "config_unsupported", "Cannot mount filesystem type template"),
+        ("", "<filesystem type='file'><driver type='path'/><source file='/a'/><target dir='/b'/>"
+         "</filesystem>", "config_unsupported", "fs driver path"),
+        ("", "<interface type='user'/>", "config_unsupported", "Unsupported network type user"),
+        ("", "<console type='null'/>", "config_unsupported", "Only PTY console types"),
+        ("<lxc:namespace><lxc:shareuts type='netns' value='x'/></lxc:namespace>", ROOT,
+         "invalid_arg", "sharenet"),
+        ("<lxc:namespace><lxc:shareuts type='name' value=''/></lxc:namespace>", ROOT,
+         "invalid_arg", "nothing to share"),
+        ("<features><hap/></features>", ROOT, "config_unsupported", "'hap'"),
+    ],
+)  # fmt: skip
+def test_what_no_container_can_be_started_with_is_defined_and_refused_at_the_start(
+    inside: str, devices: str, kind: str, text: str
+) -> None:
+    domain = container(inside, devices)
+    with pytest.raises(ConfError, match=text) as refusal:
+        check_startable(domain)
+    assert refusal.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("init", "text"),
+    [
+        ("<init>sh</init>", "absolute path inside the container"),
+        ("<init>/a</init><initdir>b</initdir>", "init's folder"),
+        ("<init>/a</init><initenv name='A=B'>c</initenv>", "name of a variable"),
+        ("<init>/a</init><initenv name=''>c</initenv>", "name of a variable"),
+    ],
+)
+def test_an_init_that_cannot_be_executed_is_refused_at_the_start(init: str, text: str) -> None:
+    domain = container(init=init)
+    with pytest.raises(ConfError, match=text):
+        check_startable(domain)
+
+
+def test_repeated_parts_count_as_stock_counts_them() -> None:
+    written = format_domain(
+        container(
+            f"<idmap>{UIDS}</idmap><idmap>{GIDS}</idmap>"
+            "<lxc:namespace><lxc:sharenet type='name' value='a'/></lxc:namespace><lxc:namespace>"
+            "<lxc:sharenet type='name' value='b'/><lxc:shareipc type='none' value='b'/>"
+            "</lxc:namespace>",
+            "<hostdev mode='capabilities' type='misc'><source><block>/dev/b</block></source>"
+            "<source><char>/dev/c</char></source><ip address='192.0.2.1'/></hostdev>",
+        )
+    )
+    assert f"{UIDS}\n    {GIDS}" in written
+    assert written.count("<lxc:share") == 1
+    assert "<lxc:sharenet type='name' value='b'/>" in written
+    assert "<source>\n        <char>/dev/c</char>\n      </source>\n    </hostdev>" in written
 
 
 @given(
@@ -142,6 +225,7 @@ def test_an_idmap_is_one_to_one_or_refused(ranges: list[tuple[int, int, int]]) -
     gids = "<gid start='0' target='9' count='1'/>"
     try:
         domain = container(f"<idmap>{values}{gids}</idmap>")
+        check_startable(domain)
     except ConfError:
         return
     assert domain.idmap is not None
@@ -153,7 +237,8 @@ def test_an_idmap_is_one_to_one_or_refused(ranges: list[tuple[int, int, int]]) -
 
 def test_an_interface_gets_a_mac_address_that_it_keeps() -> None:
     document = (
-        "<domain type='lxc'><name>x</name><memory>1024</memory><os><type>exe</type></os>"
+        "<domain type='lxc'><name>x</name><memory>1024</memory>"
+        "<os><type>exe</type><init>/a</init></os>"
         "<devices><interface type='bridge'><source bridge='b'/></interface></devices></domain>"
     )
     domain = complete_container(

@@ -26,7 +26,7 @@ def test_a_plain_file_is_a_container_with_a_network_of_its_own() -> None:
     assert result.os.init == "/sbin/init"
     assert result.memory == 65536
     (root,) = result.devices.filesystems
-    assert (root.type, root.source_dir, root.target_dir) == ("mount", "/srv/box", "/")
+    assert (root.type, root.source_path, root.target_dir) == ("mount", "/srv/box", "/")
     assert len(result.devices.consoles) == 1
     assert "<privnet/>" in domain_xml_of(ROOT)
     assert "<privnet/>" not in domain_xml_of(ROOT + "lxc.net.0.type = none\n")
@@ -89,9 +89,9 @@ def test_mounts_are_file_systems_and_the_kernel_s_own_are_left_out() -> None:
         "lxc.mount.entry = /dev/vg/one mnt ext4 defaults 0 0\n"
     )
     _, data, memory, block = result.devices.filesystems
-    assert (data.source_dir, data.target_dir, data.readonly) == ("/srv/data", "/srv/data", True)
+    assert (data.source_path, data.target_dir, data.readonly) == ("/srv/data", "/srv/data", True)
     assert (memory.type, memory.usage, memory.target_dir) == ("ram", 8192, "/tmp")
-    assert (block.type, block.source_dev, block.target_dir) == ("block", "/dev/vg/one", "/mnt")
+    assert (block.type, block.source_path, block.target_dir) == ("block", "/dev/vg/one", "/mnt")
 
 
 def test_init_its_words_and_capabilities_are_taken_over() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.domain import Domain, parse_domain
+from conf.domain.devices.filesystem import FilesystemSource
 from conf.domain.lxc.defaults import complete_container
 from conf.domain.lxc.model import InitVariable
 from conf.errors import ConfError
@@ -145,7 +146,7 @@ def test_no_word_of_a_document_becomes_a_line_of_its_own(name: str, value: str) 
     model = domain()
     expected = len(lines(model)) + 1
     model.os.init_variables = [InitVariable(name="X", value=value)]
-    model.devices.filesystems[0].source_dir = f"/{name}"
+    model.devices.filesystems[0].source = FilesystemSource(dir=f"/{name}")
     try:
         found = plan_config(model, HostFacts(group="g", v1_controllers=LEGACY))
     except ConfError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Final
 
+from conf.domain.devices.hostdev import CapabilitySource
 from conf.domain.lxc.model import (
     Capabilities,
     IdMap,
@@ -97,7 +98,7 @@ REFUSED: Final = {
                        "dh_cert", "session"),
     "NumaMemory": ("placement",),
     "Lease": ("lockspace", "key", "target_path", "target_offset"),
-    "Filesystem": ("source_file", "source_dev", "source_name"),
+    "FilesystemSource": ("file", "dev", "name", "pool", "volume", "units"),
     "FilesystemBinary": ("path", "xattr", "cache", "sandbox", "lock_posix", "lock_flock",
                          "thread_pool"),
     "Graphics": ("replace_user", "multi_user"), "Listen": ("network",),
@@ -139,10 +140,12 @@ UNSEEN: Final = {
 
 #: Of containers alone: the elements that they are in are refused, or tell what was given.
 CONTAINERS: Final = {
-    "Interface": ("guest_actual",), "SpaceLimit": ("amount",), "Filesystem": ("usage_unit",),
+    "Interface": ("guest_actual",), "SpaceLimit": ("amount",),
+    "Hostdev": ("capability_source",),
     **{
         kind.__name__: tuple(field.name for field in fields(kind))
-        for kind in (Capabilities, IdMap, IdRange, InitVariable, LxcNamespace, SharedNamespace)
+        for kind in (CapabilitySource, Capabilities, IdMap, IdRange, InitVariable, LxcNamespace,
+                     SharedNamespace)
     },
 }  # fmt: skip
 
