@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ipc import Descriptor, handles
 from rpc import table as wire_table
@@ -19,6 +19,8 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import ExclusiveFlags
 from supervisor.dispatch.errors import to_vir_error
 from supervisor.messages.calls import Client, ClientReply, ClientRequest, Stream
+
+LONG_LIST: Final = 1000  # of values: encoding more takes over a millisecond
 
 
 class Field(Protocol):
@@ -167,16 +169,31 @@ class Dispatcher:
             refuse_exclusive(entry.procedure, arguments)
             if entry.is_async:
                 return self._await_method(entry, call, arguments)
-            return _reply(entry.procedure, call, entry.method(call, *arguments))
+            result = entry.method(call, *arguments)
+            if is_long(result):
+                return self._await_method(entry, call, arguments, result)
+            return _reply(call, entry.procedure.encode_ret(result))
         except Exception as error:
             call.discard()
             raise to_vir_error(entry.procedure.name, error) from error
 
     async def _await_method(
-        self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]
+        self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...], result: object = None
     ) -> ClientReply:
+        """Answer by an async method, or with a long result, whose encoding holds up no other call.
+
+        Args:
+            entry: the procedure and its method.
+            call: of the client.
+            arguments: of the method.
+            result: of a method that is not async.
+        """
         try:
-            return _reply(entry.procedure, call, await entry.method(call, *arguments))
+            if entry.is_async:
+                result = await entry.method(call, *arguments)
+            encode = entry.procedure.encode_ret
+            payload = await asyncio.to_thread(encode, result) if is_long(result) else encode(result)
+            return _reply(call, payload)
         except asyncio.CancelledError:
             call.discard()
             raise
@@ -208,9 +225,16 @@ class LazyDispatcher:
         return self._dispatcher.on_request(request)
 
 
-def _reply(procedure: Procedure, call: ClientCall, result: object) -> ClientReply:
+def is_long(result: object) -> bool:
+    """Return whether a method's result is a list of thousands."""
+    return isinstance(result, tuple) and any(
+        isinstance(value, list) and len(value) >= LONG_LIST for value in result
+    )
+
+
+def _reply(call: ClientCall, payload: bytes) -> ClientReply:
     return ClientReply(
-        payload=procedure.encode_ret(result),
+        payload=payload,
         descriptors=call.answer_descriptors,
         stream=call.stream,
         cacheable=call.cacheable,

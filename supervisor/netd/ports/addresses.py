@@ -22,7 +22,7 @@ from supervisor.messages.netd import (
 )
 from supervisor.netd.dnsmasq.leases import DhcpLease, read_leases
 from supervisor.netd.kernel.netlink import Rtnetlink
-from supervisor.netd.network.calls.query import prefix_of
+from supervisor.netd.network.calls.query import prefix_of, subnets_of
 from supervisor.netd.network.registry import NetworkRegistry
 
 
@@ -54,7 +54,7 @@ class AddressService:
                 mac=lease.mac,
                 address=str(lease.address),
                 family=lease.family,
-                prefix=prefix_of(lease, network),
+                prefix=prefix_of(lease, subnets_of(network)),
                 hostname=lease.hostname,
             )
             for network, lease in leases

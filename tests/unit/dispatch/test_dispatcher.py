@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import ExclusiveFlags
 from rpc.values import Domain
-from supervisor.dispatch.dispatcher import ClientCall, Dispatcher, refuse_exclusive
+from supervisor.dispatch.dispatcher import LONG_LIST, ClientCall, Dispatcher, refuse_exclusive
 from supervisor.dispatch.errors import VirErrorCodec, from_conf_error
 from supervisor.dispatch.events import encode_event
 from supervisor.messages.calls import Client, ClientReply, ClientRequest, Identity
@@ -150,6 +151,50 @@ def test_every_failure_becomes_the_code_that_clients_expect(how: int, code: Erro
     assert refused.value.code == code
     if how < 2:
         assert "domain 'x'" in refused.value.message or "floppies" in refused.value.message
+
+
+class LongList(Proc):
+    """A procedure whose result takes long to encode: until `encoded` is set."""
+
+    encoded = threading.Event()
+
+    def encode_ret(self, value: Any) -> bytes:
+        assert self.encoded.wait(10), "the loop waited for the encoding"
+        return struct.pack(">i", value[1])
+
+
+@pytest.mark.parametrize("name", ["plain", "waits"])
+def test_the_encoding_of_a_long_list_holds_up_no_other_call(name: str) -> None:
+    class Lists:
+        def plain(self, call: ClientCall) -> tuple[list[int], int]:
+            return [0] * LONG_LIST, LONG_LIST
+
+        async def waits(self, call: ClientCall) -> tuple[list[int], int]:
+            return [0] * LONG_LIST, LONG_LIST
+
+        def add(self, call: ClientCall, one: int, two: int) -> int:
+            LongList.encoded.set()
+            return one + two
+
+    async def story() -> None:
+        LongList.encoded.clear()
+        surface = Dispatcher("domd", Lists(), table=Protocol([LongList(9, name), ADD]))
+        home = StandaloneEndpoint(VirErrorCodec())
+        home.handlers.add(surface)
+        ours, theirs = socket.socketpair()
+        peer = Peer(ours, "domd", StandaloneEndpoint(VirErrorCodec()))
+        other = Peer(theirs, "rpcd", home)
+        request = ClientRequest(program=7, procedure=9, payload=b"", client=CLIENT)
+        asked = asyncio.create_task(peer.call(request))
+        await asyncio.sleep(0)
+        numbers = struct.pack(">ii", 1, 2)
+        short = ClientRequest(program=7, procedure=1, payload=numbers, client=CLIENT)
+        assert (await peer.call(short)).payload == struct.pack(">i", 3)
+        assert (await asked).payload == struct.pack(">i", LONG_LIST)
+        peer.close()
+        await other.wait_closed()
+
+    asyncio.run(story())
 
 
 def test_wrong_arguments_are_a_protocol_error() -> None:

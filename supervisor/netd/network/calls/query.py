@@ -5,12 +5,14 @@ Owns: one method per procedure, named as in the table. May not touch: anything.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from conf.network import Network, format_network
+from conf.network.attributes import Subnet
 from rpc.enums import ConnectListAllNetworksFlags as Flags
 from rpc.enums import IPAddrType, NetworkXMLFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -137,17 +139,17 @@ class QueryCalls:
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
         return bridge.name
 
-    def network_get_dhcp_leases(
+    async def network_get_dhcp_leases(
         self, call: ClientCall, net: NetworkId, mac: str | None, need_results: int, flags: int
     ) -> tuple[list[NetworkDhcpLease], int]:
-        """List the DHCP leases."""
+        """List the DHCP leases; a database of thousands holds up no other call."""
         NETWORK_ERRORS.check_flags("networkGetDHCPLeases", flags)
         obj = self._registry.find(net)
         bridge = obj.current.bridge
         if obj.runtime is None or bridge is None or not bridge.name:
             return [], 0
-        leases = for_mac(read_leases(self._leases(obj.current), time.time()), mac)
-        values = [lease_value(bridge.name, lease, obj.current) for lease in leases]
+        path, network = self._leases(obj.current), obj.current
+        values = await asyncio.to_thread(lease_values, path, bridge.name, network, mac)
         return values if need_results else [], len(values)
 
 
@@ -158,7 +160,16 @@ def describe_live(obj: NetworkObject) -> str:
     return format_network(network, inactive=False, connections=len(obj.runtime.ports))
 
 
-def lease_value(bridge: str, lease: DhcpLease, network: Network) -> NetworkDhcpLease:
+def lease_values(
+    path: Path, bridge: str, network: Network, mac: str | None
+) -> list[NetworkDhcpLease]:
+    """Read a network's leases, of one MAC address or (None) all, as protocol values; it blocks."""
+    subnets = subnets_of(network)
+    leases = for_mac(read_leases(path, time.time()), mac)
+    return [lease_value(bridge, lease, subnets) for lease in leases]
+
+
+def lease_value(bridge: str, lease: DhcpLease, subnets: Sequence[Subnet]) -> NetworkDhcpLease:
     """Convert a lease to its protocol value."""
     kind = IPAddrType.IPV6 if lease.family == 6 else IPAddrType.IPV4
     return NetworkDhcpLease(
@@ -168,15 +179,20 @@ def lease_value(bridge: str, lease: DhcpLease, network: Network) -> NetworkDhcpL
         mac=lease.mac or None,
         iaid=lease.iaid or None,
         ipaddr=str(lease.address),
-        prefix=prefix_of(lease, network),
+        prefix=prefix_of(lease, subnets),
         hostname=lease.hostname or None,
         clientid=lease.client_id or None,
     )
 
 
-def prefix_of(lease: DhcpLease, network: Network) -> int:
+def subnets_of(network: Network) -> list[Subnet]:
+    """Return the subnets of a network."""
+    return [subnet for ip in network.ips if (subnet := ip.network) is not None]
+
+
+def prefix_of(lease: DhcpLease, subnets: Sequence[Subnet]) -> int:
     """Return the prefix length of the subnet that an address belongs to."""
-    for ip in network.ips:
-        if (subnet := ip.network) is not None and lease.address in subnet:
+    for subnet in subnets:
+        if lease.address in subnet:
             return subnet.prefixlen
     return 128 if lease.family == 6 else 24
