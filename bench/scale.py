@@ -15,9 +15,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.crowd import crowd_rows
-from bench.ours import own_daemon
-from bench.process_times import descendants, is_daemon
+from bench.crowd import CROWDS, run_crowd
+from bench.ours import own_daemon, own_side
 from bench.scale_calls import COMPARISONS
 from bench.sides import HEADER, Side, compare, show
 from bench.stock import CHROOT, Stock
@@ -45,28 +44,17 @@ def main() -> int:
                 sides = both(stack, options.with_stock)
                 for row in chosen:
                     show(row, compare(row, sides))
-        for name, target, measure in crowd_rows():
-            if is_chosen(name):
-                measure(name, target, options.with_stock)
+        for crowd in CROWDS:
+            if is_chosen(crowd.name):
+                run_crowd(crowd, options.with_stock)
     return 0
 
 
 def both(stack: ExitStack, chroot: Path | None) -> list[Side]:
     """Start ours, and stock where there is a chroot."""
-    daemon = stack.enter_context(own_daemon())
-    assert daemon.process is not None
-    root = daemon.process.pid
-    images = daemon.root / "images"
-    images.mkdir()
-    images.chmod(0o777)
-
-    def own_processes() -> list[int]:
-        return [pid for pid in descendants(root) if is_daemon(pid)]
-
-    sides = [Side("virtvisor", daemon.uri, own_processes, images, images)]
+    sides = [own_side(stack.enter_context(own_daemon()))]
     if chroot is not None:
-        stock = stack.enter_context(Stock(chroot))
-        sides.append(Side("stock", stock.uri, stock.pids, stock.root / "tmp", Path("/tmp")))
+        sides.append(stack.enter_context(Stock(chroot)).side)
     return sides
 
 

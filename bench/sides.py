@@ -27,6 +27,7 @@ class Side:
     name: str
     uri: str
     pids: Callable[[], list[int]]  # its processes, guests left out
+    root: Path  # its root folder, as we see it
     images: Path  # a folder on disk, as we see it …
     seen_as: Path  # … and as the daemon does
 

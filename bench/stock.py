@@ -16,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from bench.process_times import children
+from bench.sides import Side
 
 CHROOT: Final = Path("/srv/stock")  # where `./dev bench --with-stock` looks
 START_S: Final = 60.0
@@ -63,7 +65,7 @@ for folder in var/lib/libvirt etc/libvirt var/cache/libvirt var/log/libvirt tmp;
 done
 chmod 1777 "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
-mkdir "$root/run/lock"
+mkdir "$root/run/lock" "$root/run/libvirt"
 ip link set lo up
 cd "$root"
 pivot_root . .  # no chroot: libvirtd enters guests' mount namespaces, and there a chroot is lost
@@ -78,13 +80,17 @@ wait
 class Stock:
     """A stock libvirtd of a chroot; a context manager that leaves nothing behind."""
 
-    def __init__(self, chroot: Path = CHROOT) -> None:
+    def __init__(
+        self, chroot: Path = CHROOT, fill: Callable[[Path], None] = lambda _: None
+    ) -> None:
         """Start nothing yet.
 
         Args:
             chroot: where `--make` made it.
+            fill: puts files into its /etc/libvirt before it starts.
         """
         self._chroot = chroot
+        self._fill = fill
         self._process: subprocess.Popen[bytes] | None = None
         self._files = ""
         self._init = 0  # of its process namespace, as we see it
@@ -108,8 +114,16 @@ class Stock:
         """Return the processes that do libvirtd's work: libvirtd alone."""
         return [pid for pid in children(self._init) if name_of(pid) == "libvirtd"]
 
+    @property
+    def side(self) -> Side:
+        """Describe it to a comparison."""
+        return Side("stock", self.uri, self.pids, self.root, self.root / "tmp", Path("/tmp"))
+
     def __enter__(self) -> Stock:
         self._files = tempfile.mkdtemp(prefix="bench-", dir=self._chroot / "var/tmp")
+        settings = Path(self._files) / "etc/libvirt"
+        settings.mkdir(parents=True)
+        self._fill(settings)
         argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "/bin/bash", "-c"]
         self._process = subprocess.Popen([*argv, SCRIPT, "stock", self._chroot, self._files])
         until = time.monotonic() + START_S
