@@ -135,7 +135,7 @@ def test_a_ram_filesystem_has_its_usage_size(box: Boxes) -> None:
                        extra="<space_hard_limit unit='MiB'>5</space_hard_limit>"),
             "/mnt/one.*space_hard_limit",
         ),
-        (filesystem("<source template='debian'/>", kind="template"), "template"),
+        (filesystem("<source name='debian'/>", kind="template"), "template"),
         (filesystem("<source dev='/dev/nothing'/>", kind="block"), "/dev/nothing"),
         (filesystem("<source dir='/tmp'/>", "/mnt/absent/deep"), "/mnt/absent/deep|failed"),
         ("<filesystem accessmode='mapped'><source dir='/tmp'/><target dir='/mnt/one'/>"
