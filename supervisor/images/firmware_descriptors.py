@@ -8,7 +8,6 @@ Source: QEMU's docs/interop/firmware.json.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-log: Final = logging.getLogger(__name__)
+from supervisor.runtime import qemu_descriptors
 
 INTERFACES: Final = {"efi": "uefi", "bios": "bios"}  # <os firmware=> to "interface-types"
 
@@ -78,13 +77,4 @@ def read_descriptors(directories: Iterable[Path]) -> list[Descriptor]:
         directories: a file replaces files of the same name in earlier directories; an empty file,
             or a link to /dev/null, hides them.
     """
-    files = {path.name: path for folder in directories for path in sorted(folder.glob("*.json"))}
-    descriptors = []
-    for _, path in sorted(files.items()):
-        try:
-            content = path.read_bytes()
-            if content:
-                descriptors.append(msgspec.json.decode(content, type=Descriptor))
-        except (OSError, msgspec.MsgspecError) as error:
-            log.warning("firmware descriptor '%s' is ignored: %s", path, error)
-    return descriptors
+    return qemu_descriptors.read_descriptors(directories, Descriptor)

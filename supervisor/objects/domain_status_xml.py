@@ -33,6 +33,15 @@ class Owner(msgspec.Struct, frozen=True, array_like=True):
     gid: int
 
 
+class External(msgspec.Struct, frozen=True, array_like=True):
+    """A process that serves a device of the guest, such as virtiofsd."""
+
+    alias: str  # the device's
+    pid: int
+    start: int
+    boot: str
+
+
 class Status(msgspec.Struct, kw_only=True):
     """A running domain, without its live XML, which is beside it in the file."""
 
@@ -50,6 +59,7 @@ class Status(msgspec.Struct, kw_only=True):
     fake_reboot: bool = False  # the next power-off is a reboot
     ending: int = 0  # virDomainShutoffReason, once the guest is being stopped
     owners: list[Owner] = []  # restored when the guest stops
+    externals: list[External] = []  # ended with the guest
     job: JobRecord | None = None  # that QEMU runs now
     restart: bool = False  # the definition is started again when the guest has stopped
 

@@ -128,6 +128,11 @@ class Paths:
         system = [Path("/usr/share/qemu/firmware"), self.root / "etc/qemu/firmware"]
         return [*system, self.etc.parent / "qemu/firmware"] if session else system
 
+    def vhost_user_descriptors(self, *, session: bool) -> list[Path]:
+        """Locate the directories of descriptors of vhost-user programs; later ones win."""
+        system = [Path("/usr/share/qemu/vhost-user"), self.root / "etc/qemu/vhost-user"]
+        return [*system, self.etc.parent / "qemu/vhost-user"] if session else system
+
     def managed_save(self, name: str) -> Path:
         """Locate the managed save image of a domain."""
         return self.lib / f"{self.driver}/save" / f"{name}.save"
@@ -143,6 +148,16 @@ class Paths:
     def tpm_state(self, uuid: str) -> Path:
         """Locate the state directory of a domain's emulated TPM."""
         return self.lib / "swtpm" / uuid
+
+    def swtpm_socket(self, identifier: int, name: str) -> Path:
+        """Locate the socket of a running domain's emulated TPM."""
+        return self.run / f"{self.driver}/swtpm" / f"{identifier}-{name[:20]}-swtpm.sock"
+
+    def swtpm_log(self, name: str) -> Path:
+        """Locate the log of a domain's emulated TPM."""
+        if self.log == self.cache:
+            return self.cache / f"{self.driver}/log/swtpm" / f"{name}-swtpm.log"
+        return self.log.parent / f"swtpm/libvirt/{self.driver}" / f"{name}-swtpm.log"
 
     def guest_log(self, name: str) -> Path:
         """Locate the log of a domain's emulator."""

@@ -57,7 +57,8 @@ def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
 
 def complete_filesystem(filesystem: Filesystem) -> None:
     """Choose how a folder's owners are shown."""
-    if filesystem.type in ("mount", "bind") and filesystem.accessmode is None:
+    by_daemon = filesystem.source_socket is None  # which serves the files of its own folder
+    if by_daemon and filesystem.type in ("mount", "bind") and filesystem.accessmode is None:
         filesystem.accessmode = "passthrough"
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from conf.domain.devices.address import DriveAddress, UsbAddress
 from conf.domain.devices.disk import Disk, is_empty
 from conf.domain.devices.disk_order import disk_index
+from conf.domain.devices.filesystem import Filesystem
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
@@ -48,9 +49,30 @@ def check_disks(domain: Domain) -> None:
     _check_names(domain)
     _check_places(domain)
     for filesystem in domain.devices.filesystems:
-        if filesystem.driver_type == "virtiofs" and filesystem.readonly:
-            detail = "virtiofs does not yet support read-only mode"
-            raise ConfError(UNSUPPORTED, detail, "domain/devices/filesystem/readonly")
+        if filesystem.driver_type == "virtiofs":
+            _check_virtiofs(domain, filesystem)
+
+
+def _check_virtiofs(domain: Domain, filesystem: Filesystem) -> None:
+    """Check what virtiofsd cannot do; it maps the guest's memory, which must be shared."""
+    path = "domain/devices/filesystem"
+    if filesystem.readonly:
+        detail = "virtiofs does not yet support read-only mode"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/readonly")
+    if filesystem.accessmode not in (None, "passthrough"):
+        detail = "virtiofs only supports passthrough accessmode"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/@accessmode")
+    if not has_shared_memory(domain):
+        raise ConfError(UNSUPPORTED, "'virtiofs' requires shared memory", path)
+
+
+def has_shared_memory(domain: Domain) -> bool:
+    """Return whether other processes can map all of the guest's memory."""
+    backing = domain.memory_backing
+    default = backing.access if backing else None
+    cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
+    modes = [cell.mem_access or default for cell in cells] or [default]
+    return all(mode == "shared" for mode in modes)
 
 
 def _check_target(disk: Disk) -> None:

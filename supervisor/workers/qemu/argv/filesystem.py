@@ -16,14 +16,13 @@ from supervisor.workers.qemu.argv.syntax import Option, options_of
 from supervisor.workers.qemu.argv.virtio import pci_driver, virtio_props
 
 SECURITY_MODELS: Final = {"mapped": "mapped", "passthrough": "passthrough", "squash": "none"}
-DEFAULT_QUEUE: Final = 1024
 
 
 def filesystems(context: Context) -> Options:
     """Build every <filesystem>."""
     for filesystem in context.domain.devices.filesystems:
         if filesystem.driver_type == "virtiofs":
-            yield from _virtiofs(context, filesystem)
+            yield from virtiofs_options(context, filesystem)
         else:
             yield from _9p(context, filesystem)
 
@@ -58,7 +57,8 @@ def _9p(context: Context, filesystem: Filesystem) -> Options:
     )
 
 
-def _virtiofs(context: Context, filesystem: Filesystem) -> Options:
+def virtiofs_options(context: Context, filesystem: Filesystem) -> Options:
+    """Build one <filesystem> that virtiofsd serves."""
     alias = filesystem.alias or ""
     socket = filesystem.source_socket or f"{context.inputs.domain_dir}/{alias}-fs.sock"
     yield "-chardev", options_of(("socket",), {"id": f"chr-vu-{alias}", "path": socket})
@@ -68,7 +68,7 @@ def _virtiofs(context: Context, filesystem: Filesystem) -> Options:
             **virtio_props(filesystem.driver),
             "id": alias,
             "chardev": f"chr-vu-{alias}",
-            "queue-size": filesystem.queue or DEFAULT_QUEUE,
+            "queue-size": filesystem.queue,
             "tag": filesystem.target_dir,
             "bootindex": filesystem.boot_order,
             **placed(context, filesystem.address),

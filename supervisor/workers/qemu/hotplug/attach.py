@@ -19,6 +19,7 @@ import msgspec
 from conf.domain.device_xml import Device, parse_device
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.watchdog import Watchdog
@@ -26,6 +27,7 @@ from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
+from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers import usb_devices
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
@@ -35,6 +37,9 @@ from supervisor.workers.qemu.argv.small_devices import watchdog_action
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.iotune import throttle_commands
+from supervisor.workers.qemu.external import virtiofsd
+from supervisor.workers.qemu.external.processes import end_process
+from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
@@ -82,6 +87,8 @@ async def attach(guest: Guest, xml: str) -> None:
             first = await free_index(guest)
             nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
         undo.callback(restore, chown_files(guest, plan.device))
+        if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
+            _start_virtiofsd(guest, plan.device, undo)
         # The controller is added after the backends, which may fail: removing it again takes the
         # guest's consent (device_del), removing a backend does not.
         *backends, frontend = attach_steps(
@@ -105,6 +112,16 @@ async def attach(guest: Guest, xml: str) -> None:
     alias = plan.device.alias or ""  # type: ignore[union-attr]
     log.info("%s: device %s attached", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_ADDED, guest.identity, alias)
+
+
+def _start_virtiofsd(guest: Guest, filesystem: Filesystem, undo: AsyncExitStack) -> None:
+    context, status = guest.context, guest.status
+    descriptors = context.paths.vhost_user_descriptors(session=context.session)
+    virtiofsd.complete([filesystem], descriptors)
+    user = emulator_user(context.config, live_xml.static_dac_label(guest.domain))
+    ExternalDevices(context, status, guest.domain_dir, user).start_virtiofsd(filesystem)
+    undo.push_async_callback(end_process, status, filesystem.alias or "")
+    guest.save()
 
 
 async def free_index(guest: Guest) -> int:

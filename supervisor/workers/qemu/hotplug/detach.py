@@ -20,31 +20,23 @@ from conf.domain.device_xml import Device, devices_of, parse_device, set_devices
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.hostdev import Hostdev
-from conf.domain.devices.input import Input
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.redirdev import Redirdev
 from conf.domain.devices.rng import Rng
 from conf.domain.devices.shmem import Shmem
-from conf.domain.devices.watchdog import Watchdog
 from conf.errors import ConfError
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.worker import DetachDevice
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.block.nodes import PREFIX
+from supervisor.workers.qemu.external.processes import end_process
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import BlockNode
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
-from supervisor.workers.qemu.hotplug.qmp_steps import (
-    DISK_BUSES,
-    HOSTDEV_TYPES,
-    INPUT_BUSES,
-    SERIAL_MODELS,
-    WATCHDOG_MODELS,
-    describe_device,
-    is_channel,
-)
+from supervisor.workers.qemu.hotplug.qmp_steps import describe_device, is_hotpluggable
 
 UNPLUG_S: Final = (
     5.0  # for DEVICE_DELETED; as with libvirt, the call succeeds after it all the same
@@ -91,27 +83,17 @@ def _check_detachable(guest: Guest, device: Device) -> None:
         ConfError: "operation_unsupported"; "operation_failed" for a controller in use.
     """
     match device:
-        case Disk() if device.target.bus in DISK_BUSES:
-            return
-        case Interface() if device.type != "hostdev":
-            return
-        case Rng() | Shmem() | Redirdev():
-            return
-        case Hostdev() if device.type in HOSTDEV_TYPES and not device.source.missing:
-            return
-        case Watchdog() if device.model in WATCHDOG_MODELS:
-            return
-        case Input() if device.bus in INPUT_BUSES:
-            return
-        case CharDevice() if (
-            is_channel(guest.domain, device) or device.target_model in SERIAL_MODELS
-        ):
-            return
-        case Controller() if device.type == "scsi":
-            if any(True for _ in disks_on(guest, device)):
-                raise ConfError("operation_failed", "device cannot be detached: device is busy")
-            return
-    raise ConfError("operation_unsupported", f"{describe_device(device)} cannot be detached live")
+        case Controller() if device.type != "scsi":
+            possible = False
+        case Controller() if any(True for _ in disks_on(guest, device)):
+            raise ConfError("operation_failed", "device cannot be detached: device is busy")
+        case Hostdev():
+            possible = is_hotpluggable(guest.domain, device) and not device.source.missing
+        case _:
+            possible = is_hotpluggable(guest.domain, device)
+    if not possible:
+        detail = f"{describe_device(device)} cannot be detached live"
+        raise ConfError("operation_unsupported", detail)
 
 
 def disks_on(guest: Guest, controller: Controller) -> Iterator[Disk]:
@@ -161,6 +143,9 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
         case Shmem() if device.model == "ivshmem-plain":
             await guest.monitor.execute("object-del", {"id": f"shmmem-{device.alias}"})
+        case Filesystem():
+            await guest.monitor.execute("chardev-remove", {"id": f"chr-vu-{device.alias}"})
+            await end_process(guest.status, device.alias or "")
         case Shmem() | CharDevice() | Redirdev():
             await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
         case Disk():

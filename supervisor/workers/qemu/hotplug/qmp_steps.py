@@ -17,6 +17,7 @@ from conf.domain.device_xml import Device
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.input import Input
 from conf.domain.devices.interface import Interface
@@ -28,6 +29,7 @@ from conf.errors import ConfError
 from supervisor.workers.qemu.argv.char_devices import channel_options, serial_options
 from supervisor.workers.qemu.argv.controllers import controller_options
 from supervisor.workers.qemu.argv.disk import disk_options
+from supervisor.workers.qemu.argv.filesystem import virtiofs_options
 from supervisor.workers.qemu.argv.host_devices import hostdev_options
 from supervisor.workers.qemu.argv.inputs import input_options
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
@@ -87,24 +89,31 @@ def check_attachable(domain: Domain, device: Device) -> None:
     Raises:
         ConfError: "operation_unsupported".
     """
+    if not is_hotpluggable(domain, device):
+        detail = f"{describe_device(device)} cannot be attached live"
+        raise ConfError("operation_unsupported", detail)
+
+
+def is_hotpluggable(domain: Domain, device: Device) -> bool:
+    """Return whether a device can come to a running guest and go."""
     match device:
-        case Disk() if device.target.bus in DISK_BUSES and device.type != "vhostuser":
-            return
-        case Interface() if device.type != "hostdev":
-            return
-        case Rng() | Shmem() | Redirdev():
-            return
-        case Hostdev() if device.type in HOSTDEV_TYPES:
-            return
-        case Watchdog() if device.model in WATCHDOG_MODELS:
-            return
-        case CharDevice() if is_channel(domain, device) or device.target_model in SERIAL_MODELS:
-            return
-        case Input() if device.bus in INPUT_BUSES:
-            return
-        case Controller() if device.type in CONTROLLERS:
-            return
-    raise ConfError("operation_unsupported", f"{describe_device(device)} cannot be attached live")
+        case Disk():
+            return device.target.bus in DISK_BUSES and device.type != "vhostuser"
+        case Interface():
+            return device.type != "hostdev"
+        case CharDevice():
+            return is_channel(domain, device) or device.target_model in SERIAL_MODELS
+        case Input():
+            return device.bus in INPUT_BUSES
+        case Controller():
+            return device.type in CONTROLLERS
+        case Hostdev():
+            return device.type in HOSTDEV_TYPES
+        case Watchdog():
+            return device.model in WATCHDOG_MODELS
+        case Filesystem():
+            return device.driver_type == "virtiofs"
+    return isinstance(device, (Rng, Shmem, Redirdev))
 
 
 def _options(context: Context, device: Device, first_node: int) -> Options:
@@ -135,6 +144,8 @@ def _small_device_options(context: Context, device: Device) -> Options:
             return hostdev_options(context, device)
         case Watchdog():
             return watchdog_options(context, device)
+        case Filesystem():
+            return virtiofs_options(context, device)
         case Controller():
             return controller_options(context, device)
     raise AssertionError(f"{describe_device(device)} was checked")

@@ -20,6 +20,7 @@ from supervisor.workers.cgroups import remove_emulator_group
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
+from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start.files import remove_directories
 from supervisor.workers.qemu.start.qemu_process import cgroup_name
@@ -83,6 +84,8 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     await context.hooks.notify(name, "stopped", xml)
     if has_netd_interfaces(xml):
         await detach_port(context, status.uuid)
+    await end_processes(status, context.paths.domain_dir(status.id, name))
+    context.paths.swtpm_socket(status.id, name).unlink(missing_ok=True)
     remove_emulator_group(cgroup_name(status))
     restore(status.owners)
     remove_directories(context.paths, status)

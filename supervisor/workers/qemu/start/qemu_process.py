@@ -43,6 +43,7 @@ def launch_inputs(
     monitor: socket.socket,
     fds: InterfaceFds,
     secrets: Mapping[str, bytes],
+    tpm_sockets: Mapping[str, str],
     closing: contextlib.ExitStack,
 ) -> LaunchInputs:
     """Collect what the plan of the command line needs besides the domain.
@@ -52,6 +53,7 @@ def launch_inputs(
         monitor: the listening socket that QEMU inherits.
         fds: taps and vhost descriptors.
         secrets: the disks' secrets (`disk_secrets`).
+        tpm_sockets: of swtpm, by alias.
         closing: closes the outputs that are opened here.
 
     Raises:
@@ -73,6 +75,7 @@ def launch_inputs(
         vhost_fds=fds.vhosts,
         log_fds=log_fds,
         secrets=secrets,
+        tpm_sockets=tpm_sockets,
         encrypt=encryptor(key),
         now=status.started_at,
         default_tls_dir=config.default_tls_x509_cert_dir,

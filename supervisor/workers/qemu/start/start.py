@@ -35,6 +35,9 @@ from supervisor.workers.interfaces import detach_port, netd_interfaces
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
 from supervisor.workers.qemu.block.disk_sources import drop_missing_disks, resolve_volumes
+from supervisor.workers.qemu.external import virtiofsd
+from supervisor.workers.qemu.external.processes import end_processes
+from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
 from supervisor.workers.qemu.start import files, live_xml
@@ -87,6 +90,8 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     probed = await context.node.link("hostd").call(probe_request(domain))
     assign_addresses(domain, probed.facts)
     assign_aliases(domain)
+    descriptors = context.paths.vhost_user_descriptors(session=context.session)
+    virtiofsd.complete(virtiofsd.served(domain), descriptors)
     await resolve_volumes(context.node.link("stord"), domain.devices.disks)
     domain_dir = context.paths.domain_dir(request.id, domain.name)
     monitor = str(domain_dir / "monitor.sock")
@@ -124,12 +129,13 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         await _prepare_domain(start, ports, undo)
         _prepare_files(start, undo)
         fds = await _attach_interfaces(start, closing, undo)
+        tpm_sockets = await _start_external_devices(start, undo)
         monitor = closing.enter_context(_listen(start))
         log_file = closing.enter_context(GuestLog(context.paths.guest_log(start.name)))
         secrets = await disk_secrets.fetch(
             context.node.link("hostd"), disk_secrets.domain_sources(start.domain)
         )
-        inputs = launch_inputs(start, monitor, fds, secrets, closing)
+        inputs = launch_inputs(start, monitor, fds, secrets, tpm_sockets, closing)
         command = plan_command(start, inputs, log_file)
         await start.run_hook("start")
         guest = Guest(context, start.domain, start.status, spawn_qemu(start, command, undo))
@@ -189,6 +195,16 @@ async def _attach_interfaces(
     )
     start.write_status()  # with the taps' names, for the hooks of a cleanup
     return fds
+
+
+async def _start_external_devices(start: StartContext, undo: AsyncExitStack) -> dict[str, str]:
+    """Start the processes that serve devices; the sockets of swtpm."""
+    external = ExternalDevices(start.context, start.status, start.domain_dir, start.user)
+    undo.push_async_callback(end_processes, start.status, start.domain_dir)
+    await external.start_all(start.domain)
+    if start.status.externals:
+        start.write_status()
+    return external.tpm_sockets
 
 
 def _listen(start: StartContext) -> socket.socket:

@@ -335,11 +335,6 @@ INTERFACE: Final[tuple[Check[Interface], ...]] = (
 )
 FILESYSTEM: Final[tuple[Check[Filesystem], ...]] = (
     Check(
-        "<driver type='virtiofs'>",
-        lambda item: item.driver_type == "virtiofs" and item.source_socket is None,
-        "start virtiofsd and name its <source socket=>",
-    ),
-    Check(
         "<binary>",
         lambda item: (
             item.binary is not None

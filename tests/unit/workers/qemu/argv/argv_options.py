@@ -26,6 +26,9 @@ EVERYWHERE: Final = frozenset(
 )  # fmt: skip
 
 BY_WORKER: Final = {
+    "FilesystemBinary": ("path", "xattr", "cache", "sandbox", "lock_posix", "lock_flock",
+                         "thread_pool"),
+    "TpmBackend": ("version", "persistent_state", "encryption"),
     "HostdevSource": ("startup_policy", "vendor", "product"),
     "Domain": ("current_memory", "on_poweroff", "on_reboot", "on_crash"),
     "BlkioDevice": ("path", "weight", "read_iops_sec", "write_iops_sec", "read_bytes_sec",
@@ -99,8 +102,6 @@ REFUSED: Final = {
     "NumaMemory": ("placement",),
     "Lease": ("lockspace", "key", "target_path", "target_offset"),
     "FilesystemSource": ("file", "dev", "name", "pool", "volume", "units"),
-    "FilesystemBinary": ("path", "xattr", "cache", "sandbox", "lock_posix", "lock_flock",
-                         "thread_pool"),
     "Graphics": ("replace_user", "multi_user"), "Listen": ("network",),
     "HostAddress": ("port", "target", "unit"),
     "HostdevSource": ("wwpn", "adapter", "block", "char", "interface"),
@@ -114,7 +115,7 @@ REFUSED: Final = {
     "Source": ("managed", "namespace", "pci_address"),  # of a host's NVMe device
     "Slice": ("type", "offset", "size"), "Teaming": ("type", "persistent"),
     "Tpm": ("address",),
-    "TpmBackend": ("version", "persistent_state", "encryption", "source_type", "source_path"),
+    "TpmBackend": ("source_type", "source_path"),
 }  # fmt: skip
 
 #: There is one value, or stock's QEMU driver passes over the word as well.
