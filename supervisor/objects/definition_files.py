@@ -20,13 +20,13 @@ from uuid import uuid4
 from conf.errors import ConfError
 from conf.mapper.safe_parse import parse_tree
 from supervisor.objects.object_type import ObjectType
-from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
+from supervisor.runtime.atomic_file import make_folder, remove_file, sync_folder, write_file
+from supervisor.runtime.document_files import read_document, write_document
 
 HEADER: Final = (
     "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
     "Change the {type} with: virsh {command}\n-->\n\n"
 )
-MAX_BYTES: Final = 16 * 1024 * 1024  # of a file
 
 _NAME_ELEMENT: Final = re.compile(r"<name>[^<]*</name>")
 
@@ -72,7 +72,7 @@ class DefinitionFiles:
         """
         self._type = object_type
         self._folders = folders
-        folders.links.mkdir(parents=True, exist_ok=True)
+        make_folder(folders.links)
         folders.status.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> list[StoredXml]:
@@ -103,7 +103,7 @@ class DefinitionFiles:
             OSError: nothing has changed.
         """
         header = file_header(self._type.name, f"{self._type.edit_command} {name}")
-        write_file(self._definition(name), (above + header + xml).encode())
+        write_document(self._definition(name), above + header + xml)
 
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name, readable or not."""
@@ -124,7 +124,7 @@ class DefinitionFiles:
             return xml
         xml = f"{xml[: match.end()]}\n  <uuid>{uuid4()}</uuid>{xml[match.end() :]}"
         try:
-            write_file(self._definition(name), xml.encode())
+            write_document(self._definition(name), xml)
         except OSError as error:
             log.error("%s.xml has no <uuid>, and none can be added: %s", name, error)
         return xml
@@ -192,9 +192,7 @@ def read_xml_files(folder: Path) -> Iterator[tuple[str, str]]:
         if path.is_dir():
             continue
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise ValueError(f"it has over {MAX_BYTES} bytes")
-            yield file.removesuffix(".xml"), path.read_text(encoding="utf-8")
+            yield file.removesuffix(".xml"), read_document(path)
         except (OSError, ValueError) as error:
             log.error("%s is left out: %s", path, error)
 

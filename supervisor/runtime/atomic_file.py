@@ -61,6 +61,23 @@ def remove_file(path: Path) -> None:
     sync_folder(os.path.dirname(path))
 
 
+def make_folder(path: Path, *, mode: int = 0o777) -> None:
+    """Create a folder and its parents; on return their names survive a power loss.
+
+    Args:
+        path: one that is there already is left as it is.
+        mode: of the folder; its parents get the default.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(mode=mode, exist_ok=True)
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path | str) -> None:
     """Make the names in a folder survive a power loss: fsync of a file does not cover its name."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -19,9 +19,9 @@ from typing import Final
 from uuid import UUID
 
 from supervisor.objects.definition_files import file_header
-from supervisor.runtime.atomic_file import remove_file, write_file
+from supervisor.runtime.atomic_file import make_folder, remove_file, write_file
+from supervisor.runtime.document_files import read_document, write_document
 
-MAX_DOCUMENT: Final = 1024 * 1024  # bytes
 MAX_VALUE: Final = 65536  # bytes; the protocol carries no more
 MODE: Final = 0o600
 
@@ -64,11 +64,11 @@ class SecretFiles:
         Raises:
             OSError: nothing has changed.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder, mode=0o700)
         if not self._document(uuid).exists():
             remove_file(self._value(uuid))  # of an earlier secret of that UUID
-        write_file(
-            self._document(uuid), (file_header("secret", "secret-define") + xml).encode(), mode=MODE
+        write_document(
+            self._document(uuid), file_header("secret", "secret-define") + xml, mode=MODE
         )
 
     def save_value(self, uuid: str, value: bytes) -> None:
@@ -100,8 +100,7 @@ class SecretFiles:
 
     def _read(self, uuid: str) -> StoredSecret | None:
         try:
-            with self._document(uuid).open(encoding="utf-8") as file:
-                xml = file.read(MAX_DOCUMENT)
+            xml = read_document(self._document(uuid))
         except (OSError, ValueError) as error:
             log.error("%s is left alone: %s", self._document(uuid), error)
             return None

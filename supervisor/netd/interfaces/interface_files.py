@@ -14,7 +14,8 @@ from pathlib import Path
 
 from conf.errors import ConfError
 from conf.interface import HostInterface, format_interface, parse_interface
-from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
+from supervisor.runtime.atomic_file import remove_file, sync_folder
+from supervisor.runtime.document_files import write_document
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,8 @@ class InterfaceFiles:
         Raises:
             OSError: nothing has changed.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         text = format_interface(interface, inactive=True)
-        write_file(self._folder / f"{interface.known_name}.xml", text.encode())
+        write_document(self._folder / f"{interface.known_name}.xml", text)
 
     def remove(self, name: str) -> None:
         """Remove a definition.

@@ -10,13 +10,11 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from supervisor.runtime.atomic_file import remove_file, write_file
-
-MAX_DOCUMENT: Final = 1024 * 1024  # bytes
+from supervisor.runtime.document_files import read_document, write_document
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +37,8 @@ class BindingFiles:
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._folder.glob("*.xml")):
             try:
-                if path.stat().st_size > MAX_DOCUMENT:
-                    raise OSError(f"it has more than {MAX_DOCUMENT} bytes")
-                xml = path.read_text()
-            except (OSError, UnicodeDecodeError) as error:
+                xml = read_document(path)
+            except (OSError, ValueError) as error:
                 log.warning("%s is passed over: %s", path, error)
                 continue
             yield path.stem, xml, self._addresses(path.stem)
@@ -53,7 +49,7 @@ class BindingFiles:
         Raises:
             OSError: nothing has changed.
         """
-        write_file(self._folder / f"{tap}.xml", xml.encode(), durable=False)
+        write_document(self._folder / f"{tap}.xml", xml, durable=False)
 
     def save_addresses(self, tap: str, addresses: LearnedAddresses) -> None:
         """Write the learned addresses for the next netd.

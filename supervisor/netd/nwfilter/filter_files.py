@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
 from supervisor.objects.definition_files import file_header
-from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
-
-MAX_DOCUMENT: Final = 16 * 1024 * 1024  # bytes
+from supervisor.runtime.atomic_file import remove_file, sync_folder
+from supervisor.runtime.document_files import read_document, write_document
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +40,7 @@ class FilterFiles:
         aside = self._folder.with_name(f".{self._folder.name}.new")
         aside.mkdir(parents=True, exist_ok=True)
         for name, xml in documents().items():
-            write_file(aside / f"{name}.xml", _file_content(name, xml))
+            write_document(aside / f"{name}.xml", _file_content(name, xml))
         aside.rename(self._folder)
         sync_folder(self._folder.parent)
         return True
@@ -51,10 +49,8 @@ class FilterFiles:
         """Read each filter's file name and XML; unreadable files are logged."""
         for path in sorted(self._folder.glob("*.xml")):
             try:
-                if path.stat().st_size > MAX_DOCUMENT:
-                    raise OSError(f"it has more than {MAX_DOCUMENT} bytes")
-                yield path.stem, path.read_text()
-            except (OSError, UnicodeDecodeError) as error:
+                yield path.stem, read_document(path)
+            except (OSError, ValueError) as error:
                 log.warning("%s is passed over: %s", path, error)
 
     def save(self, name: str, xml: str) -> None:
@@ -63,7 +59,7 @@ class FilterFiles:
         Raises:
             OSError: nothing has changed.
         """
-        write_file(self._folder / f"{name}.xml", _file_content(name, xml))
+        write_document(self._folder / f"{name}.xml", _file_content(name, xml))
 
     def remove(self, name: str) -> None:
         """Remove a filter durably; a missing file is no error.
@@ -74,5 +70,5 @@ class FilterFiles:
         remove_file(self._folder / f"{name}.xml")
 
 
-def _file_content(name: str, xml: str) -> bytes:
-    return (file_header("filter", f"nwfilter-edit {name}") + xml).encode()
+def _file_content(name: str, xml: str) -> str:
+    return file_header("filter", f"nwfilter-edit {name}") + xml

@@ -106,7 +106,13 @@ def test_a_monitor_event_is_chosen_by_name_or_pattern(
     assert bool(list(callbacks.matching(monitor("RESET")))) is heard
 
 
-@pytest.mark.parametrize(("pattern", "flags"), [("(", 1), ("x" * 300, 0), ("x", 4)])
+def test_a_pattern_with_nested_repetitions_matches_in_linear_time() -> None:
+    callbacks = EventCallbacks()
+    callbacks.add_monitor(None, "(([A-Z]*)*)*x$", 1)  # backtracking would need 2^64 steps
+    assert list(callbacks.matching(monitor("A" * 64))) == []
+
+
+@pytest.mark.parametrize(("pattern", "flags"), [("(", 1), ("x" * 300, 0), ("x", 4), ("(?=R)", 1)])
 def test_a_bad_pattern_is_refused(pattern: str, flags: int) -> None:
     with pytest.raises(VirError) as refused:
         EventCallbacks().add_monitor(None, pattern, flags)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.hostd.secrets.files import SecretFiles
+from supervisor.runtime.document_files import MAX_DOCUMENT
 
 UUID = "22e1353d-c27e-4d6d-bf15-465053e6ba0b"
 OTHER = "f52a81b2-424e-490c-823d-6bd4235bc572"
@@ -33,6 +34,19 @@ def files(folder: Path) -> set[str]:
 def test_without_a_folder_there_are_no_secrets(store: SecretFiles, folder: Path) -> None:
     assert store.load() == []
     assert not folder.exists()
+
+
+def test_a_secret_of_the_protocols_size_is_there_after_a_restart(folder: Path) -> None:
+    xml = f"<secret><description>{'&apos;' * 700_000}</description></secret>"
+    SecretFiles(folder).save(UUID, xml)
+    (stored,) = SecretFiles(folder).load()
+    assert stored.xml.endswith(xml)
+
+
+def test_a_document_that_could_not_be_read_back_is_refused(folder: Path) -> None:
+    with pytest.raises(OSError, match="File too large"):
+        SecretFiles(folder).save(UUID, "x" * MAX_DOCUMENT)
+    assert SecretFiles(folder).load() == []
 
 
 def test_a_saved_secret_is_loaded_with_its_value(store: SecretFiles, folder: Path) -> None:
