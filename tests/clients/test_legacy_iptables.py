@@ -21,14 +21,16 @@ from supervisor.netd.firewall import iptables as programs
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.iptables_save import parse_save
 from supervisor.netd.firewall.rules import Family
-from supervisor.netd.firewall.xtables import LegacyTables, XtablesProcess, has_python_iptables
+from supervisor.netd.firewall.xtables import LegacyTables, XtablesProcess, python_iptables_works
 from supervisor.netd.firewall.xtables_child import LOCK
 from tests.clients.namespace import own_network, shown
 
 SAVE: Final = ("iptables-legacy-save", "ip6tables-legacy-save")
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not has_python_iptables() or not all(map(shutil.which, SAVE)),
+    os.geteuid() != 0
+    or not asyncio.run(python_iptables_works())
+    or not all(map(shutil.which, SAVE)),
     reason="needs root, python-iptables and the legacy iptables",
 )
 FACTS: Final = NetworkFacts(

@@ -18,7 +18,7 @@ import pytest
 from supervisor.netd.firewall import Firewall, ForwardMode, NatRange, NetworkFacts
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.nftables import Nftables
-from supervisor.netd.firewall.xtables import LegacyTables, has_python_iptables
+from supervisor.netd.firewall.xtables import LegacyTables, python_iptables_works
 from tests.clients.namespace import own_network, shown
 from tests.clients.network_host import Neighbour
 
@@ -40,6 +40,7 @@ OTHER: Final = replace(
 )
 HOST: Final = "192.168.122.1"
 GUEST, TWIN, STRANGER, OUTSIDE = "192.168.122.2", "192.168.122.3", "192.168.123.2", "10.9.0.2"
+IPTC_WORKS: Final = asyncio.run(python_iptables_works())
 GUEST6, OUTSIDE6 = "fd00:1::2", "fd00:9::2"
 
 
@@ -101,7 +102,7 @@ async def legacy() -> AsyncIterator[Firewall]:
 
 @pytest.fixture(params=[programs, nftables, legacy])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    legacy_found = has_python_iptables() and shutil.which("iptables-legacy") is not None
+    legacy_found = IPTC_WORKS and shutil.which("iptables-legacy") is not None
     if request.param is legacy and not legacy_found:
         pytest.skip("needs python-iptables and iptables-legacy")
     with own_network():

@@ -21,7 +21,7 @@ from supervisor.netd.firewall.firewall import Firewall
 from supervisor.netd.firewall.iptables import Iptables, RestoreTables, Tables
 from supervisor.netd.firewall.iptables_save import parse_save
 from supervisor.netd.firewall.nftables import TABLE, Nftables
-from supervisor.netd.firewall.xtables import LegacyTables, has_python_iptables
+from supervisor.netd.firewall.xtables import LegacyTables, python_iptables_works
 from supervisor.runtime.subprocesses import SEARCH_PATH
 
 # Tables that iptables-nft and ebtables-nft create: their presence does not mean nftables.
@@ -124,8 +124,7 @@ async def _iptables_tables() -> Tables:
     """
     if not is_legacy(await run_ok(["iptables", "--version"])):
         return RestoreTables()
-    if not has_python_iptables():
-        log.info("iptables is the legacy one: install python-iptables for structured rules")
+    if not await python_iptables_works():
         return RestoreTables()
     log.info("iptables is the legacy one: python-iptables changes its tables")
     return LegacyTables()

@@ -16,10 +16,10 @@ from typing import Final
 import msgspec
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.netd.firewall.commands import DEADLINE_S
+from supervisor.netd.firewall.commands import DEADLINE_S, run
 from supervisor.netd.firewall.iptables_save import IptablesTable, TableChange
 from supervisor.netd.firewall.rules import CHAINS, Family
-from supervisor.netd.firewall.xtables_child import LOCK
+from supervisor.netd.firewall.xtables_child import CHECK, LOCK
 from supervisor.netd.firewall.xtables_messages import (
     CommitTable,
     ReadTables,
@@ -38,9 +38,22 @@ READ_CHAINS: Final = sorted({name for chain in CHAINS for name in (chain.name, c
 log = logging.getLogger(__name__)
 
 
-def has_python_iptables() -> bool:
-    """Return whether python-iptables is installed; it is compiled, so it is optional."""
-    return importlib.util.find_spec("iptc") is not None
+async def python_iptables_works(
+    argv: Sequence[str] = (sys.executable, "-m", CHILD, CHECK),
+) -> bool:
+    """Return whether python-iptables is installed and translates rules on this host.
+
+    It is compiled, so it is optional. It reads libxtables' structures by their layout in C, which
+    iptables 1.8.11 changed: there python-iptables 1.2 finds only the first option of a match.
+    """
+    if importlib.util.find_spec("iptc") is None:
+        log.info("iptables is the legacy one: install python-iptables for structured rules")
+        return False
+    ended = await run(argv)
+    if ended.code != 0:
+        *_, reason = ended.output_text.strip().splitlines() or [f"status {ended.code}"]
+        log.info("python-iptables does not fit this host's libxtables: %s", reason)
+    return ended.code == 0
 
 
 class XtablesProcess:

@@ -40,6 +40,12 @@ LOCK: Final = "/run/xtables.lock"
 LOCK_S: Final = 5.0  # as long as iptables-restore --wait 5
 LOCK_AGAIN_S: Final = 0.02
 IDLE_S: Final = 60.0
+CHECK: Final = "--check"  # only translate the specimens; the exit status says whether it works
+#: Rules like netd's, with options that are not the first of their extension.
+SPECIMENS: Final = (
+    ("-p", "udp", "-m", "udp", "--dport", "53", "-j", "ACCEPT"),
+    ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"),
+)
 USED: Final = {
     Family.V4: Path("/proc/net/ip_tables_names"),
     Family.V6: Path("/proc/net/ip6_tables_names"),
@@ -203,6 +209,10 @@ def main() -> None:
     os.dup2(2, 1)  # extensions of iptables print on standard output
     iptc = importlib.import_module("iptc")  # not typed, and installed on few hosts
     importlib.import_module("iptc.easy")
+    if sys.argv[1:] == [CHECK]:
+        for args in SPECIMENS:
+            to_iptc(iptc, Family.V4, args)
+        return
     run(sys.stdin.buffer, replies, Libiptc(iptc))
 
 

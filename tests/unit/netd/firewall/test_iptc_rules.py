@@ -5,6 +5,7 @@ Each family has a process of its own, as in netd: libxtables registers an extens
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import subprocess
@@ -17,11 +18,11 @@ from supervisor.netd.firewall import ForwardMode, NatRange, NetworkFacts
 from supervisor.netd.firewall.iptables_save import parse_rule
 from supervisor.netd.firewall.iptc_rules import from_iptc, to_iptc
 from supervisor.netd.firewall.rules import Family, plan
-from supervisor.netd.firewall.xtables import has_python_iptables
+from supervisor.netd.firewall.xtables import python_iptables_works
 
 pytestmark = pytest.mark.skipif(
-    not has_python_iptables() or os.geteuid() != 0,
-    reason="needs python-iptables, and root to ask the kernel for revisions of extensions",
+    os.geteuid() != 0 or not asyncio.run(python_iptables_works()),
+    reason="needs a python-iptables that fits libxtables, and root for revisions of extensions",
 )
 FACTS = NetworkFacts(
     name="n",
@@ -61,3 +62,7 @@ def test_rules_of_networks_survive_and_lossy_ones_are_refused(family: Family) ->
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+async def test_a_python_iptables_that_cannot_translate_is_not_used() -> None:
+    assert not await python_iptables_works([sys.executable, "-c", "raise ValueError('dport')"])
