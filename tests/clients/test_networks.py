@@ -136,9 +136,8 @@ def test_dhcp_and_dns_reach_a_machine(here: Daemon, net: str) -> None:
         assert 100 <= int(got.rpartition(".")[2]) <= 199
         assert peer.reaches(f"{prefix}.1")
         assert f"{prefix}.9" in peer.resolve("nine")
-        leases = here.ok("net-dhcp-leases", net)
-        assert got in leases
-        assert "52:54:00:77:00:01" in leases
+        wait_until("the lease", lambda: got in here.ok("net-dhcp-leases", net))
+        assert "52:54:00:77:00:01" in here.ok("net-dhcp-leases", net)
         assert "52:54:00:77:00:01" not in here.ok("net-dhcp-leases", net, "52:54:00:77:00:02")
         with Neighbour(here.root, bridge(net), "52:54:00:77:00:02", "fixed") as other:
             assert other.get_address() == f"{prefix}.2"
@@ -161,7 +160,7 @@ def test_leases_and_traffic_survive_netd_and_dnsmasq(here: Daemon, net: str) -> 
         os.kill(server, signal.SIGKILL)
         wait_until("a new dnsmasq", lambda: list(servers(here, net)) not in ([], [server]))
         wait_until("dnsmasq answers", lambda: f".{net[1:]}.9" in peer.resolve("nine"))
-        assert len(list(servers(here, net))) == 1
+        wait_until("its first process has ended", lambda: len(list(servers(here, net))) == 1)
         assert got in here.ok("net-dhcp-leases", net)
 
 
