@@ -65,6 +65,10 @@ class Procedure(Protocol):
     def decode_args(self, payload: bytes) -> tuple[Any, ...]:
         """Decode the arguments."""
 
+    @property
+    def encode_args(self) -> Callable[[tuple[Any, ...]], bytes]:
+        """Return what encodes the arguments."""
+
     def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (any result of any procedure)
         """Encode a method's result."""
 
@@ -86,6 +90,8 @@ class ClientCall:
     stream: Stream | None = None
     cacheable: bool = False  # the reply holds until this service publishes a change
     cpu_time_of: Descriptor | None = None  # … but for its last field: as in `ClientReply`
+    #: Arguments and results of the same procedure, as cacheable, that may be asked for next.
+    readahead: list[tuple[tuple[Any, ...], Any]] = field(default_factory=list)
 
     def set_stream(self, fd: int, token: str = "", *, sparse: bool = False) -> None:
         """Open a stream to the client; rpcd pumps the descriptor and owns it from now on.
@@ -172,7 +178,7 @@ class Dispatcher:
             result = entry.method(call, *arguments)
             if is_long(result):
                 return self._await_method(entry, call, arguments, result)
-            return _reply(call, entry.procedure.encode_ret(result))
+            return _reply(entry.procedure, call, entry.procedure.encode_ret(result))
         except Exception as error:
             call.discard()
             raise to_vir_error(entry.procedure.name, error) from error
@@ -193,7 +199,7 @@ class Dispatcher:
                 result = await entry.method(call, *arguments)
             encode = entry.procedure.encode_ret
             payload = await asyncio.to_thread(encode, result) if is_long(result) else encode(result)
-            return _reply(call, payload)
+            return _reply(entry.procedure, call, payload)
         except asyncio.CancelledError:
             call.discard()
             raise
@@ -232,13 +238,17 @@ def is_long(result: object) -> bool:
     )
 
 
-def _reply(call: ClientCall, payload: bytes) -> ClientReply:
+def _reply(procedure: Procedure, call: ClientCall, payload: bytes) -> ClientReply:
     return ClientReply(
         payload=payload,
         descriptors=call.answer_descriptors,
         stream=call.stream,
         cacheable=call.cacheable,
         cpu_time_of=call.cpu_time_of,
+        readahead=[
+            (procedure.encode_args(arguments), procedure.encode_ret(result))
+            for arguments, result in call.readahead
+        ],
     )
 
 

@@ -33,6 +33,18 @@ class DomainRegistry(Registry[DomainObject]):
 
     def __init__(self, driver: Driver) -> None:
         super().__init__(domain_type(driver), DomainObject)
+        self.changes = 0  # counts domains added and removed
+
+    def add(self, obj: DomainObject) -> None:
+        """Add a domain whose name and UUID are free."""
+        if self.by_uuid(obj.uuid) is None:
+            self.changes += 1
+        super().add(obj)
+
+    def remove(self, obj: DomainObject) -> None:
+        """Remove a domain."""
+        self.changes += 1
+        super().remove(obj)
 
     def get_by_id(self, domain_id: int) -> DomainObject:
         """Return the running domain with this id.

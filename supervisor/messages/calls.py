@@ -55,6 +55,9 @@ class ClientReply(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     #: Of a cacheable reply: open /proc/PID/stat. The payload ends with the CPU time (8 bytes, ns)
     #: of that process, which rpcd reads anew for each repetition.
     cpu_time_of: Descriptor | None = None
+    #: With a cacheable reply: arguments and replies of the same procedure, as cacheable, that the
+    #: client is likely to ask for next.
+    readahead: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
 
 
 class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.client_request"):

@@ -92,9 +92,25 @@ class Router:
         except BusError as error:
             raise no_reply(owner, procedure.name, error) from error
         if reply.cacheable:
-            key = cache_key(procedure, payload, client.driver)
-            self.cache.put(key, reply.payload, generation, reply.cpu_time_of)
+            self.keep(procedure, payload, client.driver, reply, generation)
         return reply
+
+    def keep(
+        self, procedure: Procedure, payload: bytes, driver: str, reply: ClientReply, generation: int
+    ) -> None:
+        """Keep a cacheable reply, and what was read ahead with it.
+
+        Args:
+            procedure: that was called.
+            payload: its arguments.
+            driver: of the client's connection.
+            reply: to that call.
+            generation: of the cache when the call was sent.
+        """
+        key = cache_key(procedure, payload, driver)
+        self.cache.put(key, reply.payload, generation, reply.cpu_time_of)
+        for arguments, ahead in reply.readahead:
+            self.cache.put(cache_key(procedure, arguments, driver), ahead, generation)
 
     async def end_stream(self, process: str, token: str, aborted: bool) -> None:  # noqa: FBT001
         """Have a stream's owner end its side.

@@ -24,6 +24,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.listing import domain_filter
+from supervisor.domd.readahead import Readahead
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.objects.impact import IMPACT_FLAGS, select_for_query
 from supervisor.runtime.procfs import open_stat, read_cpu_ns
@@ -34,6 +35,7 @@ XML_FLAGS: Final = (
     | DomainXMLFlags.UPDATE_CPU
     | DomainXMLFlags.MIGRATABLE
 )
+MAX_AHEAD: Final = 4096  # characters of XML that go along with another domain's
 ENFORCING: Final = 0  # no mandatory access control
 
 
@@ -45,6 +47,7 @@ class QueryCalls:
         self._errors = registry.errors
         self._files = files
         self._filter = domain_filter(files)
+        self._xml_readahead = Readahead(registry)
 
     # Finding.
 
@@ -263,16 +266,32 @@ class QueryCalls:
         call.cacheable = True
         self._errors.check_flags("DomainGetXMLDesc", flags, XML_FLAGS)
         domain = self._registry.find(dom)
-        secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
-        # As libvirt's newDef: clients undefine a running domain and define it again by this.
-        definition = domain.definition or domain.undefined
-        if domain.runtime is None or (flags & DomainXMLFlags.INACTIVE and definition):
-            assert definition is not None, "a domain without guest and definition is forgotten"
-            return definition.secure_xml if secure else definition.public_xml
-        live = domain.runtime.live
-        if flags & DomainXMLFlags.INACTIVE and isinstance(live, LiveDefinition):
-            return live.inactive_secure_xml if secure else live.inactive_xml
-        return live.xml if secure else live.public_xml
+        for other in self._xml_readahead.after(domain):
+            if other.is_listed and is_xml_at_hand(other, flags):
+                call.readahead.append(((other.identity, flags), describe(other, flags)))
+        return describe(domain, flags)
+
+
+def describe(domain: DomainObject, flags: int) -> str:
+    """Return a domain's XML (flags: virDomainXMLFlags)."""
+    secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
+    # As libvirt's newDef: clients undefine a running domain and define it again by this.
+    definition = domain.definition or domain.undefined
+    if domain.runtime is None or (flags & DomainXMLFlags.INACTIVE and definition):
+        assert definition is not None, "a domain without guest and definition is forgotten"
+        return definition.secure_xml if secure else definition.public_xml
+    live = domain.runtime.live
+    if flags & DomainXMLFlags.INACTIVE and isinstance(live, LiveDefinition):
+        return live.inactive_secure_xml if secure else live.inactive_xml
+    return live.xml if secure else live.public_xml
+
+
+def is_xml_at_hand(domain: DomainObject, flags: int) -> bool:
+    """Return whether a domain's XML is short, and need not be parsed first."""
+    current = domain.live_definition or domain.definition
+    if current is None or (flags & DomainXMLFlags.INACTIVE and domain.runtime is not None):
+        return False
+    return len(current.xml) <= MAX_AHEAD and "passw" not in current.xml
 
 
 def is_disk(disk: Disk, path: str) -> bool:

@@ -55,6 +55,9 @@ class Proc:
             raise ValueError("wrong length")
         return struct.unpack(f">{len(self.args)}i", payload)
 
+    def encode_args(self, value: tuple[Any, ...]) -> bytes:
+        return struct.pack(f">{len(value)}i", *value)
+
     def encode_event(self, value: Any) -> bytes:
         return b""
 

@@ -186,3 +186,22 @@ def test_the_info_of_a_guest_that_has_just_ended_is_not_kept(queries: QueryCalls
 
 def status_with(runtime: DomainRuntime, pid: int) -> DomainStatus:
     return msgspec.structs.replace(runtime.status, pid=pid)
+
+
+def test_the_xml_of_the_next_domains_goes_along_unless_it_needs_parsing(tmp_path: Path) -> None:
+    registry = DomainRegistry(QEMU)
+    plain = []
+    for number in range(4):
+        domain = entry(number)
+        document = DOCUMENT.format(name=domain.name, uuid=domain.uuid_text, serial="")
+        if number != 2:  # that one's password has to be taken out
+            document = document.replace(" passwd='secret'", "")
+        domain.definition = Definition(document)
+        registry.add(domain)
+        plain.append(domain)
+    queries = QueryCalls(registry, DomainFiles(Paths.system(tmp_path)))
+    queries.domain_get_xml_desc(ClientCall(CALL.client), plain[0].identity, 0)
+    call = ClientCall(CALL.client)
+    queries.domain_get_xml_desc(call, plain[1].identity, 0)
+    assert plain[3].definition is not None
+    assert call.readahead == [((plain[3].identity, 0), plain[3].definition.xml)]

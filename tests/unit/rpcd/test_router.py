@@ -6,7 +6,8 @@ import pytest
 
 from ipc.messages import Event
 from rpc import table as wire_table
-from supervisor.messages.calls import ClientEvent, InvalidateCache
+from rpc.values import Domain
+from supervisor.messages.calls import ClientEvent, ClientReply, InvalidateCache
 from supervisor.rpcd.reply_cache import cache_key
 from tests.unit.rpcd.server_under_test import client
 
@@ -30,3 +31,16 @@ async def test_a_change_drops_cached_replies_and_those_on_their_way(
         assert cache.get(key) is None
         cache.put(key, b"1", requested)
         assert cache.get(key) is None, "it was requested before the change"
+
+
+async def test_what_was_read_ahead_is_answered_without_asking_its_service() -> None:
+    procedure = wire_table.load().named("domain_get_xml_desc")
+    one, two = (procedure.encode_args((Domain(name, bytes(16), -1), 0)) for name in ("a", "b"))
+    xml = procedure.encode_ret("<domain/>")
+    async with client() as peer:  # no service is expected to be asked
+        await peer.open()
+        router = peer.server.router
+        reply = ClientReply(payload=xml, cacheable=True, readahead=[(two, xml)])
+        router.keep(procedure, one, "qemu", reply, router.cache.generation)
+        await peer.send(peer.call("domain_get_xml_desc", Domain("b", bytes(16), -1), 0))
+        assert (await peer.receive()).payload == xml
