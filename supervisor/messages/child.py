@@ -22,6 +22,7 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     driver: str = ""  # a worker's: `Driver.name`
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text
+    memory: int = 0  # bytes that it may write to; 0: no limit
     is_replacement: bool = False  # a worker: its predecessor ended for it to take over, and is well
 
 

@@ -49,6 +49,7 @@ class TreeHandlers:
             driver=child.role.name if child.is_worker else "",
             domain=child.domain,
             uuid=child.uuid,
+            memory=child.role.memory,
             is_replacement=child.is_replacement,
         )
 

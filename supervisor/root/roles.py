@@ -14,6 +14,10 @@ from supervisor.drivers.table import DRIVERS
 from supervisor.root.privileges import Privileges
 from supervisor.runtime.restart_policy import Policy, RestartOn
 
+#: Far above what thousands of domains or clients need; a mistake ends one process, not the host.
+REGISTRY_MEMORY: Final = 2 << 30
+RPCD_MEMORY: Final = 1 << 30
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -24,13 +28,18 @@ class Role:
     policy: Policy
     privileges: Privileges
     owner: str = ""  # a worker's: the one service that may spawn and end it
+    memory: int = (
+        0  # bytes that it may write to (RLIMIT_DATA); 0: no limit, as its programs inherit it
+    )
     silence_s: float = 10.0  # it is taken for hung, and killed, after so long without an answer
 
 
 def registry_role(driver: Driver) -> Role:
     """Make the role of the process that registers a driver's domains."""
     policy = Policy(RestartOn.ALWAYS)
-    return Role(driver.service, driver.service_entry, policy, Privileges.FILES)
+    return Role(
+        driver.service, driver.service_entry, policy, Privileges.FILES, memory=REGISTRY_MEMORY
+    )
 
 
 def worker_role(driver: Driver) -> Role:
@@ -48,7 +57,13 @@ SHARED_SERVICES: Final = (
     Role("hostd", "supervisor.hostd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES),
     Role("netd", "supervisor.netd.main:run", Policy(RestartOn.ALWAYS), Privileges.NETWORK),
     Role("stord", "supervisor.stord.main:run", Policy(RestartOn.ALWAYS), Privileges.STORAGE),
-    Role("rpcd", "supervisor.rpcd.main:run", Policy(RestartOn.ALWAYS), Privileges.NONE),
+    Role(
+        "rpcd",
+        "supervisor.rpcd.main:run",
+        Policy(RestartOn.ALWAYS),
+        Privileges.NONE,
+        memory=RPCD_MEMORY,
+    ),
 )
 SERVICES: Final = service_roles(DRIVERS)
 SESSION_SERVICES: Final = service_roles(DRIVERS.of_daemon(session=True))

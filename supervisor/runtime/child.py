@@ -12,6 +12,7 @@ import gc
 import importlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -151,7 +152,20 @@ async def fetch_config(node: Node, name: str) -> ChildProcess:
         config = await node.control.call(GetConfig())
     except BusError as error:
         raise SystemExit(f"the root does not send a configuration: {error}") from error
+    if config.memory:
+        limit_memory(config.memory)
     return make_process(node, name, config)
+
+
+def limit_memory(size: int) -> None:
+    """Limit this process's private writable memory; what exceeds it is a MemoryError.
+
+    RLIMIT_DATA counts what is mapped for writing (Linux 4.7 on), RLIMIT_AS also what is only
+    reserved, as malloc's 64 MiB for each thread.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or size < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (size, hard))
 
 
 def make_process(node: Node, name: str, config: ChildConfig) -> ChildProcess:

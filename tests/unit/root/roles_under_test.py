@@ -30,6 +30,14 @@ async def wait(process: ChildProcess) -> None:
     await process.stopping.wait()
 
 
+async def eat(process: ChildProcess) -> None:
+    """Allocate without end, as a mistake would."""
+    await process.ready()
+    eaten = []
+    while True:
+        eaten.append(bytearray(16 << 20))
+
+
 async def hang(process: ChildProcess) -> None:
     """Block the event loop, as a call that never returns."""
     process.node.serve(Crashing())

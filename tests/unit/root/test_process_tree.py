@@ -131,6 +131,19 @@ def test_a_service_that_hangs_or_is_stopped_is_replaced(
     assert "gives no sign of life for 2 s" in (tmp_path / "log").read_text()
 
 
+def test_a_service_that_takes_too_much_memory_ends_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        eating = replace(role("one", "eat"), memory=512 << 20)
+        async with running(tmp_path, monkeypatch, eating, role("two")) as tree:
+            await until(tree, lambda: row(tree, "one")[2] > 0)
+            assert row(tree, "two")[2] == 0
+
+    asyncio.run(story())
+    assert "MemoryError" in (tmp_path / "log").read_text()
+
+
 def test_a_service_that_always_fails_is_degraded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
