@@ -58,17 +58,17 @@ def copy_debian_root(to: Path) -> Path:
 def mirror() -> str:
     """Where this machine's own apt has Debian's packages from."""
     output = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages"],
+        ["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"],
         check=True,
         capture_output=True,
         text=True,
         timeout=60,
     ).stdout
     for line in output.splitlines():
-        codename, _, place = line.partition(" ")
-        if codename == SUITE:
+        label, _, place = line.rpartition(" ")
+        if label == "Debian":  # its archive has every release; security and backports do not
             return place
-    raise AssertionError(f"this machine's apt knows no {SUITE}: run apt-get update")
+    raise AssertionError("this machine's apt knows no Debian archive: run apt-get update")
 
 
 def _bootstrap(to: Path) -> None:

@@ -1,0 +1,1 @@
+"""Systems of other Debian releases, and the project's tests in them."""
