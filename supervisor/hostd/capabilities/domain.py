@@ -88,6 +88,7 @@ class HostParts:
 
     cpus: CpuModes
     firmware: Sequence[Descriptor]  # for the machine type, with files that are there
+    swtpm: bool  # is installed, which emulates TPMs
 
 
 def write_domain_capabilities(
@@ -110,7 +111,7 @@ def write_domain_capabilities(
                 enum("sourceType", memory_sources(facts)),
                 on=True,
             ),
-            devices_part(facts),
+            devices_part(facts, swtpm=host.swtpm),
             features_part(facts),
         )
     )
@@ -170,7 +171,7 @@ def memory_sources(facts: EmulatorFacts) -> list[str]:
     return ["file", "anonymous", *memfd]
 
 
-def devices_part(facts: EmulatorFacts) -> Element:
+def devices_part(facts: EmulatorFacts, *, swtpm: bool) -> Element:
     """Build <devices>."""
     virtio = ["virtio", "virtio-transitional", "virtio-non-transitional"]
     disks = [
@@ -195,7 +196,7 @@ def devices_part(facts: EmulatorFacts) -> Element:
         supported(
             "filesystem", enum("driverType", filesystems(facts)), on=bool(filesystems(facts))
         ),
-        tpm_part(facts),
+        tpm_part(facts, swtpm=swtpm),
         supported("redirdev", enum("bus", ["usb"]), on=redirection),
         supported("channel", enum("type", channels(facts)), on=True),
     )
@@ -215,12 +216,12 @@ def hostdev_part(facts: EmulatorFacts) -> Element:
     )
 
 
-def tpm_part(facts: EmulatorFacts) -> Element:
+def tpm_part(facts: EmulatorFacts, *, swtpm: bool) -> Element:
     """Build <tpm>.
 
     virt-install gives every UEFI guest a TPM where the backend "emulator" is announced.
     """
-    backends = facts.tpm_types - {"emulator"}  # until the worker starts swtpm
+    backends = facts.tpm_types if swtpm else facts.tpm_types - {"emulator"}
     return supported(
         "tpm",
         enum("model", sorted(facts.tpm_models, reverse=True)),

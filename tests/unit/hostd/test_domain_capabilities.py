@@ -1,11 +1,12 @@
-"""<os> of the domain capabilities: the firmware that QEMU's descriptors name for a machine."""
+"""What the host adds to the domain capabilities: firmware by QEMU's descriptors, swtpm."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from supervisor.hostd.capabilities.domain import os_part
+from conf.emulator import EmulatorFacts
+from supervisor.hostd.capabilities.domain import os_part, tpm_part
 from supervisor.hostd.capabilities.xml_writer import write
 from supervisor.images.firmware_descriptors import Descriptor, FlashFile, Mapping, Target
 
@@ -51,3 +52,11 @@ def test_firmware_is_for_its_machines_alone() -> None:
     assert not flash("/fw/a").runs_on("x86_64", "pc-i440fx-7.2")
     assert not flash("/fw/a").runs_on("i686", "pc-q35-7.2")
     assert flash("/fw/a", targets=BOTH).runs_on("x86_64", "pc-i440fx-7.2")
+
+
+def test_an_emulated_tpm_is_offered_where_swtpm_is_installed(emulator_facts: EmulatorFacts) -> None:
+    for installed in (True, False):
+        tree = ElementTree.fromstring(write(tpm_part(emulator_facts, swtpm=installed)))
+        backends = [one.text for one in tree.findall("enum[@name='backendModel']/value")]
+        assert ("emulator" in backends) is installed
+        assert "passthrough" in backends
