@@ -22,8 +22,7 @@ async def take_lock(path: Path, timeout_s: float) -> int:
     """Take the lock, waiting for the previous worker to end.
 
     Args:
-        path: the lock's file. It is never removed: a worker that waits for it would hold the lock
-            of a file that the next one cannot find.
+        path: the lock's file; see `remove_lock`.
         timeout_s: how long the previous worker may take to end.
 
     Raises:
@@ -50,7 +49,29 @@ async def take_lock(path: Path, timeout_s: float) -> int:
             os.close(fd)
             raise
         else:
-            return fd
+            if _is_at(fd, path):
+                return fd
+            os.close(fd)  # its holder has removed it: the lock of a file that nobody else finds
+            fd = _open(path)
+
+
+def remove_lock(path: Path) -> None:
+    """Remove the lock's file with the guest; the caller holds the lock and ends soon.
+
+    Raises:
+        OSError: it cannot be removed; it does no harm.
+    """
+    path.unlink(missing_ok=True)
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Return whether an open file is still the one of that name."""
+    ours = os.fstat(fd)
+    try:
+        named = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
 
 
 def _open(path: Path) -> int:

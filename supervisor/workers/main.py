@@ -5,17 +5,19 @@ Owns: that order. May touch: the lock's file. May not touch: the guest.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from ipc import prepare_messages
 from supervisor.dispatch.dispatcher import Dispatcher, LazyDispatcher, check_methods
+from supervisor.objects.domain_phase import DomainPhase
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import boot_id
 from supervisor.runtime.warm_up import warm_up
 from supervisor.workers.context import WorkerContext
-from supervisor.workers.lock_file import LockHeld, take_lock
+from supervisor.workers.lock_file import LockHeld, remove_lock, take_lock
 from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.worker import Worker
 
@@ -52,8 +54,9 @@ async def run_worker(
         SystemExit: another worker holds the domain's lock.
     """
     context = WorkerContext.for_process(process)
+    lock = context.paths.lock(process.domain)
     try:
-        await take_lock(context.paths.lock(process.domain), LOCK_S)
+        await take_lock(lock, LOCK_S)
     except LockHeld as error:
         raise SystemExit(str(error)) from error
     worker = make_worker(context)
@@ -71,3 +74,6 @@ async def run_worker(
     await process.ready()
     await process.stopping.wait()
     worker.close()
+    if worker.phase is DomainPhase.SHUT_OFF:
+        with contextlib.suppress(OSError):
+            remove_lock(lock)
