@@ -18,14 +18,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
-from conf.domain import Domain, format_domain, parse_domain
-from conf.domain.device_list import add_device, find_by_alias, find_device, remove_device
+from conf.domain import Domain
+from conf.domain.device_list import find_by_alias, find_device, remove_device
 from conf.domain.device_xml import Device, parse_device
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
-from conf.domain.lxc.defaults import complete_container
-from conf.domain.lxc.startable import check_startable_devices
 from conf.domain.lxc.values import check_hostdev_names
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -39,9 +37,9 @@ from supervisor.workers.lxc.config import LxcInterface
 from supervisor.workers.lxc.config.mounts import node_paths as planned_nodes
 from supervisor.workers.lxc.config.privileges import DEVICES
 from supervisor.workers.lxc.container import Container, read_resources
+from supervisor.workers.lxc.hotplug_plan import complete_device, drop_device, insert_device
 from supervisor.workers.lxc.liblxc import NAME
 from supervisor.workers.lxc.proc_status import is_host_namespace
-from supervisor.workers.lxc.start import assign_aliases
 
 LXC_CGROUP: Final = "/usr/bin/lxc-cgroup"
 
@@ -57,25 +55,21 @@ async def attach(container: Container, xml: str) -> None:
     container.require_init()
     tag, device = parse_device(xml)
     _check_type(tag, device)
-    previous = container.domain
     if isinstance(device, Hostdev) and device.mode == "subsystem":
         check_hostdev_names(device)
         usb_devices.set_address(device, await usb_devices.list_devices())
-    candidate = parse_domain(format_domain(previous, live=True, secure=True))
-    add_device(candidate, tag, device)
-    complete_container(candidate, _arch(candidate))
-    check_startable_devices(candidate.devices)
-    assign_aliases(candidate)
+    complete_device(container.domain, tag, device)
     async with AsyncExitStack() as undo:
-        undo.callback(_set_domain, container, previous)
-        _set_domain(container, candidate)
-        await _add(container, candidate, device, undo)
+        undo.callback(_drop, container, tag, device)
+        insert_device(container.domain, tag, device)
+        container.update_xml()
+        await _add(container, device, undo)
         undo.pop_all()
     container.update_xml()
 
 
-def _set_domain(container: Container, domain: Domain) -> None:
-    container.domain = domain
+def _drop(container: Container, tag: str, device: Device) -> None:
+    drop_device(container.domain, tag, device)
     container.update_xml()
 
 
@@ -90,18 +84,11 @@ def _check_type(tag: str, device: Device) -> None:
         raise ConfError("config_unsupported", detail, tag)
 
 
-def _arch(domain: Domain) -> str:
-    """Return the architecture of the container, which was checked when it was defined."""
-    return (domain.os.type.arch if domain.os.type else None) or os.uname().machine
-
-
-async def _add(
-    container: Container, candidate: Domain, device: Device, undo: AsyncExitStack
-) -> None:
+async def _add(container: Container, device: Device, undo: AsyncExitStack) -> None:
     if isinstance(device, Interface) or (isinstance(device, Hostdev) and device.type == "net"):
         _require_private_netns(container)
     if isinstance(device, Interface):
-        await _add_interface(container, candidate, device, undo)
+        await _add_interface(container, device, undo)
     elif isinstance(device, Hostdev) and device.type == "net":
         name = device.source.interface or ""
         await host_netdevs.pin_netns(container)
@@ -130,13 +117,13 @@ def _require_private_netns(container: Container) -> None:
         raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
 
 
-async def _add_interface(
-    container: Container, candidate: Domain, device: Interface, undo: AsyncExitStack
-) -> None:
-    index = next(n for n, one in enumerate(candidate.devices.interfaces) if one is device)
-    netdev = await interfaces.attach_interface(container.context, candidate, device, index)
-    live = candidate.devices.interfaces[index]
+async def _add_interface(container: Container, device: Interface, undo: AsyncExitStack) -> None:
+    devices = container.domain.devices
+    index = next(n for n, other in enumerate(devices.interfaces) if other is device)
+    netdev = await interfaces.attach_interface(container.context, container.domain, device, index)
+    live = devices.interfaces[index]
     live.alias = device.alias
+    undo.callback(_drop, container, "interface", live)
     host_device = live.target_dev or ""
     undo.push_async_callback(detach_port, container.context, container.status.uuid, host_device)
     container.update_xml()
