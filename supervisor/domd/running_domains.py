@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ipc import BusError, PeerGone, Request
 from rpc.enums import (
@@ -40,6 +41,10 @@ from supervisor.messages.worker import (
     StatusChanged,
 )
 from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger, start_trigger
+
+#: Starts at a time (libvirt: max_workers, 20); others wait their turn. More are no faster on the
+#: processors of any host, and a hundred at once starve each other beyond their deadlines.
+MAX_LAUNCHES: Final = max(8, 4 * (os.cpu_count() or 1))
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +97,7 @@ class RunningDomains:
         #: Called with a domain that entered the phase UNKNOWN: its worker is to be queried.
         self.on_unknown_state: Callable[[DomainObject], None] = lambda _: None
         self._starts: dict[bytes, PendingStart] = {}
+        self._launches = asyncio.Semaphore(MAX_LAUNCHES)
         self._tasks: set[asyncio.Task[Any]] = set()
         workers.subscribe(StatusChanged, self.on_status_changed)
         workers.subscribe(DomainStopped, self.on_domain_stopped)
@@ -171,6 +177,11 @@ class RunningDomains:
             raise asyncio.CancelledError
 
     async def _launch(self, domain: DomainObject, request: Start) -> LaunchedGuest:
+        """Start the guest when it is its turn."""
+        async with self._launches:
+            return await self._launch_now(domain, request)
+
+    async def _launch_now(self, domain: DomainObject, request: Start) -> LaunchedGuest:
         """Spawn a worker and have it start the guest; if that fails, undo it and end the worker."""
         try:
             if await self._workers.spawn(domain):

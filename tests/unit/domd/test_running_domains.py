@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -20,12 +21,13 @@ from rpc.enums import DomainEventSuspendedDetailType as Suspended
 from rpc.enums import DomainEventType as Event
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.domd.running_domains import MAX_LAUNCHES
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
 from supervisor.messages.root import ReplaceWorker
 from supervisor.messages.worker import Destroy, GetStatus, Start
-from tests.unit.domd.domd_under_test import DOM, XML, Domd, FakeWorker, Tree, domd, until
+from tests.unit.domd.domd_under_test import DOM, UUID, XML, Domd, FakeWorker, Tree, domd, until
 
 RESUMED, STARTED = (Event.RESUMED, Resumed.UNPAUSED), (Event.STARTED, Started.BOOTED)
 SUSPENDED, STOPPED = (Event.SUSPENDED, Suspended.PAUSED), (Event.STOPPED, Stopped.DESTROYED)
@@ -521,3 +523,28 @@ async def test_another_clients_disconnection_ends_nothing(tmp_path: Path) -> Non
         service.tree.close_client("client-2")
         await service.call("domain_get_state", DOM, 0)
         assert await service.is_active()
+
+
+async def test_more_starts_than_the_host_can_do_at_once_wait_their_turn(tmp_path: Path) -> None:
+    started = [0, 0]  # at the moment, at most
+    full = asyncio.Event()
+
+    async def launch(worker: FakeWorker, request: Start) -> Any:
+        started[0] += 1
+        started[1] = max(started)
+        if started[0] == MAX_LAUNCHES:
+            full.set()
+        await full.wait()
+        await asyncio.sleep(0.01)  # one too many would come now
+        started[0] -= 1
+        return await worker.launch(request)
+
+    async with domd(tmp_path) as service:
+        service.tree.scripts[Start] = launch
+        documents = [
+            XML["qemu"].replace(UUID, str(uuid4())).replace("<name>web", f"<name>web{number}")
+            for number in range(MAX_LAUNCHES + 5)
+        ]
+        await asyncio.gather(*(service.call("domain_create_xml", xml, 0) for xml in documents))
+        assert started == [0, MAX_LAUNCHES]
+        assert await service.call("connect_num_of_domains") == len(documents)
