@@ -63,6 +63,7 @@ class LaunchInputs:
     fs_sockets: Mapping[str, str] = field(default_factory=dict)  # by alias: virtiofsd's socket
     scsi_generic: Mapping[str, str] = field(default_factory=dict)  # by hostdev alias: /dev/sgN
     hugepage_dirs: Mapping[int, str] = field(default_factory=dict)  # page size in KiB: a folder
+    default_hugepage: int = 0  # KiB; 0: hugetlbfs is not mounted
     secrets: Mapping[str, bytes] = field(default_factory=dict)  # by UUID, or by "usage TYPE NAME"
     encrypt: Callable[[bytes], EncryptedSecret] = (
         _no_secrets  # encrypts with the guest's master key

@@ -7,7 +7,7 @@ May touch: values only; page folders and backing files are the worker's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 from conf.domain.cpu import NumaCell
 from conf.domain.devices.address import DimmAddress
@@ -84,19 +84,23 @@ def _page_size(context: Context, node: int | None) -> int | None:
         elif node is not None and node in parse_cpuset(page.nodeset):
             chosen = page.size
     if not backing.hugepages.pages:
-        chosen = min(context.inputs.hugepage_dirs, default=0)
+        chosen = context.inputs.default_hugepage or _no_mount()
     return None if chosen == SYSTEM_PAGE_KIB else chosen
 
 
 def _hugetlbfs_mount(context: Context, size: int) -> str:
+    if not context.inputs.hugepage_dirs:
+        _no_mount()
     folder = context.inputs.hugepage_dirs.get(size)
     if folder is None:
-        raise ConfError(
-            "internal",
-            "hugetlbfs filesystem is not mounted or disabled by administrator config: "
-            f"no mount for pages of {size} KiB; mount one, or leave <hugepages> out",
-        )
+        detail = f"Unable to find any usable hugetlbfs mount for {size} KiB"
+        raise ConfError("internal", detail)
     return folder
+
+
+def _no_mount() -> NoReturn:
+    detail = "hugetlbfs filesystem is not mounted or disabled by administrator config"
+    raise ConfError("internal", detail)
 
 
 def backend(

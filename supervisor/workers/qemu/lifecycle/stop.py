@@ -22,6 +22,7 @@ from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
 from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.start import hugepages
 from supervisor.workers.qemu.start.files import remove_directories
 from supervisor.workers.qemu.start.qemu_process import cgroup_name
 
@@ -89,5 +90,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     remove_emulator_group(cgroup_name(status))
     restore(status.owners)
     remove_directories(context.paths, status)
+    if "<hugepages" in xml:
+        hugepages.remove_directories(hugepages.find_hugepages(context.config), status)
     context.paths.pid_file(name).unlink(missing_ok=True)
     await context.hooks.notify(name, "release", xml)

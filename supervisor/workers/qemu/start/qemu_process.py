@@ -76,6 +76,8 @@ def launch_inputs(
         log_fds=log_fds,
         secrets=secrets,
         tpm_sockets=tpm_sockets,
+        hugepage_dirs=start.hugepages.guest_dirs(status),
+        default_hugepage=start.hugepages.default_kib,
         encrypt=encryptor(key),
         now=status.started_at,
         default_tls_dir=config.default_tls_x509_cert_dir,

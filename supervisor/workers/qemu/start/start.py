@@ -40,8 +40,9 @@ from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
-from supervisor.workers.qemu.start import files, live_xml
+from supervisor.workers.qemu.start import files, hugepages, live_xml
 from supervisor.workers.qemu.start.firmware import fill_firmware
+from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
 from supervisor.workers.qemu.start.qemu_process import (
     cgroup_name,
@@ -103,6 +104,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
         user=user,
         status=new_status(domain, request.id, request.autodestroy, monitor),
         domain_dir=domain_dir,
+        hugepages=find_hugepages(context.config),
     )
 
 
@@ -175,6 +177,9 @@ def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
     context, status = start.context, start.status
     undo.callback(files.remove_directories, context.paths, status)
     files.make_directories(context.paths, status, start.user)
+    if has_hugepages(start.domain):
+        undo.callback(hugepages.remove_directories, start.hugepages, status)
+        hugepages.make_directories(start.hugepages, status, start.user)
     files.create_nvram(start.domain, context.paths, context.config)
     if start.manages_owners:
         status.owners = chown_for_guest(files.domain_files(start.domain), start.user)

@@ -15,6 +15,7 @@ from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.emulator_user import User
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.start import live_xml
+from supervisor.workers.qemu.start.hugepages import HugePages
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class StartContext:
     user: User
     status: Status
     domain_dir: Path
+    hugepages: HugePages
 
     @property
     def name(self) -> str:
