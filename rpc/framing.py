@@ -131,6 +131,11 @@ class FrameDecoder:
         self._buffer = bytearray()
         self._needed = 0  # bytes without which no message is complete
 
+    @property
+    def buffered(self) -> int:
+        """The bytes of a message that is not complete."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes; return the messages that are complete.
 

@@ -66,7 +66,7 @@ class ServerClient:
         self._clients = clients
         self._programs = programs
         self._router = router
-        self._connection = Connection(transport, authentication)
+        self._connection = Connection(transport, authentication, clients.budget)
         self._client: Client | None = None
         self._running = 0
         self._queue = CallQueue()

@@ -17,6 +17,7 @@ from supervisor.messages.calls import ClientClosed, ClientEvent
 from supervisor.messages.root import KeepRunning
 from supervisor.messages.rpcd import ClientList, ListClients
 from supervisor.rpcd.auth.authentication import Authentication
+from supervisor.rpcd.buffer_budget import BufferBudget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class ClientHandle(Protocol):
 
     identifier: str
     has_called_services: bool
+    read_only: bool
 
     @property
     def authentication(self) -> Authentication:
@@ -64,15 +66,21 @@ class ClientTable:
     def __init__(self, node: Node, limits: Limits) -> None:
         self.limits = limits  # replaced when the configuration is reloaded
         self.clients: set[ClientHandle] = set()
+        self.budget = BufferBudget()
         self.on_client_closed: list[Callable[[], None]] = []
         self._node = node
         self._instance = os.urandom(6).hex()
         self._count = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether max_clients are connected."""
-        return len(self.clients) >= self.limits.max_clients
+    def has_room(self, *, read_only: bool) -> bool:
+        """Return whether another client fits; read-only ones get half of max_clients at most.
+
+        Anybody on the host may open the read-only socket, and would keep administrators out.
+        """
+        if len(self.clients) >= self.limits.max_clients:
+            return False
+        readers = sum(client.read_only for client in self.clients) if read_only else 0
+        return not read_only or readers < max(1, self.limits.max_clients // 2)
 
     def may_connect(self, authentication: Authentication) -> bool:
         """Return whether another client may come in: few whose authentication is not complete."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from rpc.framing import Frame, FrameDecoder, FrameError
 from supervisor.rpcd.auth.authentication import Authentication
+from supervisor.rpcd.buffer_budget import BufferBudget
 from supervisor.rpcd.transport.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -19,8 +20,11 @@ log = logging.getLogger(__name__)
 class Connection:
     """One client's messages."""
 
-    def __init__(self, transport: Transport, authentication: Authentication) -> None:
+    def __init__(
+        self, transport: Transport, authentication: Authentication, budget: BufferBudget
+    ) -> None:
         self.transport = transport
+        self._budget = budget
         self._authentication = authentication
         self._decoder = FrameDecoder()
         self._on_frame: Callable[[Frame, list[int]], None]
@@ -40,29 +44,44 @@ class Connection:
     ) -> None:
         """Begin to read. A frame comes with its descriptors, which the callback then owns."""
         self._on_frame = on_frame
-        self.transport.start(self._received, on_close)
+
+        def closed() -> None:
+            self._budget.forget(self)
+            on_close()
+
+        self.transport.start(self._received, closed)
+
+    @property
+    def buffered(self) -> int:
+        """The bytes of replies that the client has not read, and of a message not yet complete."""
+        return self.transport.unsent + self._decoder.buffered
 
     def send(self, message: bytes, descriptors: list[int] | None = None) -> None:
         """Send a message, then its descriptors (which are closed once sent), in order."""
         layer = self._authentication.security_layer
         self.transport.send(message if layer is None else layer.wrap(message), descriptors)
+        if self.transport.unsent:
+            self._budget.report(self)
 
     def _received(self, data: bytes) -> None:
         layer = self._authentication.security_layer
         try:
             frames = self._decoder.feed(data if layer is None else layer.unwrap(data))
         except (FrameError, ValueError) as error:
-            self._close(str(error))
+            self.drop(str(error))
             return
         waiting = self.transport.descriptors
         for frame in frames:
             if self.transport.closed:
                 return
             if frame.descriptors > len(waiting):
-                self._close("it announced descriptors and sent none")
+                self.drop("it announced descriptors and sent none")
                 return
             self._on_frame(frame, [waiting.popleft() for _ in range(frame.descriptors)])
+        if self._decoder.buffered and not self.transport.closed:
+            self._budget.report(self)
 
-    def _close(self, reason: str) -> None:
+    def drop(self, reason: str) -> None:
+        """Close the connection at once, and log why."""
         log.warning("client %s is closed: %s", self.name, reason)
         self.transport.close()

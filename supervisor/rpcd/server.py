@@ -67,7 +67,8 @@ class Server:
         def accept(transport: Transport) -> None:
             self.accept(transport, self.policies[name])
 
-        listener = Listener(listening, self.clients, accept)
+        read_only = self.policies[name].read_only
+        listener = Listener(listening, self.clients, accept, read_only=read_only)
         self._listeners.append(listener)
 
     def accept(self, transport: Transport, policy: SocketPolicy) -> None:

@@ -29,8 +29,11 @@ class Listener:
         listening: socket.socket,
         clients: ClientTable,
         on_connect: Callable[[Transport], None],
+        *,
+        read_only: bool,
     ) -> None:
         """Take the socket over and begin to accept."""
+        self._read_only = read_only
         self._socket = listening
         self._clients = clients
         self._on_connect = on_connect
@@ -41,8 +44,8 @@ class Listener:
         self.update_accepting()
 
     def update_accepting(self) -> None:
-        """Accept below max_clients; beyond it new clients wait in the kernel's backlog."""
-        has_room = not self._clients.is_full
+        """Accept while there is room; beyond it new clients wait in the kernel's backlog."""
+        has_room = self._clients.has_room(read_only=self._read_only)
         if has_room == self._accepting:
             return
         self._accepting = has_room
@@ -50,7 +53,12 @@ class Listener:
             self._loop.add_reader(self._socket.fileno(), self._acceptable)
         else:
             self._loop.remove_reader(self._socket.fileno())
-            log.warning("max_clients (%d) are connected", self._clients.limits.max_clients)
+            log.warning(
+                "%s: max_clients (%d)%s are connected",
+                "read-only socket" if self._read_only else "socket",
+                self._clients.limits.max_clients,
+                ", or half as many read-only ones," if self._read_only else "",
+            )
 
     def close(self) -> None:
         """Accept no more; the root keeps the socket open for the next rpcd."""

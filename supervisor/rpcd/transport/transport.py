@@ -20,6 +20,7 @@ class Transport(Protocol):
     identity: Identity  # what the transport knows of the peer
     is_secure: bool  # encrypted, or local to the host (virConnectIsSecure)
     descriptors: deque[int]  # received and not yet taken; their taker closes them
+    unsent: int  # bytes that the client has not taken
 
     def start(self, on_data: Callable[[bytes], None], on_close: Callable[[], None]) -> None:
         """Begin to read; `on_close` is called once."""

@@ -54,7 +54,7 @@ class UnixTransport:
         self._fd = client.fileno()
         self._loop = asyncio.get_running_loop()
         self._unsent: deque[bytes | int] = deque()  # an int is a descriptor
-        self._unsent_size = 0
+        self.unsent = 0  # bytes of them
         self._reading = False
         self._drained: asyncio.Event = asyncio.Event()
         self._drained.set()
@@ -97,6 +97,7 @@ class UnixTransport:
         close_all(self.descriptors)
         close_all(item for item in self._unsent if isinstance(item, int))
         self._unsent.clear()
+        self.unsent = 0
         self._drained.set()
         self._on_close()
 
@@ -157,11 +158,11 @@ class UnixTransport:
             self._loop.add_writer(self._fd, self._writable)
         self._unsent.append(data)
         self._unsent.extend(descriptors)
-        self._unsent_size += len(data)
-        if self._unsent_size > MAX_UNSENT:
+        self.unsent += len(data)
+        if self.unsent > MAX_UNSENT:
             log.warning("client %s is closed: it does not read its replies", self.name)
             self.close()
-        elif self._unsent_size > CONGESTED:
+        elif self.unsent > CONGESTED:
             self._drained.clear()
 
     def _writable(self) -> None:
@@ -173,7 +174,7 @@ class UnixTransport:
         except OSError:
             self.close()
             return
-        if self._unsent_size <= CONGESTED // 2:
+        if self.unsent <= CONGESTED // 2:
             self._drained.set()
         if not self._unsent:
             self._loop.remove_writer(self._fd)
@@ -188,7 +189,7 @@ class UnixTransport:
             self._unsent.popleft()
             return
         sent = self._socket.send(item)
-        self._unsent_size -= sent
+        self.unsent -= sent
         if sent == len(item):
             self._unsent.popleft()
         else:

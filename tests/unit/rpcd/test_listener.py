@@ -99,3 +99,19 @@ def test_clients_beyond_max_clients_wait_until_one_is_closed(tmp_path: Path) -> 
         server.end()
 
     asyncio.run(run())
+
+
+async def test_read_only_clients_leave_places_for_the_others(tmp_path: Path) -> None:
+    server = TestedServer(DaemonConfig(max_clients=4), refuse_all)
+    clients = server.clients.clients
+    for name in ("rw", "ro"):
+        server.listen(name, listening(tmp_path / name))
+    readers = [await connect(tmp_path / "ro") for _ in range(4)]
+    await until(lambda: len(clients) == 2)
+    administrators = [await connect(tmp_path / "rw") for _ in range(2)]
+    await until(lambda: len(clients) == 4)
+    assert sorted(client.read_only for client in clients) == [False, False, True, True]
+    for end in (*readers, *administrators):
+        end.close()
+    server.close()
+    server.end()

@@ -15,6 +15,7 @@ from rpc import framing
 from rpc import table as wire_table
 from rpc.framing import Frame, FrameDecoder, Header, MessageType, Status
 from supervisor.messages.calls import ClientClosed, ClientReply, Identity
+from supervisor.rpcd.buffer_budget import BufferBudget
 from supervisor.rpcd.client_table import Limits
 from supervisor.rpcd.connect_calls import ConnectCalls
 from supervisor.rpcd.connection import Connection
@@ -37,6 +38,7 @@ class MemoryTransport:
         self.identity = CERTIFICATE
         self.descriptors: deque[int] = deque()
         self.sent = bytearray()
+        self.unsent = 0
         self.on_data: Callable[[bytes], None]
         self.on_close: Callable[[], None]
 
@@ -166,7 +168,7 @@ async def test_a_program_is_reachable_only_on_the_servers_that_offer_it() -> Non
 
 async def test_a_security_layer_transforms_bytes_in_both_directions() -> None:
     transport = MemoryTransport()
-    connection = Connection(transport, LayeredAuthentication())
+    connection = Connection(transport, LayeredAuthentication(), BufferBudget())
     frames: list[Frame] = []
     connection.start(lambda frame, _: frames.append(frame), lambda: None)
     message = call("connect_close")
