@@ -34,7 +34,7 @@ def mapped_root(domain: Domain) -> tuple[int, int]:
     if domain.idmap is None:
         return 0, 0
     maps = (domain.idmap.uids, domain.idmap.gids)
-    user, group = (next((one.target for one in ranges if one.start == 0), 0) for ranges in maps)
+    user, group = (next((ids.target for ids in ranges if ids.start == 0), 0) for ranges in maps)
     return user, group
 
 

@@ -38,14 +38,14 @@ log = logging.getLogger(__name__)
 
 def image_filesystems(domain: Domain) -> list[Filesystem]:
     """List the file systems in images or on block devices."""
-    return [one for one in domain.devices.filesystems if one.type in ("file", "block")]
+    return [fs for fs in domain.devices.filesystems if fs.type in ("file", "block")]
 
 
 def read_only(domain: Domain) -> list[Filesystem]:
     """List the read-only directories and files of a container with an <idmap>."""
     if domain.idmap is None:
         return []
-    return [one for one in domain.devices.filesystems if one.type == "mount" and one.readonly]
+    return [fs for fs in domain.devices.filesystems if fs.type == "mount" and fs.readonly]
 
 
 def read_only_command(source: str, flags: int, mount_point: Path) -> list[str]:
@@ -149,15 +149,18 @@ async def unmount(mount_point: str) -> str:
 def mounts_at(path: str | Path, *, below: bool = False) -> list[str]:
     """List the mount points at a path, or below it, the oldest first."""
     real = os.path.realpath(path)
-    found = parse_mounts(MOUNTS.read_bytes())
-    return [one for one in found if (one.startswith(f"{real}/") if below else one == real)]
+    return [
+        mount_point
+        for mount_point in parse_mounts(MOUNTS.read_bytes())
+        if (mount_point.startswith(f"{real}/") if below else mount_point == real)
+    ]
 
 
 def parse_mounts(table: bytes) -> list[str]:
     """Parse the mount points of /proc/self/mounts, whose escapes are octal."""
     rows = (line.split(b" ") for line in table.split(b"\n"))
     fields = (row[1] for row in rows if len(row) > 1)
-    return [os.fsdecode(ESCAPE.sub(lambda m: bytes([int(m[1], 8)]), one)) for one in fields]
+    return [os.fsdecode(ESCAPE.sub(lambda m: bytes([int(m[1], 8)]), path)) for path in fields]
 
 
 async def remove_folder(folder: Path) -> None:

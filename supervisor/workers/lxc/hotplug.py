@@ -200,9 +200,9 @@ async def _deny_device(container: Container, device: Device, number: str) -> Non
     devices = container.domain.devices
     rest = Domain()
     rest.after_read()
-    rest.devices.disks = [one for one in devices.disks if one is not device]
-    rest.devices.hostdevs = [one for one in devices.hostdevs if one is not device]
-    allowed = {f"c {one}" for one in DEVICES}
+    rest.devices.disks = [disk for disk in devices.disks if disk is not device]
+    rest.devices.hostdevs = [hostdev for hostdev in devices.hostdevs if hostdev is not device]
+    allowed = {f"c {node}" for node in DEVICES}
     for source, _ in planned_nodes(rest):
         with contextlib.suppress(VirError):  # unplugged from the host
             allowed.add(f"{_node_type(source)} {device_number(source)}")
@@ -253,7 +253,7 @@ async def _remove_interface(container: Container, device: Interface) -> None:
     if link and device.type == "direct" and not await interfaces.exists(link):
         name = device.guest_actual or ""
         await interfaces.nsenter(container.init_pid, [interfaces.IP, "link", "del", "dev", name])
-    others = any(one is not device for one in container.domain.devices.interfaces)
+    others = any(other is not device for other in container.domain.devices.interfaces)
     if link or not others:
         await detach_port(container.context, container.status.uuid, link if others else "")
 

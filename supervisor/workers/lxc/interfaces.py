@@ -72,7 +72,7 @@ async def attach_interface(
 
 def free_name(domain: Domain) -> str:
     """Find the first of eth0, eth1, … that no interface of the domain has."""
-    taken = {one.guest_actual or one.guest_dev for one in domain.devices.interfaces}
+    taken = {nic.guest_actual or nic.guest_dev for nic in domain.devices.interfaces}
     return next(name for name in (f"eth{n}" for n in range(len(taken) + 1)) if name not in taken)
 
 

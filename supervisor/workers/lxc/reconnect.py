@@ -33,10 +33,10 @@ async def reconnect(context: WorkerContext, name: str) -> Container | Status | N
         The container; the status of one that has stopped, which is cleaned up except for its
         status file; or None: there is no status file.
     """
-    found = find_status(context.paths.status(name))
-    if found is None:
+    stored = find_status(context.paths.status(name))
+    if stored is None:
         return None
-    status, xml = found
+    status, xml = stored
     identity = ProcessIdentity(status.pid, status.start, status.boot)
     process = GuestProcess.reopen(identity) if status.pid else None
     if process is None:

@@ -257,7 +257,8 @@ async def finish_start(start: StartContext) -> None:
             netdev.name, start.domain.devices.interfaces[place].routes
         ):
             await interfaces.nsenter(start.init_pid, command)
-    netdevs = [one.source.interface for one in start.domain.devices.hostdevs if one.type == "net"]
+    hostdevs = start.domain.devices.hostdevs
+    netdevs = [hostdev.source.interface for hostdev in hostdevs if hostdev.type == "net"]
     if netdevs:
         names = [name for name in netdevs if name]
         await record_devices(start.folder, start.resources, start.init_pid, names)

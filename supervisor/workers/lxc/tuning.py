@@ -55,7 +55,7 @@ def reset_of(limit: Limit, after: list[Limit]) -> Limit | None:
     """Return the value that resets a device's throttle; None if it is replaced or cannot be."""
     number, _, value = limit.value.partition(" ")
     key = value.partition("=")[0] if "=" in value else ""
-    if any(one.file == limit.file and one.value.startswith(f"{number} {key}") for one in after):
+    if any(new.file == limit.file and new.value.startswith(f"{number} {key}") for new in after):
         return None
     if limit.file.startswith("blkio.throttle."):
         return Limit(limit.controller, limit.file, f"{number} 0")

@@ -53,8 +53,8 @@ class Statistics:
         self, call: ClientCall, dom: DomainId, max_stats: int, flags: int
     ) -> list[DomainMemoryStat]:
         """Read the memory statistics of the container's cgroup."""
-        found = list(memory_stats(self._worker.guest()))
-        return [DomainMemoryStat(tag, value) for tag, value in found[:max_stats]]
+        values = list(memory_stats(self._worker.guest()))
+        return [DomainMemoryStat(tag, value) for tag, value in values[:max_stats]]
 
     def domain_get_cpu_stats(
         self, call: ClientCall, dom: DomainId, nparams: int, start_cpu: int, ncpus: int, flags: int
@@ -68,14 +68,14 @@ class Statistics:
         if start_cpu != -1:
             return cpu_table(stats.percpu_times(group), nparams, start_cpu, ncpus)
         times = stats.cpu_times(group)
-        found = params(
+        totals = params(
             {
                 "cpu_time": ULLong(times.total),
                 "user_time": ULLong(times.user),
                 "system_time": ULLong(times.system),
             }
         )
-        return ([], len(found)) if nparams == 0 else (found[:nparams], min(nparams, len(found)))
+        return ([], len(totals)) if nparams == 0 else (totals[:nparams], min(nparams, len(totals)))
 
     def domain_block_stats(
         self, call: ClientCall, dom: DomainId, path: str
@@ -92,8 +92,8 @@ class Statistics:
         if nparams == 0:
             return [], len(BLOCK_PARAMETERS)
         named = {name: LLong(sums[field]) for name, field in BLOCK_PARAMETERS.items()}
-        found = params(named)[:nparams]
-        return found, len(found)
+        counters = params(named)[:nparams]
+        return counters, len(counters)
 
     def _counters(self, path: str) -> dict[str, int]:
         container = self._worker.guest()
@@ -154,10 +154,10 @@ def cpu_table(
         raise LXC.errors.invalid_arg(f"start_cpu {start} larger than maximum of {len(times) - 1}")
     if nparams == 0:
         return [], 1
-    found: list[TypedParam] = []
+    table: list[TypedParam] = []
     for time in times[start : start + max(count, 1)]:
-        found += params({"cpu_time": ULLong(time)})
-    return found, 1
+        table += params({"cpu_time": ULLong(time)})
+    return table, 1
 
 
 def find_disk(domain: Domain, path: str) -> str:

@@ -104,8 +104,8 @@ def cpu_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]:
     tune = domain.cputune
     if tune is None:
         return []
-    found = [shares(tune.shares, v1_controllers)] if tune.shares is not None else []
-    return [*found, *bandwidth(tune.period, tune.quota, v1_controllers)]
+    weights = [shares(tune.shares, v1_controllers)] if tune.shares is not None else []
+    return [*weights, *bandwidth(tune.period, tune.quota, v1_controllers)]
 
 
 def shares(value: int, v1_controllers: frozenset[str]) -> Limit:
@@ -128,10 +128,10 @@ def bandwidth(period: int | None, quota: int | None, v1_controllers: frozenset[s
     if "cpu" not in v1_controllers:
         most = str(quota) if quota is not None and quota > 0 else "max"
         return [Limit("cpu", "cpu.max", f"{most} {period or DEFAULT_PERIOD}")]
-    found = [Limit("cpu", "cpu.cfs_period_us", str(period))] if period else []
+    limits = [Limit("cpu", "cpu.cfs_period_us", str(period))] if period else []
     if quota:
-        found.append(Limit("cpu", "cpu.cfs_quota_us", str(max(quota, -1))))
-    return found
+        limits.append(Limit("cpu", "cpu.cfs_quota_us", str(max(quota, -1))))
+    return limits
 
 
 def blkio_limits(

@@ -18,7 +18,7 @@ PATH = "domain/devices/filesystem"
 
 def root_filesystem(domain: Domain) -> Filesystem | None:
     """Find the file system with <target dir='/'/>; None: the container has the host's root."""
-    return next((one for one in domain.devices.filesystems if one.target_dir == "/"), None)
+    return next((fs for fs in domain.devices.filesystems if fs.target_dir == "/"), None)
 
 
 def filesystem_source(filesystem: Filesystem, facts: HostFacts) -> str:
@@ -40,7 +40,7 @@ def root_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 def mount_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
     """Write the mount entries of file systems below the root, lxcfs and device nodes."""
-    below = [one for one in domain.devices.filesystems if one.target_dir != "/"]
+    below = [fs for fs in domain.devices.filesystems if fs.target_dir != "/"]
     for filesystem in below:
         yield f"lxc.mount.entry = {_entry(filesystem, facts)}"
     for name, path in facts.lxcfs.items():

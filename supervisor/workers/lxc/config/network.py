@@ -20,7 +20,7 @@ def is_private(domain: Domain, facts: HostFacts) -> bool:
     """Return whether the container has a network namespace of its own, by libvirt's rules."""
     devices = domain.devices
     privnet = domain.features is not None and domain.features.privnet
-    nets = any(one.type == "net" for one in devices.hostdevs)
+    nets = any(hostdev.type == "net" for hostdev in devices.hostdevs)
     return bool(devices.interfaces) or nets or privnet or "net" in facts.namespaces
 
 

@@ -29,8 +29,8 @@ def user_lines(domain: Domain) -> Iterator[str]:
     if mapped is None:
         return
     for letter, ranges in (("u", mapped.uids), ("g", mapped.gids)):
-        for one in ranges:
-            yield f"lxc.idmap = {letter} {one.start} {one.target} {one.count}"
+        for ids in ranges:
+            yield f"lxc.idmap = {letter} {ids.start} {ids.target} {ids.count}"
 
 
 def capability_lines(domain: Domain) -> Iterator[str]:
@@ -80,7 +80,7 @@ def device_rules(domain: Domain, facts: HostFacts) -> Iterator[str]:
         if disk.readonly and disk.source is not None
     }
     blocks = {disk.source.dev for disk in domain.devices.disks if disk.source is not None}
-    blocks |= {one.source.block for one in domain.devices.hostdevs}
+    blocks |= {hostdev.source.block for hostdev in domain.devices.hostdevs}
     for source, _ in node_paths(domain):
         kind = "b" if source in blocks else "c"
         yield f"{kind} {facts.device_numbers[source]} {'r' if source in readonly else 'rw'}"
