@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from conf.domain import Domain
 from conf.domain.devices.addressing import Ip, Route
 from conf.errors import ConfError
+from conf.network.attributes import prefix_of
 from conf.types import ip_route
 from supervisor.workers.lxc.config.host_facts import HostFacts
 from supervisor.workers.lxc.config.text import setting
@@ -74,19 +75,11 @@ def ip_interface(ip: Ip) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
     """
     try:
         address = ipaddress.ip_address(ip.address)
-        prefix = ip.prefix if ip.prefix is not None else default_prefix(address)
+        prefix = prefix_of(address, ip.prefix, None)
         return ipaddress.ip_interface(f"{address}/{prefix}")
     except ValueError as error:
         detail = f"'{ip.address}/{ip.prefix}' is not an address: {error}"
         raise ConfError("xml", detail, "domain/devices/interface/ip") from error
-
-
-def default_prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
-    """Choose the default prefix: that of the address class, as in libvirt, or 64 for IPv6."""
-    if isinstance(address, ipaddress.IPv6Address):
-        return 64
-    first = address.packed[0]
-    return 8 if first < 128 else 16 if first < 192 else 24
 
 
 def destination(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
