@@ -31,7 +31,12 @@ def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -
         secure: with passwords.
     """
     text = write(domain, Mode(live=live, secure=secure))
-    if domain.qemu_commandline or domain.qemu_capabilities or domain.qemu_override:
+    if (
+        domain.qemu_commandline
+        or domain.qemu_capabilities
+        or domain.qemu_override
+        or (domain.qemu_deprecation and domain.qemu_deprecation.behavior)
+    ):
         text = _declare_namespace(text, domain.type, "qemu")
     if domain.lxc_namespace:
         text = _declare_namespace(text, domain.type, "lxc")

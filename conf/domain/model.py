@@ -117,6 +117,14 @@ class QemuOverride:
     devices: list[OverrideDevice] = children("qemu:device", OverrideDevice)
 
 
+@element("qemu:deprecation", omit_empty=True)
+@dataclass(slots=True, kw_only=True)
+class QemuDeprecation:
+    """<qemu:deprecation>: what QEMU does with deprecated commands and properties."""
+
+    behavior: str | None = attribute("@behavior", empty_is_absent=True)
+
+
 @element("qemu:add")
 @dataclass(slots=True, kw_only=True)
 class Capability:
@@ -198,6 +206,7 @@ class Domain:
     qemu_commandline: QemuCommandline | None = child("qemu:commandline", QemuCommandline)
     qemu_capabilities: QemuCapabilities | None = child("qemu:capabilities", QemuCapabilities)
     qemu_override: QemuOverride | None = child("qemu:override", QemuOverride)
+    qemu_deprecation: QemuDeprecation | None = child("qemu:deprecation", QemuDeprecation)
     lxc_namespace: LxcNamespace | None = child("lxc:namespace", LxcNamespace, merge=True)
 
     def after_read(self) -> None:

@@ -121,6 +121,8 @@ def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
         interface.mac_element = Mac()
     # <mac/> without an address is as no <mac>.
     interface.mac_element.address = interface.mac_element.address or new_mac()
+    if interface.type == "user":
+        interface.source = None  # it would be passt's
     _drop_virtio_settings(interface)
     if interface.model is None and interface.type not in ("hostdev", "vdpa"):
         interface.model = "rtl8139" if facts.has_device("rtl8139") else "e1000"

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
 from conf.domain.devices.addressing import Ip, Route
 from conf.domain.devices.source import Reconnect
+from conf.errors import ConfError
 from conf.mapper import Mode, attribute, child, children, element, text
 from conf.types.bandwidth import Bandwidth
 from conf.types.bool import is_yes, on_off, write_on_off, yes_no
@@ -26,6 +28,30 @@ TYPES = one_of(
 )  # fmt: skip
 #: Names that the host chooses, which end with the guest.
 GIVEN_NAMES = re.compile(r"(vnet|vif|macvtap|macvlan)\d+")
+
+
+def _no_backend(text: str) -> str:
+    """Refuse a kind of backend: libvirt 9.0 is built without passt, the only one there is.
+
+    Raises:
+        ConfError: "xml".
+    """
+    detail = f"Invalid value for attribute 'type' in element 'backend': '{text}'."
+    raise ConfError("xml", detail, "domain/devices/interface/backend/@type")
+
+
+def _forwarded_address(text: str) -> str:
+    """Read the host's address of forwarded ports.
+
+    Raises:
+        ConfError: "xml".
+    """
+    try:
+        ip_address(text)
+    except ValueError:
+        detail = f"Invalid address '{text}' in <portForward>"
+        raise ConfError("xml", detail, "domain/devices/interface/portForward/@address") from None
+    return text
 
 
 @element("mac")
@@ -59,6 +85,32 @@ class InterfaceSource:
     reconnect: Reconnect | None = child("reconnect", Reconnect)
     local_address: str | None = attribute("local/@address")
     local_port: int | None = attribute("local/@port", read=uint)
+
+
+@element("range")
+@dataclass(slots=True, kw_only=True)
+class PortRange:
+    """<range> of <portForward>: ports of the host, and the guest's first one."""
+
+    start: int | None = attribute("@start", read=uint_positive)
+    end: int | None = attribute("@end", read=uint_positive)
+    to: int | None = attribute("@to", read=uint_positive)
+    exclude: bool | None = attribute("@exclude", read=yes_no)
+
+
+@element("portForward")
+@dataclass(slots=True, kw_only=True)
+class PortForward:
+    """<portForward>: the host's ports that passt forwards to the guest."""
+
+    proto: str = attribute("@proto", read=one_of("tcp", "udp"), required=True)
+    address: str | None = attribute("@address", read=_forwarded_address)
+    dev: str | None = attribute("@dev")
+    ranges: list[PortRange] = children("range", PortRange)
+
+    def after_read(self) -> None:
+        """Drop ranges without a start: they mean nothing."""
+        self.ranges = [each for each in self.ranges if each.start is not None]
 
 
 @element("parameter")
@@ -158,6 +210,7 @@ class Interface:
     source: InterfaceSource | None = child("source", InterfaceSource)
     ips: list[Ip] = children("ip", Ip)
     routes: list[Route] = children("route", Route)
+    port_forwards: list[PortForward] = children("portForward", PortForward)
     script: str | None = attribute("script/@path")
     down_script: str | None = attribute("downscript/@path")
     vlan: Vlan | None = child("vlan", Vlan)
@@ -170,8 +223,10 @@ class Interface:
     guest_actual: str | None = attribute("guest/@actual", only="live")
     model: str | None = attribute("model/@type")
     driver: InterfaceDriver | None = child("driver", InterfaceDriver)
+    backend_type: str | None = attribute("backend/@type", read=_no_backend)
     backend_tap: str | None = attribute("backend/@tap")
     backend_vhost: str | None = attribute("backend/@vhost")
+    backend_log: str | None = attribute("backend/@logFile")
     filterref: FilterRef | None = child("filterref", FilterRef)
     boot_order: int | None = attribute("boot/@order", read=uint_positive, required=True)
     tune: int | None = text("tune/sndbuf", read=unsigned)

@@ -10,19 +10,32 @@ from collections.abc import Iterator
 from typing import Final
 
 from supervisor.workers.qemu.argv import audio, clock, firmware
-from supervisor.workers.qemu.argv.launch_inputs import MASTER_KEY, Context, Options, obj
+from supervisor.workers.qemu.argv.launch_inputs import MASTER_KEY, Context, Options, Props, obj
 from supervisor.workers.qemu.argv.memory import default_ram_id, has_hmat
 from supervisor.workers.qemu.argv.syntax import Option as Value
-from supervisor.workers.qemu.argv.syntax import comma, on_off, options_of
+from supervisor.workers.qemu.argv.syntax import comma, json_of, on_off, options_of
 
 #: Architectures whose machines have the property `acpi`.
 ACPI_ARCHITECTURES: Final = ("x86_64", "i686", "aarch64", "armv7l")
 
 
+#: What QEMU does with deprecated commands and properties, by <qemu:deprecation>; libvirt ignores
+#: other words.
+DEPRECATION: Final[dict[str | None, Props]] = {
+    "omit": {"deprecated-output": "hide"},
+    "reject": {"deprecated-output": "hide", "deprecated-input": "reject"},
+    "crash": {"deprecated-output": "hide", "deprecated-input": "crash"},
+}
+
+
 def identity(context: Context) -> Options:
-    """Build -name, -S (the vcpus start at `cont`) and the master key of secrets."""
+    """Build -name, -compat, -S (the vcpus start at `cont`) and the master key of secrets."""
     name = comma(context.domain.name)
     yield "-name", f"guest={name},debug-threads=on"
+    deprecation = context.domain.qemu_deprecation
+    behavior = deprecation.behavior if deprecation is not None else None
+    if behavior in DEPRECATION:
+        yield "-compat", json_of(DEPRECATION[behavior])
     yield ("-S",)
     yield obj(
         {

@@ -319,6 +319,11 @@ SOURCE: Final[tuple[Check[Source], ...]] = (
 )
 INTERFACE: Final[tuple[Check[Interface], ...]] = (
     Check(
+        "<portForward>",
+        lambda interface: interface.port_forwards,
+        "it takes passt, which libvirt 9.0 is built without; remove it, or use a network",
+    ),
+    Check(
         "type='hostdev'",
         lambda interface: interface.type == "hostdev",
         "use <hostdev> with a device that is bound to vfio-pci",

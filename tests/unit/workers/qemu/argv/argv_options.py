@@ -81,6 +81,7 @@ NOTES: Final = {
     "CharDevice": ("tty", "target_state"),
     "DiskTarget": ("tray",),
     "Disk": ("snapshot",),  # what snapshots do with it
+    "Interface": ("backend_type", "backend_log"),  # passt's; no type is accepted
     "Graphics": ("websocket_generated",),
     "MemoryTarget": ("current_amount",),
     "VcpuState": ("hotpluggable", "order"),  # which go first when some go
@@ -106,6 +107,8 @@ REFUSED: Final = {
     "HostAddress": ("port", "target", "unit"),
     "HostdevSource": ("wwpn", "adapter", "block", "char", "interface"),
     "Interface": ("managed",), "InterfaceSource": ("name", "managed", "host_address"),
+    "PortForward": ("proto", "address", "dev", "ranges"),
+    "PortRange": ("start", "end", "to", "exclude"),
     "NvramDevice": ("alias", "address"), "PerfEvent": ("name", "enabled"),
     "Resource": ("partition", "fibre_channel_app"),
     "FirmwareFeature": ("enabled", "name"), "Os": ("firmware", "firmware_features"),
@@ -162,6 +165,7 @@ EMULATOR: Final = "<emulator>/usr/bin/qemu-system-x86_64</emulator>"
 VARIABLES: Final = (
     "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
     "<qemu:env name='WORD' value='yes'/></qemu:commandline>"
+    "<qemu:deprecation xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' behavior='omit'/>"
 )
 #: What the documents' secrets are.
 SECRETS: Final = {"iscsi words": b"open"}

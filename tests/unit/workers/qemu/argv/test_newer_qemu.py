@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
-from conf.domain import parse_domain
+from conf.domain import format_domain, parse_domain
 from conf.domain.defaults import complete
 from conf.emulator import EmulatorFacts
 from supervisor.workers.qemu.aliases import assign_aliases
@@ -54,3 +55,29 @@ def test_reconnect_and_the_serial_bios_follow_the_probe(emulator_facts: Emulator
     assert "graphics=off" in argv(newer)
     assert "reconnect=3" in argv(older)
     assert '"driver":"sga"' in argv(older)
+
+
+@pytest.mark.parametrize(
+    ("behavior", "expected"),
+    [
+        ("omit", '{"deprecated-output":"hide"}'),
+        ("reject", '{"deprecated-output":"hide","deprecated-input":"reject"}'),
+        ("crash", '{"deprecated-output":"hide","deprecated-input":"crash"}'),
+        ("none", None),
+        ("perhaps", None),  # libvirt ignores it, and keeps it in the document
+    ],
+)
+def test_deprecated_options_are_treated_as_the_domain_says(
+    behavior: str, expected: str | None, emulator_facts: EmulatorFacts
+) -> None:
+    domain = parse_domain(
+        "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+        "<name>a</name><memory>65536</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>"
+        f"<devices/><qemu:deprecation behavior='{behavior}'/></domain>"
+    )
+    complete(domain, emulator_facts)
+    assign_aliases(domain)
+    words = plan_launch(domain, emulator_facts, runtime(domain)).argv
+    given = words[words.index("-compat") + 1] if "-compat" in words else None
+    assert given == expected
+    assert f"<qemu:deprecation behavior='{behavior}'/>" in format_domain(domain)
