@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.migratable import format_migratable
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
 from supervisor.messages.worker import DomainStatus
@@ -50,6 +51,11 @@ class Definition:
     def secure_xml(self) -> str:
         """The XML with passwords."""
         return without_header(self.xml)
+
+    @cached_property
+    def migratable_xml(self) -> str:
+        """The inactive XML with passwords, without what every guest has anyway."""
+        return format_migratable(self.domain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,13 +274,18 @@ class QueryCalls:
 
 def describe(domain: DomainObject, flags: int) -> str:
     """Return a domain's XML (flags: virDomainXMLFlags)."""
-    secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
+    secure = bool(flags & DomainXMLFlags.SECURE)
+    migratable = bool(flags & DomainXMLFlags.MIGRATABLE)
     # As libvirt's newDef: clients undefine a running domain and define it again by this.
     definition = domain.definition or domain.undefined
     if domain.runtime is None or (flags & DomainXMLFlags.INACTIVE and definition):
         assert definition is not None, "a domain without guest and definition is forgotten"
+        if migratable:
+            return definition.migratable_xml
         return definition.secure_xml if secure else definition.public_xml
     live = domain.runtime.live
+    if migratable:
+        return live.migratable_xml
     if flags & DomainXMLFlags.INACTIVE and isinstance(live, LiveDefinition):
         return live.inactive_secure_xml if secure else live.inactive_xml
     return live.xml if secure else live.public_xml
@@ -289,7 +294,10 @@ def describe(domain: DomainObject, flags: int) -> str:
 def is_xml_at_hand(domain: DomainObject, flags: int) -> bool:
     """Return whether a domain's XML is short, and need not be parsed first."""
     current = domain.live_definition or domain.definition
-    if current is None or (flags & DomainXMLFlags.INACTIVE and domain.runtime is not None):
+    formatted = flags & DomainXMLFlags.MIGRATABLE
+    if current is None or formatted:
+        return False
+    if flags & DomainXMLFlags.INACTIVE and domain.runtime is not None:
         return False
     return len(current.xml) <= MAX_AHEAD and "passw" not in current.xml
 
