@@ -7,6 +7,7 @@ May touch: emulators through `supervisor.hostd.emulator.emulators`. May not touc
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,7 @@ class EmulatorCalls:
         host = domcaps.HostParts(
             cpus=await self._cpu_modes(facts, kind),
             firmware=self._firmware(facts.arch, chosen.name),
+            swtpm=shutil.which("swtpm") is not None,
         )
         return domcaps.write_domain_capabilities(facts, chosen, kind, host)
 
