@@ -72,3 +72,10 @@ class PoolInfo(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
     volumes: tuple[VolumeInfo, ...] = ()
     free: tuple[FreeExtent, ...] = ()
     source_format: str = ""  # detected, for "unknown" and "auto" in the definition
+
+
+class NewVolume(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """A volume that was just created, and what is left."""
+
+    volume: VolumeInfo
+    space: PoolInfo | None = None  # of the pool, without volumes; None: not read yet

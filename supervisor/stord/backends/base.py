@@ -21,7 +21,7 @@ from conf.storage import Pool, Volume
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.stord.pool_process.messages import PoolProcess
 from supervisor.stord.secrets import FindSecret, SecretName
-from supervisor.stord.volume_info import PoolInfo, VolumeInfo
+from supervisor.stord.volume_info import NewVolume, PoolInfo, VolumeInfo
 
 
 class Overwrite(Enum):
@@ -108,7 +108,7 @@ class Backend(Protocol):
             VirError: NO_STORAGE_VOL.
         """
 
-    async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
+    async def create_volume(self, definition: Volume, options: CreateOptions) -> NewVolume:
         """Create a volume; on failure nothing is left of it.
 
         Args:

@@ -47,7 +47,7 @@ from supervisor.stord.pool_process.messages import (
 from supervisor.stord.pool_process.temporary_names import is_temporary, temporary_name
 from supervisor.stord.pool_xml import check_volume
 from supervisor.stord.secrets import encryption_secret
-from supervisor.stord.volume_info import PoolInfo, VolumeInfo
+from supervisor.stord.volume_info import NewVolume, PoolInfo, VolumeInfo
 
 VOLUME_MODE: int = 0o600  # VIR_STORAGE_DEFAULT_VOL_PERM_MODE
 
@@ -131,7 +131,7 @@ class DirectoryBackend:
             secret_usage=volume.secret_usage,
         )
 
-    async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
+    async def create_volume(self, definition: Volume, options: CreateOptions) -> NewVolume:
         """Create a file, or a directory.
 
         Raises:
@@ -143,10 +143,10 @@ class DirectoryBackend:
             detail = f"volume name '{definition.name}' has the prefix of temporary files"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         if definition.target.format == "dir":
-            info = await self._create_directory(definition, options)
+            made = await self._create_directory(definition, options)
         else:
-            info = await self._create_file(definition, options)
-        return with_definition(info, definition)
+            made = await self._create_file(definition, options)
+        return replace(made, volume=with_definition(made.volume, definition))
 
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
         """Remove a file or an empty directory."""
@@ -179,7 +179,7 @@ class DirectoryBackend:
             await self.context.find_secret(encryption_secret(encryption))
         check_volume(definition, self.context.pool.type)
 
-    async def _create_directory(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
+    async def _create_directory(self, definition: Volume, options: CreateOptions) -> NewVolume:
         if options.clone_source is not None:
             source = options.clone_source.volume.name
             detail = f"cannot clone '{source}' to a volume of format dir"
@@ -190,14 +190,14 @@ class DirectoryBackend:
         )
         await self.context.process.call(request)
         try:
-            return await self._stat(definition.name)
+            return NewVolume(volume=await self._stat(definition.name))
         except BaseException:
             with contextlib.suppress(VirError):
                 remove = Remove(directory=self.path, name=definition.name)
                 await run_to_completion(self.context.process.call(remove))
             raise
 
-    async def _create_file(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
+    async def _create_file(self, definition: Volume, options: CreateOptions) -> NewVolume:
         temporary = temporary_name(self.context.host_tag)
         committed_name = ""
         try:
@@ -210,8 +210,7 @@ class DirectoryBackend:
                 permissions=file_permissions(definition.target.permissions, mode=VOLUME_MODE),
             )
             # Shielded, so that its outcome is known before the clean-up looks at the names.
-            await run_to_completion(self.context.process.call(commit))
-            return await self._stat(definition.name)
+            return await run_to_completion(self.context.process.call(commit))
         except BaseException as error:
             if is_refused_commit(error):
                 committed_name = ""

@@ -24,7 +24,7 @@ from supervisor.stord.backends.base import (
 from supervisor.stord.backends.partitions import Partition, PartitionTable
 from supervisor.stord.backends.wipe_check import require_blank
 from supervisor.stord.pool_process.messages import Wipe
-from supervisor.stord.volume_info import Extent, FreeExtent, PoolInfo, VolumeInfo
+from supervisor.stord.volume_info import Extent, FreeExtent, NewVolume, PoolInfo, VolumeInfo
 
 TABLE_S: Final = 60.0
 UDEV_SETTLE: Final = ["udevadm", "settle", "--timeout=20"]
@@ -106,7 +106,7 @@ class DiskBackend:
         detail = f"partition '{volume.name}' does not exist on '{self.device}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
-    async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
+    async def create_volume(self, definition: Volume, options: CreateOptions) -> NewVolume:
         """Create a partition; its name follows from its number.
 
         Raises:
@@ -126,7 +126,8 @@ class DiskBackend:
             for argv in partitions.plan_create(device, table, definition):
                 await commands.run_ok(argv, deadline_s=TABLE_S)
             path = partition_path(device, self._separator, number)
-            return await self.refresh_volume(VolumeInfo(name=expected, key=path, path=path))
+            wanted = VolumeInfo(name=expected, key=path, path=path)
+            return NewVolume(volume=await self.refresh_volume(wanted))
         except BaseException:
             with contextlib.suppress(VirError):
                 if number not in {part.number for part in table.partitions}:

@@ -26,7 +26,7 @@ from supervisor.stord.backends.base import (
     not_supported,
 )
 from supervisor.stord.secrets import SecretName
-from supervisor.stord.volume_info import PoolInfo, VolumeInfo
+from supervisor.stord.volume_info import NewVolume, PoolInfo, VolumeInfo
 
 LOGIN_S: Final = 60.0
 UDEV_SETTLE: Final = ["udevadm", "settle", "--timeout=20"]
@@ -118,7 +118,7 @@ class IscsiBackend:
         detail = f"unit '{volume.name}' does not exist on target '{self.target}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
-    async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
+    async def create_volume(self, definition: Volume, options: CreateOptions) -> NewVolume:
         """Refuse: LUNs are created on the server."""
         raise not_supported(self.context.pool, "creating volumes")
 

@@ -17,7 +17,7 @@ from supervisor.stord.backends import lvm
 from supervisor.stord.backends.base import BackendContext, CreateOptions, Overwrite, ResizeOptions
 from supervisor.stord.backends.wipe_check import require_blank
 from supervisor.stord.pool_process.messages import CheckDirectory, Wipe
-from supervisor.stord.volume_info import PoolInfo, VolumeInfo
+from supervisor.stord.volume_info import NewVolume, PoolInfo, VolumeInfo
 
 GROUP_S: Final = 60.0
 
@@ -119,7 +119,7 @@ class LogicalBackend:
         detail = f"volume '{volume.name}' does not exist in volume group '{self.group}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
-    async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
+    async def create_volume(self, definition: Volume, options: CreateOptions) -> NewVolume:
         """Create a logical volume."""
         if definition.target.encryption is not None:
             detail = "volumes of a pool of type 'logical' cannot be encrypted by the daemon"
@@ -136,7 +136,7 @@ class LogicalBackend:
                     commands.run(lvm.plan_lvremove(self.group, definition.name))
                 )
             raise
-        return info
+        return NewVolume(volume=info)
 
     async def _find_volume(self, name: str) -> VolumeInfo:
         path = f"/dev/{self.group}/{name}"

@@ -30,7 +30,7 @@ from supervisor.stord.pools import Pools
 from supervisor.stord.progress_log import operation
 from supervisor.stord.registry import PoolRegistry
 from supervisor.stord.secrets import encryption_secret
-from supervisor.stord.volume_info import VolumeInfo
+from supervisor.stord.volume_info import NewVolume, VolumeInfo
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,8 @@ class VolumeCreateCalls:
         self, obj: PoolObject, active: ActivePool, definition: Volume, options: CreateOptions
     ) -> VolumeId:
         started = time.monotonic()
-        volume = await create_volume(obj, active, definition, options)
+        made = await create_volume(obj, active, definition, options)
+        volume = made.volume
         # No await between the creation and its listing: a client that closes in between would
         # leave a volume that nothing lists.
         self._publisher.invalidate()
@@ -127,7 +128,10 @@ class VolumeCreateCalls:
             obj.name,
             time.monotonic() - started,
         )
-        await self._pools.update_space(active)
+        if made.space is not None:
+            active.space = made.space
+        else:
+            await self._pools.update_space(active)
         return obj.volume_identity(volume)
 
 
@@ -141,7 +145,7 @@ def clone_source(volume: VolumeInfo, definition: Volume) -> CloneSource:
 
 async def create_volume(
     obj: PoolObject, active: ActivePool, definition: Volume, options: CreateOptions
-) -> VolumeInfo:
+) -> NewVolume:
     """Create a volume on the pool's storage; on failure nothing is left of it.
 
     Raises:
@@ -150,12 +154,12 @@ async def create_volume(
     if active.backend.copies_data:
         return await active.backend.create_volume(definition, options)
     async with obj.change_lock.hold("create a volume"):
-        volume = await active.backend.create_volume(
+        made = await active.backend.create_volume(
             definition, CreateOptions(preallocate=options.preallocate)
         )
     if options.clone_source is not None:
-        await copy_to_device(active, volume, options.clone_source.volume)
-    return volume
+        await copy_to_device(active, made.volume, options.clone_source.volume)
+    return made
 
 
 async def copy_to_device(active: ActivePool, volume: VolumeInfo, source: VolumeInfo) -> None:

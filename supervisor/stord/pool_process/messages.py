@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from ipc import Ack, Descriptor, Request
-from supervisor.stord.volume_info import PoolInfo, VolumeInfo
+from supervisor.stord.volume_info import NewVolume, PoolInfo, VolumeInfo
 
 R = TypeVar("R")
 
@@ -120,9 +120,10 @@ class CopyRaw(Request[Ack], frozen=True, kw_only=True, tag="pool.copy_raw"):
     reflink: bool = False  # share the blocks (FICLONE) or fail
 
 
-class CommitFile(Request[Ack], frozen=True, kw_only=True, tag="pool.commit_file"):
+class CommitFile(Request[NewVolume], frozen=True, kw_only=True, tag="pool.commit_file"):
     """Make a volume of a finished temporary file: permissions, rename, fsync of the directory.
 
+    The reply has the space that is left, too: both are asked for after each creation.
     Errors: STORAGE_VOL_EXIST when the name is taken.
     """
 

@@ -60,17 +60,7 @@ class VolumeScan:
     @handles(Stat)
     def stat(self, request: Stat) -> VolumeInfo:
         """Describe one volume."""
-        path = f"{request.directory}/{request.name}"
-        with system_errors(f"stat '{path}'"):
-            try:
-                info = read_volume_info(request.directory, request.name, labels=SELINUX.exists())
-            except FileNotFoundError:
-                info = None
-        if info is None:
-            detail = f"no storage vol with matching path '{path}'"
-            raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
-        btime = btime_ns(path)
-        return info if btime is None else replace(info, times=(*info.times, btime))
+        return describe_volume(request.directory, request.name)
 
     @handles(CheckChain)
     def check_chain(self, request: CheckChain) -> Ack:
@@ -99,6 +89,25 @@ class VolumeScan:
         """Measure a directory's file system."""
         with system_errors(f"measure the directory '{request.directory}'"):
             return filesystem_space(request.directory)
+
+
+def describe_volume(directory: str, name: str) -> VolumeInfo:
+    """Describe one volume, with the time of its birth where the file system knows it.
+
+    Raises:
+        VirError: NO_STORAGE_VOL; SYSTEM_ERROR: it cannot be read.
+    """
+    path = f"{directory}/{name}"
+    with system_errors(f"stat '{path}'"):
+        try:
+            info = read_volume_info(directory, name, labels=SELINUX.exists())
+        except FileNotFoundError:
+            info = None
+    if info is None:
+        detail = f"no storage vol with matching path '{path}'"
+        raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
+    btime = btime_ns(path)
+    return info if btime is None else replace(info, times=(*info.times, btime))
 
 
 def read_head(path: str) -> OpenImage:

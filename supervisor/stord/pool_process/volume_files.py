@@ -29,7 +29,9 @@ from supervisor.stord.pool_process.messages import (
     RemoveDirectory,
     RemoveLeftovers,
 )
+from supervisor.stord.pool_process.scan import describe_volume, filesystem_space
 from supervisor.stord.pool_process.temporary_names import is_leftover
+from supervisor.stord.volume_info import NewVolume
 
 AT_FDCWD: Final = -100
 RENAME_NOREPLACE: Final = 1
@@ -77,7 +79,7 @@ class VolumeFiles:
         return Ack()
 
     @handles(CommitFile)
-    def commit_file(self, request: CommitFile) -> Ack:
+    def commit_file(self, request: CommitFile) -> NewVolume:
         """Rename a finished file to its volume name unless that exists."""
         old = f"{request.directory}/{request.temporary_name}"
         new = f"{request.directory}/{request.name}"
@@ -85,7 +87,10 @@ class VolumeFiles:
             _apply_permissions(old, request.permissions)
             rename_noreplace(old, new)
             sync_folder(request.directory)  # the name survives a power failure once acknowledged
-        return Ack()
+        space = None
+        with contextlib.suppress(OSError):  # the volume is there all the same
+            space = filesystem_space(request.directory)
+        return NewVolume(volume=describe_volume(request.directory, request.name), space=space)
 
     @handles(AbortCreate)
     def abort_create(self, request: AbortCreate) -> Ack:

@@ -39,7 +39,7 @@ from supervisor.stord.pool_process.main import run_endpoint
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import PoolRegistry, pool_definitions
 from supervisor.stord.secrets import SecretName
-from supervisor.stord.volume_info import PoolInfo, VolumeInfo
+from supervisor.stord.volume_info import NewVolume, PoolInfo, VolumeInfo
 
 HOST_TAG: Final = "0a0b0c0d"
 POLL_S: Final = 0.005
@@ -155,11 +155,11 @@ class FakeBackend:
             raise VirError(ErrorCode.NO_STORAGE_VOL, volume.name)
         return self.volumes[volume.name]
 
-    async def create_volume(self, definition: object, options: object) -> VolumeInfo:
+    async def create_volume(self, definition: object, options: object) -> NewVolume:
         await self._do("create_volume")
         name = str(getattr(definition, "name", ""))
         self.volumes[name] = VolumeInfo(name=name, key=name, path=f"/dev/null/{name}", capacity=10)
-        return self.volumes[name]
+        return NewVolume(volume=self.volumes[name])
 
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
         await self._do("delete_volume")

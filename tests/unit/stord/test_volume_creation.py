@@ -20,7 +20,7 @@ from tests.unit.stord.stord_under_test import (
     volume,
 )
 
-STEPS = ("pool.create_raw", "pool.commit_file", "pool.stat")
+STEPS = ("pool.create_raw", "pool.commit_file")
 
 
 async def check_name_is_free(stord: Stord, name: str) -> None:

@@ -20,6 +20,7 @@ from supervisor.stord.pool_process.messages import (
     CreateDirectoryVolume,
     CreateRaw,
     FilePermissions,
+    GetSpace,
     MakeDirectory,
     OpenVolume,
     Receive,
@@ -334,3 +335,15 @@ def test_a_program_is_lent_a_volume_never_what_a_link_leads_to(tmp_path: Path) -
             os.write(fd, b"x")
     finally:
         os.close(fd)
+
+
+def test_a_committed_file_is_described_with_the_space_that_is_left(tmp_path: Path) -> None:
+    (tmp_path / "new").write_bytes(bytes(1024))
+    order = CommitFile(
+        directory=str(tmp_path), temporary_name="new", name="v", permissions=FilePermissions()
+    )
+    made = VolumeFiles().commit_file(order)
+    assert (made.volume.name, made.volume.capacity) == ("v", 1024)
+    assert made.space is not None
+    space = VolumeScan().get_space(GetSpace(directory=str(tmp_path)))
+    assert made.space.capacity == space.capacity
