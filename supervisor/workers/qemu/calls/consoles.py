@@ -7,8 +7,10 @@ Source: libvirt 9.0, virDomainOpenConsole, virDomainOpenChannel.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from conf.domain.devices.chardev import CharDevice
 from rpc.enums import DomainChannelFlags, DomainConsoleFlags
@@ -19,6 +21,9 @@ from supervisor.drivers.qemu import QEMU
 from supervisor.workers.console_sessions import ConsoleSessions
 from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.unix_sockets import connect
+
+#: Device numbers of Unix 98 ptys' slaves (Documentation/admin-guide/devices.txt).
+PTY_MAJORS: Final = range(136, 144)
 
 
 class Consoles:
@@ -61,10 +66,10 @@ class Consoles:
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
         # A file is read from its start, and by any number of clients: no session is needed.
         if device.type == "file":
-            call.set_stream(_open_file(path, os.O_RDONLY))
+            call.set_stream(_open_checked(path, os.O_RDONLY | os.O_NOFOLLOW, _is_file))
             return
         self._sessions.claim(path, force=force)
-        fd = await _open_device(device, path)
+        fd = await open_device(device, path)
         try:
             self._sessions.claim(path, force=force)  # another client may have opened it meanwhile
         except VirError:
@@ -87,7 +92,15 @@ def find_device(devices: Sequence[CharDevice], name: str | None, kind: str) -> C
     )
 
 
-async def _open_device(device: CharDevice, path: str) -> int:
+async def open_device(device: CharDevice, path: str) -> int:
+    """Open the host's end of a character device.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the path, also for what is no pty where QEMU named one.
+    """
+    if device.type == "pty":
+        # QEMU named it, which a guest may have taken over: no other file of root's is opened.
+        return _open_checked(path, os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW, _is_pty)
     if device.type != "unix":
         return _open_file(path, os.O_RDWR | os.O_NOCTTY)
     try:
@@ -103,6 +116,22 @@ def _open_file(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise _open_error(path, error.strerror or str(error)) from error
+
+
+def _open_checked(path: str, flags: int, is_expected: Callable[[os.stat_result], bool]) -> int:
+    fd = _open_file(path, flags)
+    if is_expected(os.fstat(fd)):
+        return fd
+    os.close(fd)
+    raise _open_error(path, "it is no file of the kind that the device has")
+
+
+def _is_file(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode)
+
+
+def _is_pty(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) in PTY_MAJORS
 
 
 def _open_error(path: str, why: str) -> VirError:
