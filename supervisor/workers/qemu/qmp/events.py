@@ -164,13 +164,13 @@ def _data(message: Message, kind: type[T]) -> T:
 
 
 def _shutdown(guest: Guest, message: Message) -> None:
-    if guest.status.ending:
-        return
     data = _data(message, ShutdownData)
     # QEMU before 4.0 sends no reason: `guest` alone decides then.
     by_host = data.reason in ("host-signal", "host-qmp-quit") or (
         not data.guest and data.reason in ("", "host-error")
     )
+    if guest.status.ending and not by_host:
+        return  # the guest's own shutdown was overtaken
     if guest.transition(Trigger.ENDED_BY_HOST if by_host else Trigger.POWERED_OFF) is None:
         return
     if by_host:

@@ -8,6 +8,7 @@ What it did is noted in `commands` beside it, a line a command.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -39,6 +40,13 @@ class FakeQemu:
         """Send one message."""
         assert self.client is not None
         self.client.sendall(json.dumps(message).encode() + b"\r\n")
+
+    def terminate(self, *_: object) -> None:
+        """Say so and exit, as QEMU does on SIGTERM."""
+        data = {"guest": False, "reason": "host-signal"}
+        with contextlib.suppress(OSError, AssertionError):
+            self.send({"event": "SHUTDOWN", "data": data})
+        os._exit(0)
 
     def perform(self, name: str) -> bool:
         """Perform the script's steps for a command; whether it is to be replied to."""
@@ -111,5 +119,6 @@ class FakeQemu:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    FakeQemu(sys.argv).serve()
+    qemu = FakeQemu(sys.argv)
+    signal.signal(signal.SIGTERM, qemu.terminate)
+    qemu.serve()

@@ -38,6 +38,7 @@ async def test_a_started_domain_runs_and_is_destroyed(
         assert tree.leftovers() == []
         (stopped,) = tree.stopped
         assert stopped.reason == DomainShutoffReason.DESTROYED
+        assert tree.states[-1] == DomainState.SHUTDOWN  # with its event, before STOPPED
         assert (await tree.status()).guest is None
 
 
