@@ -8,6 +8,7 @@ Source: libvirt 9.0, src/util/virxml.c.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 from lxml import etree
 
 from conf.errors import ConfError
-from conf.mapper.reading import ReadPlan, class_of, element_path, qualified_tag, read_plan
+from conf.mapper.reading import ReadStep, class_of, element_path, qualified_tag, read_plan
 from conf.mapper.safe_parse import parse_tree
 
 #: Where libvirt's packages install the schemas; Debian's libvirt0 does.
@@ -55,7 +56,7 @@ def validate_document(
     if path.is_file():
         details = _violations(path, root)
     else:
-        details = [] if isinstance(model, str) else _unknown([read_plan(model)], root)
+        details = [] if isinstance(model, str) else _unknown(read_plan(model), root)
     if details:
         # libvirt appends libxml2's messages with their line ends, the last one's too.
         detail = "".join(
@@ -78,30 +79,31 @@ def _violations(path: Path, root: etree._Element) -> list[str]:
         return [str(entry.message) for entry in schema.error_log] or ["no details"]
 
 
-def _unknown(plans: list[ReadPlan], node: etree._Element) -> list[str]:
-    """Return a message on the first element or attribute that no plan of this element has."""
-    attributes = {name for plan in plans for name, _, _ in plan.attributes}
+def _unknown(steps: list[ReadStep], node: etree._Element) -> list[str]:
+    """Return a message on the first element or attribute that no step of this element reads."""
+    attributes = {
+        step.spec.name for step in steps if step.spec.kind == "attribute" and not step.path
+    }
     for name in node.attrib:
         if name not in attributes:
             return [f"Invalid attribute {name!s} for element {element_path(node)}"]
     for inner in node:
-        inner_plans = _plans_of(plans, inner)
-        if inner_plans is None:
+        inside = [step for step in steps if step.path[:1] == (inner.tag,)]
+        if not inside:
             return [f"Did not expect element {inner.tag!s} in {element_path(node)}"]
-        details = _unknown(inner_plans, inner) if inner_plans else []
-        if details:
-            return details
+        if not any(step.spec.kind == "verbatim" for step in inside):
+            details = _unknown(_steps_of(inside, inner), inner)
+            if details:
+                return details
     return []
 
 
-def _plans_of(plans: Iterable[ReadPlan], node: etree._Element) -> list[ReadPlan] | None:
-    """Return the plans of a child element: none if anything may be in it, None if it is unknown."""
-    tag = str(node.tag)
-    inner = [plan.inside[tag] for plan in plans if tag in plan.inside]
-    specs = [spec for plan in plans for _, spec in plan.fields.get(tag, ())]
-    if not inner and not specs:
-        return None
-    if any(spec.kind == "verbatim" for spec in specs):
-        return []
-    inner += [read_plan(class_of(spec, node)) for spec in specs if spec.model is not None]
-    return inner or [ReadPlan()]
+def _steps_of(inside: Iterable[ReadStep], node: etree._Element) -> list[ReadStep]:
+    """Return the steps that read a child element, of those that lead to it."""
+    steps: list[ReadStep] = []
+    for step in inside:
+        if step.spec.model is not None and len(step.path) == 1:
+            steps += read_plan(class_of(step.spec, node))
+        else:
+            steps.append(replace(step, path=step.path[1:]))
+    return steps

@@ -3,10 +3,11 @@
 Owns: reading and writing. May not touch: the meaning of a model, files, the host.
 """
 
-from conf.mapper.reading import NAMESPACES, parse, read
+from conf.mapper.reading import NAMESPACES, parse, parse_root, read
 from conf.mapper.spec import (
     Choice,
     Refusal,
+    When,
     attribute,
     child,
     children,
@@ -23,12 +24,14 @@ __all__ = [
     "Choice",
     "Mode",
     "Refusal",
+    "When",
     "attribute",
     "child",
     "children",
     "element",
     "flag",
     "parse",
+    "parse_root",
     "read",
     "text",
     "texts",

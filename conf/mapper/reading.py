@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
@@ -17,7 +17,7 @@ from lxml import etree
 
 from conf.errors import ConfError
 from conf.mapper.safe_parse import parse_tree
-from conf.mapper.spec import KEY, Choice, FieldSpec, Refusal
+from conf.mapper.spec import KEY, Choice, FieldSpec, Refusal, When
 
 M = TypeVar("M")
 
@@ -33,26 +33,32 @@ NAMESPACES: Final = {
 }
 
 
-@dataclass(slots=True)
-class ReadPlan:
-    """The fields to read from one element and from those inside it."""
+@dataclass(frozen=True, slots=True)
+class ReadStep:
+    """One field: where it is, and how its text is read."""
 
-    attributes: list[tuple[str, str, FieldSpec]] = field(default_factory=list)  # attribute, field
-    text: tuple[str, FieldSpec] | None = None
-    when_absent: list[tuple[str, FieldSpec]] = field(
-        default_factory=list
-    )  # required, or with a value of their own when absent
-    fields: dict[str, list[tuple[str, FieldSpec]]] = field(
-        default_factory=dict
-    )  # tag -> its fields
-    inside: dict[str, ReadPlan] = field(default_factory=dict)  # tag -> what lies deeper
+    name: str
+    spec: FieldSpec
+    path: tuple[str, ...]  # the elements that lead to it, its own included
 
-    def element_at(self, path: tuple[str, ...]) -> ReadPlan:
-        """Return the plan of the element at a path, created if need be."""
-        plan = self
-        for tag in path:
-            plan = plan.inside.setdefault(tag, ReadPlan())
-        return plan
+
+class Elements:
+    """The elements inside one or more others, by their path from there."""
+
+    def __init__(self, nodes: list[etree._Element]) -> None:
+        self._at: dict[tuple[str, ...], list[etree._Element]] = {(): nodes}
+        self._listed: set[tuple[str, ...]] = set()
+
+    def at(self, path: tuple[str, ...]) -> list[etree._Element]:
+        """Return the elements at a path, in document order."""
+        outer = path[:-1]
+        if path and outer not in self._listed:
+            self._listed.add(outer)
+            for node in self.at(outer):
+                for inner in node:
+                    if isinstance(inner.tag, str):
+                        self._at.setdefault((*outer, inner.tag), []).append(inner)
+        return self._at.get(path, [])
 
 
 def parse(model: type[M], data: bytes | str) -> M:
@@ -61,13 +67,22 @@ def parse(model: type[M], data: bytes | str) -> M:
     Raises:
         ConfError: kind "xml" or "xml_detail"; the message names the element.
     """
+    return read(model, parse_root(model, data))
+
+
+def parse_root(model: type, data: bytes | str) -> etree._Element:
+    """Parse a document whose root is the model's element, without reading the model.
+
+    Raises:
+        ConfError: kind "xml" or "xml_detail"; the message names the element.
+    """
     root = parse_tree(data)
-    expected = model.__element__  # type: ignore[attr-defined]
+    expected: str = model.__element__  # type: ignore[attr-defined]
     if root.tag != qualified_tag(expected):
         tag = f"'{root.tag}'" if isinstance(root.tag, str) else "something else"
         detail = f"expecting root element of '{expected}', not {tag}"
         raise ConfError("xml", detail, expected)
-    return read(model, root)
+    return root
 
 
 def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
@@ -86,13 +101,15 @@ def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
     if before is not None:
         before(node)
     values: Values = {}
+    elements = Elements([node, *repeated])
     plan = read_plan(model)
     unexpected = getattr(model, "__unexpected__", None)
     if unexpected is not None:
         _check_unknown(plan, node, unexpected)
-    _read_fields(plan, node, values)
-    for other in repeated:
-        _read_fields(plan, other, values)
+    for step in plan:
+        _check_single(step.spec, elements.at(step.path))
+        if step.spec.when is None or _applies(step.spec.when, node):
+            _READERS[step.spec.kind](step, elements.at(step.path), values)
     instance = model(**values)
     finish = getattr(instance, "after_read", None)
     if finish is not None:
@@ -104,31 +121,34 @@ def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
     return instance
 
 
-_READ_PLANS: dict[type, ReadPlan] = {}
+_READ_PLANS: dict[type, list[ReadStep]] = {}
 
 
-def read_plan(model: type) -> ReadPlan:
-    """Return the plan of a class, compiled at its first use."""
+def read_plan(model: type) -> list[ReadStep]:
+    """Return the steps that read a class in libvirt's order, compiled at its first use.
+
+    Of several faults in a document the one that libvirt's parser meets first is reported, and that
+    parser goes by elements of its own choice, not by their order in the document. So the fields
+    are read in the model's order, but for those that `element` was told to read first.
+    """
     compiled = _READ_PLANS.get(model)
     if compiled is not None:
         return compiled
-    plan = _READ_PLANS[model] = ReadPlan()
-    for place in dataclasses.fields(model):
-        spec = place.metadata.get(KEY)
-        if spec is None:
-            continue
-        if spec.kind == "attribute":
-            at = plan.element_at(spec.path)
-            at.attributes.append((spec.name, place.name, spec))
-            if spec.required or spec.default_when_absent is not None:
-                at.when_absent.append((place.name, spec))
-        elif spec.kind == "text":
-            plan.element_at(spec.path).text = (place.name, spec)
-        else:
-            steps = [qualified_tag(step) for step in [*spec.wrap.split("/"), *spec.path] if step]
-            at = plan.element_at(tuple(steps[:-1]))
-            at.fields.setdefault(steps[-1], []).append((place.name, spec))
-    return plan
+    steps = [
+        ReadStep(place.name, place.metadata[KEY], _path(place.metadata[KEY]))
+        for place in dataclasses.fields(model)
+        if KEY in place.metadata
+    ]
+    first = getattr(model, "__read_first__", ())
+    rank = {name: number for number, name in enumerate(first)}
+    steps.sort(key=lambda step: rank.get(step.name, len(rank)))
+    _READ_PLANS[model] = steps
+    return steps
+
+
+def _path(spec: FieldSpec) -> tuple[str, ...]:
+    steps = [*spec.wrap.split("/"), *spec.path]
+    return tuple(qualified_tag(step) for step in steps if step)
 
 
 def qualified_tag(tag: str) -> str:
@@ -137,48 +157,48 @@ def qualified_tag(tag: str) -> str:
     return f"{{{NAMESPACES[prefix]}}}{name}" if colon else tag
 
 
-def _check_unknown(plan: ReadPlan, node: etree._Element, unexpected: str) -> None:
+def _check_unknown(plan: list[ReadStep], node: etree._Element, unexpected: str) -> None:
     """Refuse unknown children of a class with `__unexpected__`, the start of the error's text."""
+    known = {step.path[0] for step in plan if step.path}
     for inner in node:
-        tag = inner.tag
-        if isinstance(tag, str) and tag not in plan.inside and tag not in plan.fields:
-            raise ConfError("config_unsupported", f"{unexpected} '{tag}'", element_path(node))
+        if isinstance(inner.tag, str) and inner.tag not in known:
+            detail = f"{unexpected} '{inner.tag}'"
+            raise ConfError("config_unsupported", detail, element_path(node))
 
 
-def _read_attributes(plan: ReadPlan, node: etree._Element, values: Values) -> None:
-    for attribute, name, spec in plan.attributes:
-        if name in values:  # of repeated elements the first counts; the others are not looked at
-            continue
-        value = node.get(attribute)
+def _applies(when: When, node: etree._Element) -> bool:
+    holder = node.getparent() if when.outer else node
+    return holder is None or holder.get(when.attribute) in when.values
+
+
+def _check_single(spec: FieldSpec, nodes: list[etree._Element]) -> None:
+    """Refuse a second element where libvirt does."""
+    if spec.single and len(nodes) > 1:
+        single = spec.single
+        refusal = single if isinstance(single, Refusal) else Refusal("xml", single)
+        raise ConfError(refusal.kind, refusal.message, element_path(nodes[0]))
+
+
+def _read_attribute(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
+    spec = step.spec
+    for node in nodes:  # the first that has it counts; the others are not looked at
+        value = node.get(spec.name)
         if value or (value is not None and not spec.empty_is_absent):
-            values[name] = _convert(spec, value, node, attribute)
-    for name, spec in plan.when_absent:
-        if name not in values:
-            values[name] = _value_when_absent(spec, node)
+            values[step.name] = _convert(spec, value, node, spec.name)
+            return
+        if spec.required or spec.default_when_absent is not None:
+            values[step.name] = _value_when_absent(spec, node)
+            return
 
 
-def _read_fields(plan: ReadPlan, node: etree._Element, values: Values) -> None:
-    _read_attributes(plan, node, values)
-    if plan.text is not None:
-        _read_text(*plan.text, node, values)
-    if not plan.fields and not plan.inside:
-        return
-    for inner in node:
-        tag = inner.tag
-        deeper = plan.inside.get(tag)
-        if deeper is not None:
-            _read_fields(deeper, inner, values)
-        for name, spec in plan.fields.get(tag, ()):
-            _READERS[spec.kind](name, spec, inner, values)
-
-
-def _read_text(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
-    content = node.text or ""
-    if name in values:
-        return
-    # XPath's string() of an empty element is "", which libvirt reads as no element at all.
-    if content or spec.read_empty or (not spec.path and spec.omit != ""):
-        values[name] = _convert(spec, content, node, "")
+def _read_text(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
+    spec = step.spec
+    for node in nodes:
+        content = node.text or ""
+        # XPath's string() of an empty element is "", which libvirt reads as no element at all.
+        if content or spec.read_empty or (not spec.path and spec.omit != ""):
+            values[step.name] = _convert(spec, content, node, "")
+            return
 
 
 def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
@@ -191,34 +211,35 @@ def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
     return spec.default_when_absent
 
 
-def _read_child(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
-    if name not in values:
-        repeated = node.itersiblings(node.tag) if spec.merge else ()
-        values[name] = read(class_of(spec, node), node, *repeated)
-    elif isinstance(spec.single, Refusal):
-        raise ConfError(spec.single.kind, spec.single.message, element_path(node))
-    elif spec.single:
-        raise ConfError("xml", spec.single, element_path(node))
+def _read_child(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
+    spec = step.spec
+    if not nodes:
+        return
+    first, *others = nodes
+    values[step.name] = read(class_of(spec, first), first, *(others if spec.merge else ()))
 
 
-def _read_children(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
-    values.setdefault(name, []).append(read(class_of(spec, node), node))
+def _read_children(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
+    if nodes:
+        values[step.name] = [read(class_of(step.spec, node), node) for node in nodes]
 
 
-def _read_texts(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
-    values.setdefault(name, []).append(_convert(spec, node.text or "", node, ""))
+def _read_texts(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
+    if nodes:
+        values[step.name] = [_convert(step.spec, node.text or "", node, "") for node in nodes]
 
 
-def _read_flag(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
-    values[name] = True
+def _read_flag(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
+    if nodes:
+        values[step.name] = True
 
 
-def _read_verbatim(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
-    if name not in values:
-        kept = deepcopy(node)
-        if spec.prune is not None:
-            spec.prune(kept)
-        values[name] = _indented_text(kept)
+def _read_verbatim(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
+    if nodes:
+        kept = deepcopy(nodes[0])
+        if step.spec.prune is not None:
+            step.spec.prune(kept)
+        values[step.name] = _indented_text(kept)
 
 
 def _indented_text(node: etree._Element) -> str:
@@ -229,7 +250,9 @@ def _indented_text(node: etree._Element) -> str:
     return written.removeprefix("<x>\n").rstrip().removesuffix("</x>").strip()
 
 
-_READERS: dict[str, Callable[[str, FieldSpec, etree._Element, Values], None]] = {
+_READERS: dict[str, Callable[[ReadStep, list[etree._Element], Values], None]] = {
+    "attribute": _read_attribute,
+    "text": _read_text,
     "child": _read_child,
     "children": _read_children,
     "texts": _read_texts,

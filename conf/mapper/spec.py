@@ -42,6 +42,18 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class When:
+    """A condition for reading a field: an attribute of the element has one of these values.
+
+    So libvirt goes by @type: what is of other types is not looked at, however wrong it may be.
+    """
+
+    attribute: str
+    values: tuple[str, ...]
+    outer: bool = False  # it is an attribute of the element around
+
+
+@dataclass(frozen=True, slots=True)
 class FieldSpec:
     """The place of a field in XML, and how its text is read and written."""
 
@@ -59,9 +71,10 @@ class FieldSpec:
     default_when_absent: object = None  # an attribute's value when its element is there without it
     required: bool | Refusal = False  # an element without this attribute is refused
     empty_is_absent: bool = False  # an attribute that libvirt looks up by an XPath string
-    single: str | Refusal = ""  # of a child: the error for a second such element; "" ignores it
+    single: str | Refusal = ""  # the error for a second such element; "" ignores it
     merge: bool = False  # of a child: what the first such element lacks is read from later ones
     read_empty: bool = False  # an empty element's text is read, too
+    when: When | None = None  # the field is read of some elements only
     prune: Prune | None = None  # removes parts of an element that is kept verbatim
 
 
@@ -76,17 +89,22 @@ class Choice:
     unknown: Refusal | None = None  # of a value that has no class
 
 
-def element(tag: str, *, omit_empty: bool = False) -> Callable[[type[T]], type[T]]:
+def element(
+    tag: str, *, omit_empty: bool = False, read_first: tuple[str, ...] = ()
+) -> Callable[[type[T]], type[T]]:
     """Give a dataclass its element's name.
 
     Args:
         tag: the name.
         omit_empty: whether the element is not written when nothing is in it.
+        read_first: fields that libvirt's parser reads before the others, in its order; the others
+            are read in the order in which they are written.
     """
 
     def mark(model: type[T]) -> type[T]:
         model.__element__ = tag  # type: ignore[attr-defined]
         model.__omit_empty__ = omit_empty  # type: ignore[attr-defined]
+        model.__read_first__ = read_first  # type: ignore[attr-defined]
         return model
 
     return mark
@@ -105,6 +123,8 @@ def attribute(
     present: Any = None,  # noqa: ANN401
     required: bool | Refusal = False,
     empty_is_absent: bool = False,
+    single: str | Refusal = "",
+    when: When | None = None,
 ) -> Any:  # noqa: ANN401  (stands in a field's place, as dataclasses.field does)
     """Map a field to an attribute, at `@name` or `element/@name`.
 
@@ -122,6 +142,8 @@ def attribute(
         empty_is_absent: treat an empty one as absent. So does libvirt with the attributes that it
             looks up by XPath (`virXPathString`), but not with those that it takes from their
             element (`virXMLPropString`).
+        single: the error for a second element at the path.
+        when: the elements that it is read of.
     """
     parts = path.split("/")
     spec = FieldSpec(
@@ -137,6 +159,8 @@ def attribute(
         default_when_absent=present,
         required=required,
         empty_is_absent=empty_is_absent,
+        single=single,
+        when=when,
     )
     return dataclasses.field(default=default, metadata={KEY: spec})
 
@@ -150,6 +174,7 @@ def text(
     only: str = "",
     omit: Any = None,  # noqa: ANN401
     read_empty: bool = False,
+    when: When | None = None,
 ) -> Any:  # noqa: ANN401
     """Map a field to a child element's text, or to the element's own for `.`; see `attribute`.
 
@@ -165,6 +190,7 @@ def text(
         only=only,
         omit=omit,
         read_empty=read_empty,
+        when=when,
     )
     return dataclasses.field(default=default, metadata={KEY: spec})
 
@@ -176,7 +202,13 @@ def flag(path: str, *, only: str = "") -> Any:  # noqa: ANN401
 
 
 def child(
-    path: str, model: object, *, only: str = "", single: str | Refusal = "", merge: bool = False
+    path: str,
+    model: object,
+    *,
+    only: str = "",
+    single: str | Refusal = "",
+    merge: bool = False,
+    when: When | None = None,
 ) -> Any:  # noqa: ANN401
     """Map a field to a child element with its own model or Choice; None when absent.
 
@@ -185,12 +217,18 @@ def child(
     part by an XPath expression of its own ("./target/path").
     """
     spec = FieldSpec(
-        "child", tuple(path.split("/")), model=model, only=only, single=single, merge=merge
+        "child",
+        tuple(path.split("/")),
+        model=model,
+        only=only,
+        single=single,
+        merge=merge,
+        when=when,
     )
     return dataclasses.field(default=None, metadata={KEY: spec})
 
 
-def children(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN401
+def children(path: str, model: object, *, only: str = "", when: When | None = None) -> Any:  # noqa: ANN401
     """Map a list to child elements of a name; `wrapper/name` has an element around them."""
     parts = path.split("/")
     spec = FieldSpec(
@@ -199,15 +237,24 @@ def children(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN40
         model=model,
         only=only,
         wrap="/".join(parts[:-1]),
+        when=when,
     )
     return dataclasses.field(default_factory=list, metadata={KEY: spec})
 
 
-def texts(path: str, *, read: Read = str, write: Write | None = None) -> Any:  # noqa: ANN401
+def texts(
+    path: str, *, read: Read = str, write: Write | None = None, when: When | None = None
+) -> Any:  # noqa: ANN401
     """Map a list to the text of every child element of a name, in order."""
     parts = path.split("/")
     spec = FieldSpec(
-        "texts", tuple(parts[-1:]), "", read, write or default_write, wrap="/".join(parts[:-1])
+        "texts",
+        tuple(parts[-1:]),
+        "",
+        read,
+        write or default_write,
+        wrap="/".join(parts[:-1]),
+        when=when,
     )
     return dataclasses.field(default_factory=list, metadata={KEY: spec})
 
