@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
@@ -23,22 +22,6 @@ ARCHITECTURES: Final = frozenset((
 #: Architectures that another one's emulator also runs: which, whose.
 SHARED: Final = {("i686", "x86_64"), ("armv7l", "aarch64"), ("armv6l", "aarch64"),
                  ("ppc", "ppc64"), ("ppc64le", "ppc64"), ("armv6l", "armv7l")}  # fmt: skip
-
-
-def architecture(domain: Domain, host: str) -> str:
-    """Return the guest's architecture; the host's where <os> has no arch=.
-
-    Raises:
-        ConfError: "config_unsupported": libvirt has no such architecture.
-    """
-    arch = domain.os.type.arch if domain.os.type else None
-    if arch is None:
-        return host
-    if arch not in ARCHITECTURES:
-        raise ConfError(
-            "config_unsupported", f"Unknown architecture {arch}", "domain/os/type/@arch"
-        )
-    return arch
 
 
 def check_architecture(arch: str, facts: EmulatorFacts) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
@@ -68,7 +69,16 @@ class Clock:
     timers: list[Timer] = children("timer", Timer)
 
     def after_read(self) -> None:
-        """Drop the attributes of other offsets."""
+        """Drop the attributes of other offsets.
+
+        Raises:
+            ConfError: "internal": there is no time zone.
+        """
+        if self.offset == "timezone" and not self.timezone:
+            detail = "missing 'timezone' attribute for clock with offset='timezone'"
+            raise ConfError("internal", detail, "domain/clock/@timezone")
+        if self.offset in ("utc", "localtime") and self.adjustment not in (None, "reset"):
+            self.offset, self.basis = "variable", self.offset
         if self.offset != "variable":
             self.basis = None
         if self.offset not in ("variable", "utc", "localtime"):

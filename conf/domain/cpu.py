@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conf.errors import ConfError
 from conf.mapper import Refusal, attribute, child, children, element, text
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.cpuset import cpuset
@@ -121,7 +122,16 @@ class NumaCell:
     caches: list[CellCache] = children("cache", CellCache)
 
     def after_read(self) -> None:
-        """Count memory in KiB."""
+        """Count memory in KiB.
+
+        Raises:
+            ConfError: "xml": two caches have one level.
+        """
+        levels = [cache.level for cache in self.caches]
+        for level in levels:
+            if levels.count(level) > 1:
+                detail = f"Cache level '{level}' already defined"
+                raise ConfError("xml", detail, "domain/cpu/numa/cell/cache/@level")
         self.memory, self.unit = to_kib(self.memory, self.unit), "KiB"
 
 
@@ -204,3 +214,22 @@ class Cpu:
     maxphysaddr: MaxPhysAddr | None = child("maxphysaddr", MaxPhysAddr)
     features: list[CpuFeature] = children("feature", CpuFeature)
     numa: Numa | None = child("numa", Numa)
+
+    def after_read(self) -> None:
+        """Check the features.
+
+        Raises:
+            ConfError: "xml".
+        """
+        seen: set[str] = set()
+        for feature in self.features:
+            if not feature.name:
+                raise ConfError("xml", "Invalid CPU feature name", "domain/cpu/feature")
+            if feature.name in seen:
+                detail = f"CPU feature '{feature.name}' specified more than once"
+                raise ConfError("xml", detail, "domain/cpu/feature")
+            seen.add(feature.name)
+        named = self.mode not in (None, "custom") or (self.model is not None and self.model.name)
+        if self.features and not named:
+            detail = "Non-empty feature list specified without CPU model"
+            raise ConfError("xml", detail, "domain/cpu/feature")

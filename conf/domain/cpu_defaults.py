@@ -19,7 +19,9 @@ WHOLE_HOST = ("host-passthrough", "maximum")
 def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
     """Fill in mode, match, check, migratable and the model."""
     cpu = domain.cpu
-    if cpu is None or (cpu.mode is None and cpu.model is None):
+    if cpu is None or (
+        cpu.mode in (None, "custom") and not (cpu.model is not None and cpu.model.name)
+    ):
         cpu = _default_cpu(domain, facts)
     if cpu is None:
         return

@@ -12,7 +12,6 @@ import uuid as uuids
 from collections.abc import Callable
 
 from conf.domain.addresses.assign import assign_addresses
-from conf.domain.architectures import architecture, check_architecture
 from conf.domain.cpu_defaults import complete_cpu
 from conf.domain.devices.chardev_defaults import show_console_address
 from conf.domain.devices.defaults import complete_devices
@@ -74,8 +73,7 @@ def complete_general(
     domain.uuid = domain.uuid or make_uuid()
     if domain.genid == "":
         domain.genid = make_uuid()
-    complete_os(domain, facts, architecture(domain, facts.arch))
-    check_architecture(domain.os.type.arch or facts.arch, facts)
+    complete_os(domain, facts)
     domain.on_poweroff = domain.on_poweroff or "destroy"
     domain.on_reboot = domain.on_reboot or "restart"
     domain.on_crash = domain.on_crash or "destroy"

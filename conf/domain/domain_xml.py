@@ -6,9 +6,9 @@ May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
 
 from __future__ import annotations
 
-from conf.domain.model import Domain
+from conf.domain.model import Domain, DomainIdentity
 from conf.domain.validate.parsed_domain import check_parsed
-from conf.mapper import NAMESPACES, Mode, parse, write
+from conf.mapper import NAMESPACES, Mode, parse_root, read, write
 
 
 def parse_domain(xml: bytes | str) -> Domain:
@@ -17,7 +17,9 @@ def parse_domain(xml: bytes | str) -> Domain:
     Raises:
         ConfError: it is none, or contradicts itself; the kind is libvirt's code.
     """
-    domain = parse(Domain, xml)
+    root = parse_root(Domain, xml)
+    read(DomainIdentity, root)  # its checks come before all others
+    domain = read(Domain, root)
     check_parsed(domain)
     return domain
 

@@ -16,7 +16,7 @@ from conf.domain.devices.disk_order import order_disks
 from conf.domain.features import Features
 from conf.domain.lxc.model import IdMap, LxcNamespace
 from conf.domain.metadata import drop_repeated_namespaces
-from conf.domain.os import Os, Sysinfo
+from conf.domain.os import Os, OsType, Sysinfo
 from conf.domain.security import Keywrap, LaunchSecurity, PerfEvent, Seclabel
 from conf.domain.tuning import (
     Blkiotune,
@@ -33,7 +33,7 @@ from conf.domain.tuning import (
     VcpuState,
 )
 from conf.errors import ConfError
-from conf.mapper import attribute, child, children, element, text, verbatim
+from conf.mapper import Refusal, attribute, child, children, element, text, verbatim
 from conf.types.enum import one_of
 from conf.types.integer import NEGATIVE, BoundedInteger
 from conf.types.size import Amount
@@ -142,7 +142,50 @@ class QemuCapabilities:
     removed: list[Capability] = children("qemu:del", Capability)
 
 
-@element("domain")
+@element("domain", read_first=("name", "uuid", "hwuuid", "type"))
+@dataclass(slots=True, kw_only=True)
+class DomainIdentity:
+    """Who a guest is and what it runs on: what libvirt reads and checks before all else.
+
+    Source: libvirt 9.0 virDomainDefParseIDs, virDomainDefParseCaps.
+    """
+
+    type: str = attribute(
+        "@type",
+        read=domain_type,
+        default="",
+        empty_is_absent=True,
+        required=Refusal("internal", "missing domain type attribute"),
+    )
+    name: str = text("name", default="")
+    uuid: str | None = text("uuid", read=READ_UUID)
+    hwuuid: str | None = text("hwuuid", read=READ_UUID)
+    bootloader: str | None = text("bootloader")
+    os_type: OsType | None = child("os/type", OsType)
+
+    def after_read(self) -> None:
+        """Check what must be there.
+
+        Raises:
+            ConfError: the kind is libvirt's code.
+        """
+        if not self.name:
+            raise ConfError("no_name", "a domain needs a <name>", "domain/name")
+        if (self.os_type is None or not self.os_type.name) and not self.bootloader:
+            raise ConfError("xml", "an os <type> must be specified", "domain/os/type")
+
+
+#: The order in which libvirt's parser goes through the rest.
+PARSER_ORDER = (
+    "genid", "title", "description", "seclabels", "boot_memory", "current_memory", "max_memory",
+    "memory_backing", "blkiotune", "memtune", "vcpu", "vcpus", "iothreads", "iothread_ids",
+    "default_iothread", "cputune", "cpu", "numatune", "resource", "features",
+    "on_poweroff", "on_reboot", "on_crash", "on_lockfailure", "pm", "perf", "clock", "os",
+    "devices",
+)  # fmt: skip
+
+
+@element("domain", read_first=PARSER_ORDER)
 @dataclass(slots=True, kw_only=True)
 class Domain:
     """<domain>: a definition; the live one also has the id, aliases and ports."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conf.domain.architectures import ARCHITECTURES
 from conf.domain.devices.source import Source
 from conf.domain.lxc.model import InitVariable
 from conf.mapper import attribute, child, children, element, text, texts
@@ -14,15 +15,22 @@ from conf.types.bool import yes_no
 from conf.types.enum import one_of
 from conf.types.integer import unsigned
 
+#: Kinds of guests that libvirt knows; which of them a driver runs is checked later.
+OS_TYPES = one_of("hvm", "xen", "linux", "exe", "uml", "xenpvh", unknown="unknown OS type '{}'")
 
-@element("type")
+
+@element("type", read_first=("name",))
 @dataclass(slots=True, kw_only=True)
 class OsType:
     """<type>: the kind of guest, its architecture and machine."""
 
-    arch: str | None = attribute("@arch", empty_is_absent=True)
+    arch: str | None = attribute(
+        "@arch",
+        read=one_of(*sorted(ARCHITECTURES), unknown="Unknown architecture {}"),
+        empty_is_absent=True,
+    )
     machine: str | None = attribute("@machine", empty_is_absent=True)
-    name: str = text(".", default="")
+    name: str = text(".", read=OS_TYPES, default="", omit="")
 
 
 @element("feature")

@@ -7,22 +7,28 @@ May not touch: the host's firmware files (a start looks for them).
 from __future__ import annotations
 
 from conf.domain.model import Domain
-from conf.domain.os import Boot, FirmwareFeature, Nvram, Os, OsType
+from conf.domain.os import Boot, FirmwareFeature, Nvram, Os
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
 
-def complete_os(domain: Domain, facts: EmulatorFacts, arch: str) -> None:
+def complete_os(domain: Domain, facts: EmulatorFacts) -> None:
     """Name the architecture and the machine in full.
 
     Raises:
-        ConfError: there is no <type>, or it is no full guest.
+        ConfError: there is no <type>; "invalid_arg": no machine is named, and the emulator cannot
+            run this type of domain at all.
     """
-    kind = _os_type(domain.os)
-    kind.arch = arch
+    if domain.os.type is None:
+        raise ConfError("xml", "an os <type> must be specified", "domain/os/type")
+    kind = domain.os.type
+    kind.arch = kind.arch or facts.arch
     if kind.machine is None:
         default = facts.default_machine()
-        kind.machine = default.name if default else None
+        if default is None or facts.accelerator(domain.type) is None:
+            detail = f"could not get preferred machine for {facts.binary} type={domain.type}"
+            raise ConfError("invalid_arg", detail, "domain/os/type/@machine")
+        kind.machine = default.name
     else:
         kind.machine = facts.canonical_machine(kind.machine)
     _complete_firmware(domain.os)
@@ -38,15 +44,6 @@ def _complete_firmware(os: Os) -> None:
     menu = os.bootmenu
     if menu is not None and not menu.enable:
         menu.timeout = None
-
-
-def _os_type(os: Os) -> OsType:
-    if os.type is None or not os.type.name:
-        raise ConfError("xml", "an os <type> must be specified", "domain/os/type")
-    if os.type.name not in ("hvm", "linux"):
-        detail = f"the emulator runs full guests (<type>hvm</type>), not '{os.type.name}'"
-        raise ConfError("config_unsupported", detail, "domain/os/type")
-    return os.type
 
 
 def complete_boot(domain: Domain) -> None:

@@ -18,6 +18,13 @@ from conf.types.enum import one_of
 from conf.types.integer import int_unsigned, uint, uint_positive, unsigned, unsigned_of
 from conf.types.size import Amount, to_kib
 
+NUMA_MODES = one_of(
+    "strict",
+    "preferred",
+    "interleave",
+    "restrictive",
+    unknown="Unsupported NUMA memory tuning mode '{}'",
+)
 PLACEMENTS = one_of("static", "auto")
 SCHEDULERS = one_of("batch", "idle", "fifo", "rr")
 
@@ -153,6 +160,19 @@ class Blkiotune:
     devices: list[BlkioDevice] = children("device", BlkioDevice)
 
 
+def vcpu_count(text: str) -> int:
+    """Read how many vcpus there can be.
+
+    Raises:
+        ConfError: "xml": it is no number of 32 bits.
+    """
+    try:
+        return uint(text.strip())
+    except ValueError:
+        detail = "maximum vcpus count must be an integer"
+        raise ConfError("xml", detail, "domain/vcpu") from None
+
+
 @element("vcpu")
 @dataclass(slots=True, kw_only=True)
 class Vcpu:
@@ -161,7 +181,7 @@ class Vcpu:
     placement: str | None = attribute("@placement", read=PLACEMENTS)
     cpuset: str | None = attribute("@cpuset", read=nonempty_cpuset("cpuset"))
     current: int | None = attribute("@current", read=uint)
-    maximum: int = text(".", read=unsigned_of(32), default=1)
+    maximum: int = text(".", read=vcpu_count, default=1)
 
 
 @element("vcpu")
@@ -294,9 +314,7 @@ class Cputune:
 class NumaMemory:
     """<memory> of <numatune>: the host's cells that memory comes from."""
 
-    mode: str | None = attribute(
-        "@mode", read=one_of("strict", "preferred", "interleave", "restrictive")
-    )
+    mode: str | None = attribute("@mode", read=NUMA_MODES)
     nodeset: str | None = attribute("@nodeset", read=nonempty_cpuset("nodeset"))
     placement: str | None = attribute("@placement", read=PLACEMENTS)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 UINT_MAX: Final = 2**32 - 1
 INT_MAX: Final = 2**31 - 1
+ULONG_MAX: Final = 2**64 - 1
 NEGATIVE: Final = "non-negative integer value"
 POSITIVE: Final = "positive integer value"
 
@@ -55,7 +56,7 @@ def unsigned(text: str) -> int:
     """Read an integer from 0 on, in decimal, or in hexadecimal, octal or binary with its prefix."""
     # int(…, 0) refuses leading zeros ("007"), which libvirt takes as decimal here.
     number = int(text.strip(), 0) if not text.strip().lstrip("0").isdigit() else int(text)
-    if number < 0:
+    if not 0 <= number <= ULONG_MAX:
         raise ValueError(text)
     return number
 
@@ -83,6 +84,12 @@ def positive(text: str) -> int:
 def hexadecimal(digits: int) -> Callable[[object], str]:
     """Make a writer of numbers as 0x and at least that many digits."""
     return lambda value: f"{int(str(value)):#0{digits + 2}x}"
+
+
+def signed(value: object) -> str:
+    """Write an unsigned int as libvirt prints those that it takes for an int: "-1" for the last."""
+    number = int(str(value))
+    return str(number - 2**32 if number > INT_MAX else number)
 
 
 def upper_hexadecimal(digits: int) -> Callable[[object], str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conf.errors import ConfError
 from conf.mapper import attribute, children, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
@@ -29,3 +30,15 @@ class Vlan:
 
     trunk: bool | None = attribute("@trunk", read=yes_no, empty_is_absent=True)
     tags: list[VlanTag] = children("tag", VlanTag)
+
+    def after_read(self) -> None:
+        """Take more than one tag for a trunk.
+
+        Raises:
+            ConfError: "xml": there is no tag.
+        """
+        if not self.tags:
+            detail = "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement"
+            raise ConfError("xml", detail, "vlan/tag")
+        if len(self.tags) > 1 and self.trunk is None:
+            self.trunk = True

@@ -115,6 +115,9 @@ class QemuCompletion:
         Raises:
             ConfError, VirError: the domain is invalid, or the emulator does not support it.
         """
+        if domain.os.type is not None and domain.os.type.arch is None:
+            # Not the emulator's: libvirt refuses another architecture's emulator without arch=.
+            domain.os.type.arch = host_arch()
         facts = await self._capabilities_for(domain)
         for channel in domain.devices.channels:
             # The XML of a running guest has sockets that its start has made; another guest that is

@@ -35,6 +35,7 @@ BRIDGE_NAMES: Final = {
     "pci-expander-bus": "pxb",
     "pcie-expander-bus": "pxb-pcie",
 }
+PC: Final = ("x86_64", "i686")
 FIRST_EXPANDER_BUS: Final = (
     256  # expander buses are numbered down from here, with gaps for children
 )
@@ -56,9 +57,12 @@ def assign(domain: Domain, facts: EmulatorFacts) -> None:
         ConfError: an address of the XML is impossible or taken, or there is no room.
     """
     board = board_of(domain, facts)
+    pairs = list(_pairs(domain, board or Board("", "")))
     if board is None:
+        # Other architectures' roots are not added by this build: their machines go without.
+        if facts.arch in PC and any(endpoint.needs for endpoint, _ in pairs):
+            raise ConfError("xml", "No PCI buses available", "domain/devices")
         return
-    pairs = list(_pairs(domain, board))
     bridges = missing_bridges(board, [endpoint for endpoint, _ in pairs])
     position = sum(endpoint.kind == "pci" for endpoint, _ in pairs)
     pairs[position:position] = [_add_bridge(domain, bridge) for bridge in bridges]

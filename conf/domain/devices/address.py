@@ -8,14 +8,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from conf.errors import ConfError
 from conf.mapper import Choice, Refusal, attribute, child, element
 from conf.types.bool import on_off, write_on_off
-from conf.types.integer import hexadecimal, uint, uint_any, unsigned
+from conf.types.integer import hexadecimal, signed, uint, uint_any, unsigned
+
+MAX_BUS: Final = 0xFF
+MAX_SLOT: Final = 0x1F
+MAX_FUNCTION: Final = 7
 
 
 def by_user(alias: object) -> bool:
     """Return whether an alias is the user's ("ua-…"): only such are in the inactive XML."""
     return str(alias).startswith("ua-")
+
+
+def check_pci(bus: int, slot: int, function: int) -> None:
+    """Refuse numbers that no PCI bus has.
+
+    Source: libvirt 9.0 virPCIDeviceAddressIsValid.
+
+    Raises:
+        ConfError: "xml".
+    """
+    if bus > MAX_BUS:
+        raise ConfError("xml", f"Invalid PCI address bus='{bus:#x}', must be <= 0xFF", "address")
+    if slot > MAX_SLOT:
+        detail = f"Invalid PCI address slot='{slot:#x}', must be <= 0x1F"
+        raise ConfError("xml", detail, "address")
+    if function > MAX_FUNCTION:
+        detail = f"Invalid PCI address function={function:#x}, must be <= 7"
+        raise ConfError("xml", detail, "address")
 
 
 @element("zpci")
@@ -40,6 +63,14 @@ class PciAddress:
     multifunction: bool | None = attribute("@multifunction", read=on_off, write=write_on_off)
     zpci: Zpci | None = child("zpci", Zpci)
 
+    def after_read(self) -> None:
+        """Check that there can be such a place.
+
+        Raises:
+            ConfError: "xml".
+        """
+        check_pci(self.bus, self.slot, self.function)
+
 
 @element("address")
 @dataclass(slots=True, kw_only=True)
@@ -47,10 +78,10 @@ class DriveAddress:
     """A place on a disk controller."""
 
     type: str = attribute("@type", default="drive")
-    controller: int = attribute("@controller", read=uint, default=0)
-    bus: int = attribute("@bus", read=uint, default=0)
-    target: int = attribute("@target", read=uint, default=0)
-    unit: int = attribute("@unit", read=uint, default=0)
+    controller: int = attribute("@controller", read=uint, write=signed, default=0)
+    bus: int = attribute("@bus", read=uint, write=signed, default=0)
+    target: int = attribute("@target", read=uint, write=signed, default=0)
+    unit: int = attribute("@unit", read=uint, write=signed, default=0)
 
 
 @element("address")

@@ -6,11 +6,12 @@ Source: libvirt 9.0 formatdomain, "Consoles, serial, parallel & channel devices"
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.source import Reconnect, SourceLabel
 from conf.errors import ConfError
-from conf.mapper import Mode, attribute, child, children, element
+from conf.mapper import Mode, When, attribute, child, children, element
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
 from conf.types.integer import UINT_MAX
@@ -22,24 +23,78 @@ TYPES = one_of(
 )  # fmt: skip
 
 
+FILE: Final = When("type", ("file",), outer=True)
+SOCKET: Final = When("type", ("udp", "tcp", "unix"), outer=True)
+TCP: Final = When("type", ("tcp",), outer=True)
+RECONNECTED: Final = When("type", ("tcp", "unix"), outer=True)
+VDAGENT: Final = When("type", ("qemu-vdagent",), outer=True)
+
+
 @element("source")
 @dataclass(slots=True, kw_only=True)
 class CharEnd:
     """<source>: one end of a character device; UDP has two."""
 
     channel: str | None = attribute("@channel")
-    mode: str | None = attribute("@mode", read=one_of("bind", "connect"))
+    mode: str | None = attribute("@mode", read=one_of("bind", "connect"), when=SOCKET)
     path: str | None = attribute("@path")
-    append: bool | None = attribute("@append", read=on_off, write=write_on_off)
+    append: bool | None = attribute("@append", read=on_off, write=write_on_off, when=FILE)
     host: str | None = attribute("@host")
     service: str | None = attribute("@service")
-    tls: bool | None = attribute("@tls", read=yes_no)
+    tls: bool | None = attribute("@tls", read=yes_no, when=TCP)
     master: str | None = attribute("@master")
     slave: str | None = attribute("@slave")
-    clipboard: bool | None = attribute("clipboard/@copypaste", read=yes_no, required=True)
-    mouse: str | None = attribute("mouse/@mode", read=one_of("client", "server"), required=True)
-    reconnect: Reconnect | None = child("reconnect", Reconnect)
+    clipboard: bool | None = attribute(
+        "clipboard/@copypaste", read=yes_no, required=True, when=VDAGENT
+    )
+    mouse: str | None = attribute(
+        "mouse/@mode", read=one_of("client", "server"), required=True, when=VDAGENT
+    )
+    reconnect: Reconnect | None = child("reconnect", Reconnect, when=RECONNECTED)
     labels: list[SourceLabel] = children("seclabel", SourceLabel)
+
+
+#: The attributes and children of <source> that each type has.
+OF_TYPE: Final = {
+    "pty": ("path", "labels"),
+    "dev": ("path", "labels"),
+    "file": ("path", "append", "labels"),
+    "pipe": ("path", "labels"),
+    "udp": ("mode", "host", "service"),
+    "tcp": ("mode", "host", "service", "tls", "reconnect"),
+    "unix": ("mode", "path", "reconnect", "labels"),
+    "spiceport": ("channel",),
+    "dbus": ("channel",),
+    "nmdm": ("master", "slave"),
+    "qemu-vdagent": ("clipboard", "mouse"),
+}
+#: Types with a <protocol>.
+WITH_PROTOCOL: Final = When("type", ("tcp",))
+ONE_PROTOCOL: Final = "only one protocol element is allowed for character device"
+ONE_LOG: Final = "only one log element is allowed for character device"
+PROTOCOLS: Final = one_of("raw", "telnet", "telnets", "tls", unknown="Unknown protocol '{}'")
+
+
+def ends_of_type(type_: str | None, ends: list[CharEnd]) -> list[CharEnd]:
+    """Drop of each <source> what its type does not have, and the empty ones.
+
+    Source: libvirt 9.0 virDomainChrSourceDefParseXML.
+
+    Raises:
+        ConfError: "xml": there are too many.
+    """
+    most, number = (
+        (2, "two source elements are") if type_ == "udp" else (1, "one source element is")
+    )
+    if len(ends) > most:
+        detail = f"only {number} allowed for character device"
+        raise ConfError("xml", detail, "source")
+    kept = OF_TYPE.get(type_ or "", ())
+    own = [CharEnd(**{name: getattr(end, name) for name in kept}) for end in ends]
+    own = [end for end in own if end != CharEnd(mode=end.mode)]
+    for end in own:
+        end.mode = end.mode or ("connect" if "mode" in kept else None)
+    return own
 
 
 class CharSource:
@@ -52,6 +107,18 @@ class CharSource:
     protocol: str | None
     log_file: str | None
     log_append: bool | None
+
+    def after_read(self) -> None:
+        """Keep what the type has.
+
+        Raises:
+            ConfError: the kind is libvirt's code.
+        """
+        self.ends[:] = ends_of_type(self.type, self.ends)
+        again = self.reconnect is not None and self.reconnect.enabled
+        if self.type == "unix" and self.listens and again:
+            detail = "chardev reconnect is possible only for connect mode"
+            raise ConfError("internal", detail, "source/reconnect")
 
     def _end(self, mode: str) -> CharEnd | None:
         # TCP and UDP connect where no mode is given; a second end is the other one.
@@ -135,10 +202,10 @@ class CharDevice(CharSource):
     type: str = attribute("@type", read=TYPES, default="pty")
     tty: str | None = attribute("@tty", only="live")
     ends: list[CharEnd] = children("source", CharEnd)
-    log_file: str | None = attribute("log/@file")
+    log_file: str | None = attribute("log/@file", single=ONE_LOG)
     log_append: bool | None = attribute("log/@append", read=on_off, write=write_on_off)
     protocol: str | None = attribute(
-        "protocol/@type", read=one_of("raw", "telnet", "telnets", "tls")
+        "protocol/@type", read=PROTOCOLS, single=ONE_PROTOCOL, when=WITH_PROTOCOL
     )
     target_type: str | None = attribute("target/@type")
     target_name: str | None = attribute("target/@name")

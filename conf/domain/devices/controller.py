@@ -23,6 +23,7 @@ MODEL_NAMES = one_of(
     "none", "pci-bridge", "i82801b11-bridge", "ioh3420", "x3130-upstream", "xio3130-downstream",
     "pxb", "pxb-pcie", "pcie-root-port", "spapr-pci-host-bridge", "pcie-pci-bridge",
 )  # fmt: skip
+ONE: Final = "Multiple <{}> elements in controller definition not allowed"
 TYPES = one_of("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pci", "xenbus", "isa")
 
 
@@ -58,15 +59,17 @@ class PciHole:
 class Controller:
     """<controller>."""
 
-    type: str = attribute("@type", read=TYPES, default="")
+    type: str = attribute("@type", read=TYPES, default="ide")
     index: int | None = attribute("@index", read=int_unsigned)
     model: str | None = attribute("@model")
     ports: int | None = attribute("@ports", read=int_unsigned)
     vectors: int | None = attribute("@vectors", read=int_unsigned)
     max_grant_frames: int | None = attribute("@maxGrantFrames", read=uint)
     max_event_channels: int | None = attribute("@maxEventChannels", read=uint)
-    model_name: str | None = attribute("model/@name", read=MODEL_NAMES)
-    target_element: ControllerTarget | None = child("target", ControllerTarget)
+    model_name: str | None = attribute("model/@name", read=MODEL_NAMES, single=ONE.format("model"))
+    target_element: ControllerTarget | None = child(
+        "target", ControllerTarget, single=ONE.format("target")
+    )
     master_port: int | None = attribute("master/@startport", read=uint)
     driver: ControllerDriver | None = child("driver", ControllerDriver)
     pcihole: PciHole | None = child("pcihole64", PciHole)

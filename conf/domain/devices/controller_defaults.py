@@ -25,6 +25,7 @@ USB_MODELS: Final = (
 )
 #: More PCI slots than any machine has.
 MAX_CONTROLLER: Final = 65536
+PC: Final = ("x86_64", "i686")
 DRIVE_BUSES: Final = ("scsi", "fdc", "ide", "sata")
 
 
@@ -45,10 +46,11 @@ def add_machine_controllers(devices: Devices, machine: str, facts: EmulatorFacts
     """Add the controllers that the machine has built in: its PCI root, USB, and SATA on Q35."""
     q35 = machine.startswith("pc-q35") or machine == "q35"
     i440fx = machine.startswith(("pc-i440fx", "pc-0", "pc-1")) or machine == "pc"
+    # libvirt expects USB of every PC but the one without PCI, unknown machines included.
+    if facts.arch in PC and machine != "isapc" and not has(devices, "usb", 0):
+        add_usb(devices, facts, q35=q35)
     if not (q35 or i440fx):
         return
-    if not has(devices, "usb", 0):
-        add_usb(devices, facts, q35=q35)
     if q35 and not has(devices, "sata", 0):
         devices.controllers.append(Controller(type="sata", index=0))
     if not has(devices, "pci", 0):

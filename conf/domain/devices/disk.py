@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
-from conf.domain.devices.source import Auth, Encryption, Source
+from conf.domain.devices.source import Auth, Encryption, Source, lenient_index
+from conf.errors import ConfError
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
@@ -24,6 +25,7 @@ FORMATS = one_of(
     "cow", "qcow", "qcow2", "qed", "vmdk", "luks",
     unknown="unknown driver format value '{}'",
 )  # fmt: skip
+BACKING_FORMATS = one_of(*FORMATS.values, unknown="unknown storage source format '{}'", kind="xml")
 CACHES = one_of("default", "none", "writethrough", "writeback", "directsync", "unsafe")
 
 
@@ -88,7 +90,7 @@ class DiskTarget:
 class BackingFormat:
     """<format> of a backing file."""
 
-    type: str = attribute("@type", default="raw")
+    type: str = attribute("@type", read=BACKING_FORMATS, default="")
     metadata_cache: CacheSize | None = child("metadata_cache/max_size", CacheSize)
 
 
@@ -98,10 +100,26 @@ class BackingStore:
     """<backingStore>: what lies under an image; an empty one says that nothing does."""
 
     type: str | None = attribute("@type", read=TYPES)
-    index: int | None = attribute("@index", read=unsigned, only="live")
+    index: int | None = attribute("@index", read=lenient_index, only="live")
     format: BackingFormat | None = child("format", BackingFormat)
     source: Source | None = child("source", Source)
     backing_store: BackingStore | None = child("backingStore", lambda: BackingStore)
+
+    def after_read(self) -> None:
+        """Check that an image has its parts; without type= it is the end of the chain.
+
+        Raises:
+            ConfError: "xml": a part is missing.
+        """
+        path = "backingStore"
+        if self.type is None:
+            self.format = self.source = self.backing_store = None
+            return
+        if self.format is None or not self.format.type:
+            raise ConfError("xml", "missing disk backing store format", f"{path}/format/@type")
+        if self.source is None:
+            raise ConfError("xml", "missing disk backing store source", f"{path}/source")
+        self.source.keep_type(self.type)
 
 
 @element("geometry")
@@ -195,15 +213,17 @@ class Disk:
         self.target = self.target or DiskTarget()
         if self.source is not None and self.source.file == "" and self.source == Source(file=""):
             self.source = None  # an empty name is that of an empty drive
-        if self.source is not None:
+        elif self.source is not None:
             self.source.keep_type(self.type)
+        elif self.device in ("cdrom", "floppy") and self.type != "dir":
+            self.type = "file"
         if self.type == "vhostuser":
             self.snapshot = self.snapshot or "no"  # QEMU does not have its image
-        store = self.backing_store
-        while store is not None:
-            if store.source is not None:
-                store.source.keep_type(store.type or "file")
-            store = store.backing_store
+
+    @property
+    def target_missing(self) -> bool:
+        """Whether nothing names the drive; libvirt refuses that late, as it does an empty name."""
+        return not self.target.dev
 
     def chain(self) -> list[tuple[Source, str, int | None]]:
         """List the backing chain from the top: source, format, bytes of metadata cache."""

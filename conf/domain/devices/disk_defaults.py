@@ -35,8 +35,6 @@ def complete_disk(disk: Disk) -> None:
         ConfError: "xml": it has no target, or one that is no disk's.
     """
     target = disk.target
-    if not target.dev:
-        raise ConfError("no_target", "no target dev was given to a disk", "domain/devices/disk")
     if not target.bus:
         target.bus = default_disk_bus(disk)
     disk.driver = disk.driver or DiskDriver()
@@ -74,9 +72,11 @@ def default_disk_bus(disk: Disk) -> str:
 def place_disk(disk: Disk) -> None:
     """Give a disk of a drive bus the address that its target name implies."""
     bus = disk.target.bus
-    if disk.address is not None or bus not in UNITS_PER_BUS:
+    if disk.address is not None or disk.target_missing:
         return
     number = disk_number(disk.target.dev)
+    if bus not in UNITS_PER_BUS:
+        return
     controller, rest = divmod(number, UNITS_PER_BUS[bus])
     if bus == "ide":
         disk.address = DriveAddress(controller=controller, bus=rest // 2, unit=rest % 2)

@@ -42,8 +42,11 @@ def _complete_listens(graphics: Graphics) -> None:
         graphics.listens = [Listen(type="socket", socket=graphics.socket)]
     has_port = bool(graphics.port or graphics.tls_port or graphics.autoport)
     is_local = graphics.gl_enable or not has_port
-    if not graphics.listens and graphics.type == "spice" and is_local:
-        graphics.listens = [Listen(type="none")]
+    if graphics.type == "spice" and is_local:
+        first = graphics.listens[0] if graphics.listens else None
+        if first is None or first.type == "address":
+            graphics.listens[:1] = [Listen(type="none")]
+            graphics.listen = None
     if not graphics.listens:
         graphics.listens = [Listen(type="address", address=graphics.listen)]
     first = graphics.listens[0]

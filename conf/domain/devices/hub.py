@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
-from conf.mapper import attribute, child, element
+from conf.mapper import Refusal, attribute, child, element
 from conf.types.enum import one_of
 
 
@@ -18,7 +18,10 @@ class Hub:
     """<hub>."""
 
     type: str = attribute(
-        "@type", read=one_of("usb", unknown="unknown hub device type '{}'"), default="usb"
+        "@type",
+        read=one_of("usb", unknown="unknown hub device type '{}'"),
+        default="usb",
+        required=Refusal("internal", "missing hub device type"),
     )
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

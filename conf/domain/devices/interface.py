@@ -145,7 +145,7 @@ class Offloads:
     mrg_rxbuf: bool | None = attribute("@mrg_rxbuf", read=on_off, write=write_on_off)
 
 
-@element("driver")
+@element("driver", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class InterfaceDriver:
     """<driver>."""

@@ -8,8 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.chardev import (
+    ONE_LOG,
+    ONE_PROTOCOL,
+    PROTOCOLS,
+    WITH_PROTOCOL,
+    CharEnd,
+    CharSource,
+)
 from conf.domain.devices.chardev import TYPES as CHAR_TYPES
-from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.mapper import attribute, child, children, element
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
@@ -26,9 +33,11 @@ class Redirdev(CharSource):
     )
     type: str = attribute("@type", read=CHAR_TYPES, default="tcp")
     ends: list[CharEnd] = children("source", CharEnd)
-    log_file: str | None = attribute("log/@file")
+    log_file: str | None = attribute("log/@file", single=ONE_LOG)
     log_append: bool | None = attribute("log/@append", read=on_off, write=write_on_off)
-    protocol: str | None = attribute("protocol/@type")
+    protocol: str | None = attribute(
+        "protocol/@type", read=PROTOCOLS, single=ONE_PROTOCOL, when=WITH_PROTOCOL
+    )
     boot_order: int | None = attribute("boot/@order", read=uint_positive, required=True)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

@@ -8,8 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.chardev import (
+    ONE_LOG,
+    ONE_PROTOCOL,
+    PROTOCOLS,
+    WITH_PROTOCOL,
+    CharEnd,
+    CharSource,
+)
 from conf.domain.devices.chardev import TYPES as CHAR_TYPES
-from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.domain.devices.virtio import VirtioDriver
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text
@@ -41,9 +48,24 @@ class RngBackend(CharSource):
     type: str | None = attribute("@type", read=CHAR_TYPES)  # type: ignore[assignment]
     file: str | None = text(".", omit="")
     ends: list[CharEnd] = children("source", CharEnd)
-    log_file: str | None = attribute("log/@file")
+    log_file: str | None = attribute("log/@file", single=ONE_LOG)
     log_append: bool | None = attribute("log/@append", read=on_off, write=write_on_off)
-    protocol: str | None = attribute("protocol/@type")
+    protocol: str | None = attribute(
+        "protocol/@type", read=PROTOCOLS, single=ONE_PROTOCOL, when=WITH_PROTOCOL
+    )
+
+    def after_read(self) -> None:
+        """Keep what the model has.
+
+        Source: libvirt 9.0 virDomainRNGDefParseXML.
+        """
+        if self.model != "random":
+            self.file = None
+        elif not self.file:
+            self.file = "/dev/random"
+        if self.model != "egd":
+            self.type = self.log_file = self.log_append = self.protocol = None
+        CharSource.after_read(self)
 
     @property
     def path(self) -> str | None:

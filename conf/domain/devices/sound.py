@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
-from conf.mapper import attribute, child, children, element
+from conf.mapper import Refusal, attribute, child, children, element
 from conf.types.enum import one_of
 from conf.types.integer import uint
 
@@ -22,7 +22,10 @@ class SoundCodec:
     """<codec>."""
 
     type: str = attribute(
-        "@type", read=one_of("duplex", "micro", "output"), default="", required=True
+        "@type",
+        read=one_of("duplex", "micro", "output", unknown="unknown codec type '{}'"),
+        default="",
+        required=Refusal("config_unsupported", "unknown codec type '(null)'"),
     )
 
 

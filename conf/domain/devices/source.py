@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from conf.domain.devices.address import PciAddress
+from conf.errors import ConfError
 from conf.mapper import Mode, attribute, child, children, element, text
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
@@ -25,6 +26,15 @@ class SecretReference:
     type: str | None = attribute("@type")
     usage: str | None = attribute("@usage")
     uuid: str | None = attribute("@uuid")
+
+    def after_read(self) -> None:
+        """Refuse two names of one secret.
+
+        Raises:
+            ConfError: "xml".
+        """
+        if self.uuid is not None and self.usage is not None:
+            raise ConfError("xml", "either secret uuid or usage expected", "secret")
 
 
 @element("auth")
@@ -64,6 +74,25 @@ class SourceHost:
     socket: str | None = attribute("@socket")
     name: str | None = attribute("@name")
     port: str | None = attribute("@port")
+
+    def after_read(self) -> None:
+        """Check what the transport has.
+
+        Source: libvirt 9.0 virDomainStorageNetworkParseHost.
+
+        Raises:
+            ConfError: "xml".
+        """
+        path = "source/host"
+        if self.transport == "unix" and self.socket is None:
+            raise ConfError("xml", "missing socket for unix transport", path)
+        if self.transport != "unix" and self.socket is not None:
+            detail = f"transport '{self.transport or '(null)'}' does not support socket attribute"
+            raise ConfError("xml", detail, path)
+        if self.transport == "unix":
+            self.name = None
+        elif not self.name:
+            raise ConfError("xml", "missing name for host", path)
 
 
 @element("cookie")
@@ -142,7 +171,14 @@ OF_TYPE: Final = {
     "vdpa": ("dev",),
     "vhostuser": ("source_type", "path", "mode", "reconnect"),
 }  # fmt: skip
+#: Protocols whose names are of a pool or volume and an image.
+POOLED: Final = ("rbd", "gluster")
 TYPED: Final = sorted({name for names in OF_TYPE.values() for name in names})
+
+
+def lenient_index(text: str) -> int | None:
+    """Read an image's number, which a definition does not have: whatever it says is let through."""
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 @element("source")
@@ -167,7 +203,7 @@ class Source:
     namespace: str | None = attribute("@namespace")
     fdgroup: str | None = attribute("@fdgroup")
     startup_policy: str | None = attribute("@startupPolicy", read=POLICIES)
-    index: int | None = attribute("@index", read=unsigned, only="live")
+    index: int | None = attribute("@index", read=lenient_index, only="live")
     pci_address: PciAddress | None = child("address", PciAddress)
     hosts: list[SourceHost] = children("host", SourceHost)
     snapshot: str | None = attribute("snapshot/@name")
@@ -194,12 +230,37 @@ class Source:
         """Set the type that is named beside the source; drop what only other types have.
 
         Source: libvirt 9.0 virDomainStorageSourceParse.
+
+        Raises:
+            ConfError: "xml": the type needs more.
         """
+        if type_ == "network":
+            self._check_network()
+        if type_ == "nvme" and self.source_type is None:
+            raise ConfError("xml", "missing 'type' attribute to disk source", "source/@type")
+        if type_ == "volume" and (self.pool is None) != (self.volume is None):
+            detail = "'pool' and 'volume' must be specified together for 'pool' type source"
+            raise ConfError("xml", detail, "source")
         self.type = type_
         kept = OF_TYPE.get(type_, ())
         for name in TYPED:
             if name not in kept:
                 setattr(self, name, [] if name in ("hosts", "cookies") else None)
+
+    def _check_network(self) -> None:
+        path = "source/@name"
+        if self.protocol is None:
+            detail = "Missing required attribute 'protocol' in element 'source'"
+            raise ConfError("xml", detail, "source/@protocol")
+        if self.name is None and self.protocol != "nbd":
+            raise ConfError("xml", "missing name for disk source", path)
+        if self.protocol in POOLED and "/" not in (self.name or ""):
+            detail = f"can't split path '{self.name}' into pool name and image name"
+            raise ConfError("xml", detail, path)
+
+    def before_write(self, mode: Mode) -> Source | None:
+        """Leave out an element without an attribute or a child."""
+        return None if self == Source() else self
 
     @property
     def pci(self) -> str | None:

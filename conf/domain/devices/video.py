@@ -19,7 +19,7 @@ MODELS = one_of(
 )  # fmt: skip
 
 
-@element("driver")
+@element("driver", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class VideoDriver:
     """<driver>."""

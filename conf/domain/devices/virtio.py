@@ -6,13 +6,22 @@ Source: libvirt 9.0 formatdomain, "Virtio-related options".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from conf.mapper import attribute, element
 from conf.types.bool import on_off, write_on_off
 from conf.types.integer import uint
 
+#: The switches of every virtio device, and what libvirt calls them where they are refused.
+SWITCHES: Final = {
+    "iommu": "iommu driver option",
+    "ats": "ats driver option",
+    "packed": "packed driver option",
+    "page_per_vq": "page_per_vq option",
+}
 
-@element("driver")
+
+@element("driver", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class VirtioDriver:
     """<driver>."""
@@ -24,7 +33,7 @@ class VirtioDriver:
     page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)
 
 
-@element("driver")
+@element("driver", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class ControllerDriver:
     """<driver> of a controller."""

@@ -24,7 +24,6 @@ SUPPORTED_DEVICES: Final = (
     "consoles",
     "hostdevs",
 )
-OS_TYPES: Final = ("hvm", "xen", "linux", "exe", "uml", "xenpvh")
 
 
 def check_container(domain: Domain, host_arch: str) -> None:
@@ -36,8 +35,6 @@ def check_container(domain: Domain, host_arch: str) -> None:
     kind = domain.os.type
     if kind is None or not kind.name:
         raise ConfError("xml", "an os <type> must be specified", "domain/os/type")
-    if kind.name not in OS_TYPES:
-        raise ConfError(UNSUPPORTED, f"unknown OS type '{kind.name}'", "domain/os/type")
     if kind.name == "exe":
         _check_init(domain)
     _check_capabilities(domain, host_arch)

@@ -60,6 +60,9 @@ def check_graphics(domain: Domain, *, spice_tls: bool) -> None:
     if with_gl > 1:
         raise ConfError(UNSUPPORTED, "multiple OpenGL displays are not supported by QEMU", path)
     for graphics in devices.graphics:
+        if graphics.type in ("rdp", "desktop"):
+            detail = f"{graphics.type} graphics are not supported with this QEMU"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@type")
         if graphics.type != "spice" or spice_tls:
             continue
         if graphics.tls_port is not None and graphics.tls_port > 0:
@@ -204,7 +207,7 @@ def check_aliases(domain: Domain) -> None:
     """Refuse a user alias that two devices have.
 
     Raises:
-        ConfError: "xml".
+        ConfError: "config_unsupported".
     """
     seen: set[str] = set()
     for tag in KINDS:
@@ -215,7 +218,7 @@ def check_aliases(domain: Domain) -> None:
             if alias is None or not by_user(alias):
                 continue
             if alias in seen:
-                raise ConfError("xml", f"non unique alias detected: {alias}", "domain/devices")
+                raise ConfError(UNSUPPORTED, f"non unique alias detected: {alias}", "alias/@name")
             seen.add(alias)
 
 

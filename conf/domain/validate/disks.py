@@ -10,10 +10,11 @@ import re
 from typing import Final
 
 from conf.domain.devices.address import DriveAddress, UsbAddress
-from conf.domain.devices.disk import Disk, is_empty
+from conf.domain.devices.disk import Disk, DiskDriver, is_empty
 from conf.domain.devices.disk_order import disk_index
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.model import Domain
+from conf.domain.validate.virtio import check_virtio_switches
 from conf.errors import ConfError
 
 UNSUPPORTED: Final = "config_unsupported"
@@ -21,11 +22,14 @@ PATH: Final = "domain/devices/disk"
 #: Formats that writers on several hosts can share; others keep state in the file.
 SHARED_FORMATS: Final = (None, "raw")
 DRIVE_BUSES: Final = ("ide", "sata", "fdc", "scsi")
+LUN_TYPES: Final = ("block", "network", "volume")
 VENDOR_LENGTH: Final = 8
 PRODUCT_LENGTH: Final = 16
 #: Characters that libvirt lets into QEMU's properties.
 SERIAL: Final = re.compile(r"[A-Za-z0-9_\-. +]*")
 WWN: Final = re.compile("(0x)?[0-9a-fA-F]{16}")
+#: How the name of a disk that is no CD-ROM begins.
+DISK_PREFIXES: Final = ("hd", "sd", "vd", "xvd", "ubd")
 DISKS_ONLY: Final = ("cdrom", "floppy")
 
 
@@ -79,22 +83,25 @@ def _check_target(disk: Disk) -> None:
     """Check that the target name is a disk's, and that the bus has such a device."""
     dev, bus = disk.target.dev, disk.target.bus
     path = f"{PATH}/target/@dev"
-    if disk_index(dev) < 0:
-        kind = "floppy" if disk.device == "floppy" else "harddisk"
-        raise ConfError("internal", f"Invalid {kind} device name: {dev}", path)
-    if dev[-1:].isdigit():
-        detail = f"invalid disk target '{dev}', partitions can't appear in disk targets"
-        raise ConfError("xml", detail, path)
+    if disk.target_missing:
+        source = disk.source.file or disk.source.dev if disk.source else None
+        detail = source or "(null)"
+        raise ConfError("no_target", detail, path)
     if disk.device == "floppy":
         if not dev.startswith("fd"):
             raise ConfError("internal", f"Invalid floppy device name: {dev}", path)
         if bus != "fdc":
             detail = f"Invalid bus type '{bus}' for floppy disk"
             raise ConfError("internal", detail, f"{PATH}/target/@bus")
-    elif disk.device == "disk" and dev.startswith("fd"):
+    elif disk.device != "cdrom" and not dev.startswith(DISK_PREFIXES):
         raise ConfError("internal", f"Invalid harddisk device name: {dev}", path)
     elif bus == "fdc":
         raise ConfError("internal", f"Invalid bus type '{bus}' for disk", f"{PATH}/target/@bus")
+    if disk_index(dev) < 0:
+        raise ConfError(UNSUPPORTED, f"invalid disk target '{dev}'", path)
+    if dev[len(dev.rstrip("0123456789")) :].strip("0"):
+        detail = f"invalid disk target '{dev}', partitions can't appear in disk targets"
+        raise ConfError(UNSUPPORTED, detail, path)
     _check_bus(disk)
 
 
@@ -111,9 +118,21 @@ def _check_bus(disk: Disk) -> None:
     if disk.model is not None and bus != "virtio":
         detail = f"disk model '{disk.model}' not supported for bus '{bus}'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/@model")
-    if disk.target.removable is not None and bus not in ("usb", "scsi"):
-        detail = "removable is only valid for usb or scsi disks"
-        raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@removable")
+    if disk.target.removable is not None and bus != "usb":
+        detail = "removable is only valid for usb disks"
+        raise ConfError("xml", detail, f"{PATH}/target/@removable")
+    if disk.target.tray is not None and disk.device not in DISKS_ONLY:
+        raise ConfError(UNSUPPORTED, "tray is only valid for cdrom and floppy", PATH)
+    if disk.target.rotation_rate is not None:
+        _check_rotation(disk)
+
+
+def _check_rotation(disk: Disk) -> None:
+    path = f"{PATH}/target/@rotation_rate"
+    if disk.target.bus not in ("scsi", "ide", "sata"):
+        raise ConfError("internal", "rotation rate is only valid for SCSI/IDE/SATA bus", path)
+    if disk.device != "disk":
+        raise ConfError("internal", "rotation rate is only valid for disk device", path)
 
 
 def _check_source(disk: Disk) -> None:
@@ -121,6 +140,9 @@ def _check_source(disk: Disk) -> None:
     if disk.rawio is not None and disk.device != "lun":
         detail = "rawio can be used only with device='lun'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/@rawio")
+    if disk.device == "lun" and disk.type not in LUN_TYPES:
+        detail = f"disk device='lun' is only valid for {'block'} type disk source"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/@type")
     if disk.device not in DISKS_ONLY and not _has_source(disk):
         detail = f"missing source information for device {disk.target.dev}"
         raise ConfError("no_source", detail, f"{PATH}/source")
@@ -130,6 +152,8 @@ def _has_source(disk: Disk) -> bool:
     source = disk.source
     if source is None:
         return False
+    if disk.type == "volume":
+        return True  # libvirt looks at its pool when the guest starts
     attribute = {"file": "file", "block": "dev", "dir": "dir"}.get(disk.type)
     return bool(getattr(source, attribute)) if attribute else not is_empty(source)
 
@@ -138,6 +162,8 @@ def _check_driver(disk: Disk) -> None:
     driver = disk.driver
     if driver is None:
         return
+    check_virtio_switches(driver, is_virtio=disk.target.bus == "virtio")
+    _check_virtio_settings(driver, disk)
     if driver.name not in (None, "qemu"):
         detail = f"unsupported driver name '{driver.name}' for disk '{disk.target.dev}'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@name")
@@ -148,6 +174,22 @@ def _check_driver(disk: Disk) -> None:
             "to aio=threads"
         )
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@io")
+
+
+def _check_virtio_settings(driver: DiskDriver, disk: Disk) -> None:
+    bus, path = disk.target.bus, f"{PATH}/driver"
+    if bus == "virtio":
+        return
+    for name in ("ioeventfd", "event_idx"):
+        if getattr(driver, name) is not None:
+            detail = f"disk {name} mode supported only for virtio bus"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@{name}")
+    if driver.iothread:
+        detail = f"IOThreads not available for bus {bus} target {disk.target.dev}"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/@iothread")
+    if driver.queues:
+        detail = "queues attribute in disk driver element is only supported by virtio-blk"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/@queues")
 
 
 def _check_identifiers(disk: Disk) -> None:
@@ -233,13 +275,9 @@ def _check_drive_address(bus: str, address: DriveAddress) -> None:
 
 
 def _check_scsi(disk: Disk) -> None:
-    if disk.device == "lun":
-        if disk.type not in ("block", "network", "volume"):
-            detail = f"disk device='lun' is only valid for {'block'} type disk source"
-            raise ConfError(UNSUPPORTED, detail, f"{PATH}/@type")
-        if disk.target.bus not in ("scsi", "virtio"):
-            detail = f"disk device='lun' is not supported for bus='{disk.target.bus}'"
-            raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@bus")
+    if disk.device == "lun" and disk.target.bus not in ("scsi", "virtio"):
+        detail = f"disk device='lun' is not supported for bus='{disk.target.bus}'"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@bus")
     if (disk.vendor or disk.product) and (disk.target.bus != "scsi" or disk.device == "lun"):
         raise ConfError(UNSUPPORTED, "Only scsi disk supports vendor and product", PATH)
     for name, value, limit in (

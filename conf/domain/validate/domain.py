@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain.architectures import check_architecture
 from conf.domain.model import Domain
 from conf.domain.validate.controllers import check_usb
 from conf.domain.validate.devices import (
@@ -92,6 +93,9 @@ def _check_emulator(domain: Domain, facts: EmulatorFacts) -> None:
     emulator = f"Emulator '{facts.binary}' does not support"
     if domain.type not in ("qemu", "kvm") or (domain.type == "kvm" and not facts.kvm_usable):
         raise ConfError(UNSUPPORTED, f"{emulator} virt type '{domain.type}'", "domain/@type")
+    check_architecture(kind.arch or facts.arch, facts)
+    if kind.name != "hvm":
+        raise ConfError(UNSUPPORTED, f"{emulator} os type '{kind.name}'", "domain/os/type")
     if kind.machine is None or facts.machine(kind.machine) is None:
         detail = f"{emulator} machine type '{kind.machine}'"
         raise ConfError(UNSUPPORTED, detail, "domain/os/type/@machine")
@@ -185,9 +189,6 @@ def _check_timers(domain: Domain) -> None:
     clock, kind = domain.clock, domain.os.type
     if clock is None:
         return
-    if clock.offset == "timezone" and not clock.timezone:
-        detail = "missing 'timezone' attribute for clock with offset='timezone'"
-        raise ConfError("internal", detail, "domain/clock/@timezone")
     for timer in clock.timers:
         if timer.frequency is not None and timer.name != "tsc":
             detail = f"timer {timer.name} doesn't support setting of timer frequency"

@@ -14,7 +14,7 @@ from conf.domain.device_xml import Device, set_devices
 from conf.domain.devices.chardev import CharSource
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.devices import Devices
-from conf.domain.devices.disk import Disk, is_empty
+from conf.domain.devices.disk import Disk
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import CAPABILITY_NAMES, Hostdev
@@ -129,13 +129,12 @@ def _check_char_targets(domain: Domain) -> None:
         (devices.channels, CHANNEL_TARGETS),
     ):
         for item in group:
-            required = kinds is CHANNEL_TARGETS
-            if item.target_type in kinds or (item.target_type is None and not required):
+            if item.target_type is None and kinds is CHANNEL_TARGETS:
+                detail = "target type must be specified for channel device"
+                raise ConfError("xml", detail, "channel/target/@type")
+            if item.target_type is None or item.target_type in kinds:
                 continue
-            detail = (
-                f"unknown target type '{item.target_type or '(null)'}' specified for character "
-                "device"
-            )
+            detail = f"unknown target type '{item.target_type}' specified for character device"
             raise ConfError(UNSUPPORTED, detail, "target/@type")
 
 
@@ -155,9 +154,6 @@ def _check_storage(devices: Devices) -> None:
 
 def _check_disk(disk: Disk) -> None:
     _check_disk_source(disk)
-    if disk.device == "disk" and (disk.source is None or is_empty(disk.source)):
-        detail = f"missing source information for device {disk.target.dev}"
-        raise ConfError("no_source", detail, "domain/devices/disk/source")
     for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
         _check_encryption(encryption)
     _check_auth(disk.auth or (disk.source.auth if disk.source else None))
@@ -175,9 +171,6 @@ def _check_disk_source(disk: Disk) -> None:
     if disk.type == "vhostuser" and source.source_type != "unix":
         wrong = "invalid" if source.source_type else "missing"
         raise ConfError("xml", f"{wrong} 'type' attribute for vhostuser disk source", path)
-    if disk.type == "network" and source.protocol is None:
-        detail = "Missing required attribute 'protocol' in element 'source'"
-        raise ConfError("xml", detail, f"{path}/@protocol")
 
 
 def _check_filesystem(filesystem: Filesystem) -> None:

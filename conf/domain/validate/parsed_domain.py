@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from conf.domain.architectures import architecture
 from conf.domain.model import Domain
 from conf.domain.resctrl import CacheMonitor, CacheShare, CacheTune
 from conf.domain.validate.parsed_devices import check_parsed_devices
@@ -23,7 +22,6 @@ def check_parsed(domain: Domain) -> None:
         ConfError: the kind is libvirt's code.
     """
     _check_identity(domain)
-    architecture(domain, "")
     _check_vcpu_count(domain)
     _check_schedulers(domain)
     _check_cache_shares(domain)

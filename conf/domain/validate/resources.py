@@ -25,6 +25,8 @@ def check_vcpus(domain: Domain, facts: EmulatorFacts) -> None:
     Raises:
         ConfError: they cannot be.
     """
+    if domain.vcpu is not None and domain.vcpu.current == 0:
+        raise ConfError(UNSUPPORTED, "vcpu 0 can't be offline", "domain/vcpu/@current")
     machine = facts.machine(domain.os.type.machine or "")
     if machine is not None and domain.maximum_vcpus > machine.max_cpus:
         detail = f"Maximum CPUs greater than specified machine type limit {machine.max_cpus}"
@@ -94,14 +96,6 @@ def check_cpu(domain: Domain) -> None:
     cpu = domain.cpu
     if cpu is None:
         return
-    seen: set[str] = set()
-    for feature in cpu.features:
-        if not feature.name:
-            raise ConfError("xml", "missing CPU feature name", "domain/cpu/feature")
-        if feature.name in seen:
-            detail = f"CPU feature '{feature.name}' specified more than once"
-            raise ConfError("xml", detail, "domain/cpu/feature")
-        seen.add(feature.name)
     if cpu.migratable is not None and cpu.mode not in ("host-passthrough", "maximum"):
         detail = "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode"
         raise ConfError(UNSUPPORTED, detail, "domain/cpu/@migratable")
@@ -172,6 +166,11 @@ def check_threads(domain: Domain) -> None:
     Raises:
         ConfError: an I/O thread is missing, or is listed twice.
     """
+    for thread in domain.iothread_list():
+        low, high = thread.thread_pool_min, thread.thread_pool_max
+        if low is not None and high is not None and low > high:
+            detail = "thread_pool_min must be smaller or equal to thread_pool_max"
+            raise ConfError(UNSUPPORTED, detail, "domain/iothreadids/iothread")
     thread_ids = [thread.id for thread in domain.iothread_list()]
     for number in thread_ids:
         if thread_ids.count(number) > 1:

@@ -7,12 +7,14 @@ import types
 import typing
 from functools import cache
 
-from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from conf.domain.devices.address import MAX_BUS, MAX_FUNCTION, MAX_SLOT, PciAddress
 from conf.domain.devices.addressing import Ip
+from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.domain.devices.hostdev import TYPES, Hostdev
+from conf.domain.devices.smartcard import Smartcard
 from conf.domain.devices.tpm import Tpm, TpmBackend
 from conf.domain.model import TYPES as DOMAIN_TYPES
 from conf.errors import ConfError
@@ -57,11 +59,19 @@ def models(model: type) -> SearchStrategy[object]:
     if model is Ip:
         fields["address"] = st.ip_addresses().map(str)
         fields |= {"family": st.none(), "peer": st.none(), "prefix": st.none() | st.integers(1, 32)}
-    return st.builds(model, **fields).map(as_read)
+    if issubclass(model, CharSource):
+        fields["ends"] = st.lists(models(CharEnd), max_size=1)
+    if model is PciAddress:
+        places = {"bus": MAX_BUS, "slot": MAX_SLOT, "function": MAX_FUNCTION}
+        fields |= {name: st.integers(0, most) for name, most in places.items()}
+    if model is Smartcard:
+        fields["type"] = st.sampled_from(("pty", "spicevmc"))
+        fields["certificates"] = st.lists(WRITABLE, min_size=3, max_size=3)
+    return st.builds(model, **fields).map(as_read).filter(lambda model: model is not None)
 
 
 def as_read(model: object) -> object:
-    """The model as it is once it was read: amounts in their own unit and the like."""
+    """The model as it is once it was read; None where it has parts that cannot be together."""
     places = [(p.name, p.metadata[KEY]) for p in dataclasses.fields(model) if KEY in p.metadata]  # type: ignore[arg-type]
     for name, spec in places:
         if spec.default_when_absent is not None and getattr(model, name) is None:
@@ -72,12 +82,20 @@ def as_read(model: object) -> object:
         value = getattr(model, name)
         if spec.kind == "child" and getattr(value, "__omit_empty__", False) and not written(value):
             setattr(model, name, None)
+    for name, spec in places:
+        by = (
+            spec.when
+            and not spec.when.outer
+            and next(n for n, its in places if its.name == spec.when.attribute)
+        )
+        if by and getattr(model, by) not in spec.when.values:
+            setattr(model, name, getattr(type(model)(), name))
     finish = getattr(model, "after_read", None)
     if finish is not None:
         try:
             finish()
         except ConfError:
-            reject()  # parts that cannot be together
+            return None
     return model
 
 

@@ -36,7 +36,7 @@ ALIAS = "<alias name='ua-d'/>"
 @pytest.mark.parametrize(
     ("devices", "kind", "message"),
     [
-        (disk(VDA, ALIAS) + disk("dev='vdb' bus='virtio'", ALIAS), "xml", "non unique alias"),
+        (disk(VDA, ALIAS) + disk("dev='vdb' bus='virtio'", ALIAS), UNSUPPORTED, "non unique alias"),
         (disk(VDA, "<boot order='0'/>"), "xml", "order"),
         (disk(VDA, attributes="type='file' device='cdrom'"), UNSUPPORTED, "ejectable"),
         (disk(VDA, attributes="type='dir' device='disk'"), UNSUPPORTED, "'fat'"),
@@ -45,11 +45,11 @@ ALIAS = "<alias name='ua-d'/>"
         (disk(VDA, "<iotune><total_iops_sec>9</total_iops_sec><read_iops_sec>9</read_iops_sec>"
               "</iotune>"), "xml", "total and read/write"),
         (disk(VDA, "<driver name='qemu' io='native'/>"), UNSUPPORTED, "native I/O"),
-        (disk("dev='vda1' bus='virtio'"), "xml", "partitions"),
-        (disk("dev='disk0' bus='virtio'"), "internal", "device name"),
+        (disk("dev='vda1' bus='virtio'"), UNSUPPORTED, "partitions"),
+        (disk("dev='disk0' bus='virtio'"), "xml", "Unknown disk name 'disk0'"),
         (disk("dev='hda' bus='ide'", "<readonly/>"), UNSUPPORTED, "readonly"),
         (disk("dev='hde' bus='ide'"), "internal", "1 IDE controller"),
-        (disk("dev='vda' bus='virtio' removable='on'"), UNSUPPORTED, "removable"),
+        (disk("dev='vda' bus='virtio' removable='on'"), "xml", "removable"),
         (disk(VDA, "<serial>A 1/!</serial>"), UNSUPPORTED, "unsafe"),
         (disk("dev='sda' bus='scsi'", "<wwn>12345678</wwn>"), "xml", "Malformed wwn"),
         ("<disk type='file'><target dev='sda' bus='usb'/></disk>", "no_source", "device sda"),
@@ -109,7 +109,7 @@ ALIAS = "<alias name='ua-d'/>"
         ("<hub type='pci'/>", UNSUPPORTED, "unknown hub device type"),
         ("<serial type='pty'><target type='virtio'/></serial>", UNSUPPORTED, "'virtio' specified"),
         ("<console type='pty'><target type='isa-serial'/></console>", UNSUPPORTED, "isa-serial"),
-        ("<channel type='pty'/>", UNSUPPORTED, "target type '\\(null\\)'"),
+        ("<channel type='pty'/>", "xml", "target type must be specified"),
         ("<serial type='spiceport'/>", UNSUPPORTED, "source channel"),
         (disk(VDA, "<encryption format='luks'><secret usage='a'/></encryption>"), "xml",
          "secret type"),

@@ -69,7 +69,7 @@ def test_boot_devices_of_a_second_os_element_count(emulator_facts: EmulatorFacts
          "<filterref filter='f'/></interface>", "<filterref filter='f'/>", "<driver name="),
         ("<interface type='user'><filterref filter='f'/></interface>", "type='user'", "filterref"),
         ("<interface type='user'><model type='virtio'/><driver queues='1'/></interface>",
-         "<driver/>", "queues"),
+         "<model type='virtio'/>", "<driver"),
         ("<sound model='ac97'><codec type='micro'/></sound>", "<sound model='ac97'>", "codec"),
         ("<audio id='1' type='pulseaudio' path='/x'><input dev='d' name='n'/></audio>",
          "<input name='n'/>", "dev='d'"),

@@ -172,11 +172,13 @@ SECRETS: Final = {"iscsi words": b"open"}
 
 
 def _document(devices: str, *, machine: str = "pc", top: str = "") -> str:
+    root = "pcie-root" if machine == "q35" else "pci-root"
     return (
         "<domain type='qemu'><name>words</name><maxMemory slots='4' unit='MiB'>512</maxMemory>"
         "<memory unit='MiB'>64</memory><vcpu>2</vcpu>"
         f"<os><type arch='x86_64' machine='{machine}'>hvm</type></os>{top}"
-        f"<devices>{EMULATOR}{devices}</devices>{VARIABLES}</domain>"
+        f"<devices>{EMULATOR}<controller type='pci' index='0' model='{root}'/>{devices}</devices>"
+        f"{VARIABLES}</domain>"
     )
 
 
