@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
@@ -210,6 +213,56 @@ def test_floors_are_classes_of_the_bridge_and_guests_are_listed(here: Daemon, li
     finally:
         network.destroy()
     assert not (here.root / "var/lib/libvirt/dnsmasq/vvfloor.macs").exists()
+
+
+@contextlib.contextmanager
+def neighbour(bridge: str, address: str) -> Iterator[None]:
+    """A host on a bridge, in a network namespace of its own."""
+    with subprocess.Popen(["unshare", "-n", "sleep", "600"]) as holder:
+        try:
+            pid = str(holder.pid)
+            own = os.readlink("/proc/self/ns/net")
+            wait_until("a namespace", lambda: os.readlink(f"/proc/{pid}/ns/net") != own)
+            shown("ip", "link", "add", "name", "leg0", "type", "veth", "peer", "name", "leg1")
+            shown("ip", "link", "set", "dev", "leg0", "master", bridge, "up")
+            shown("ip", "link", "set", "dev", "leg1", "netns", pid)
+            inside = ("nsenter", "-t", pid, "-n", "ip")
+            shown(*inside, "addr", "add", f"{address}/24", "dev", "leg1")
+            shown(*inside, "link", "set", "dev", "leg1", "up")
+            yield
+        finally:
+            holder.kill()
+
+
+def sent_bytes(bridge: str, number: str) -> int:
+    """What a class of the bridge's traffic has sent, by the kernel's counter."""
+    classes = shown("tc", "-s", "class", "show", "dev", bridge)
+    counter = re.search(rf"class htb {number} .*\n Sent (\d+) bytes", classes)
+    assert counter, classes
+    return int(counter[1])
+
+
+def test_guests_receive_no_more_than_the_network_allows(link: Any) -> None:
+    limited = (
+        NETWORK.replace("<name>lab<", "<name>narrow<")
+        .replace("vvlab", "vvnarrow")
+        .replace("10.88.0.", "10.93.0.")
+        .replace("<ip ", "<bandwidth><inbound average='1000' burst='64'/></bandwidth><ip ", 1)
+    )
+    network = link.networkCreateXML(limited)
+    try:
+        with neighbour("vvnarrow", "10.93.0.2"), socket.socket(type=socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            ends, samples = time.monotonic() + 5, [(0.0, 0)]
+            while time.monotonic() < ends:
+                with contextlib.suppress(OSError):  # ENOBUFS, EAGAIN: the class's queue is full
+                    sender.sendto(bytes(1400), ("10.93.0.2", 9))
+                if time.monotonic() - samples[-1][0] > 0.5:
+                    samples.append((time.monotonic(), sent_bytes("vvnarrow", "1:2")))
+    finally:
+        network.destroy()
+    (began, before), (ended, after) = samples[4], samples[-1]  # ARP and the burst are over
+    assert 900_000 < (after - before) / (ended - began) < 1_100_000
 
 
 @pytest.mark.parametrize("mode", ["isolated", "route", "open"])
