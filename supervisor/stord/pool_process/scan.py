@@ -26,6 +26,7 @@ from supervisor.images import HEADER_BYTES, ImageInfo, OpenImage, read_image, re
 from supervisor.images.backing_file import parse_backing_name
 from supervisor.stord.pool_process.errors import system_errors
 from supervisor.stord.pool_process.file_btime import btime_ns
+from supervisor.stord.pool_process.known_images import KnownImages
 from supervisor.stord.pool_process.messages import CheckChain, GetSpace, Scan, Stat
 from supervisor.stord.pool_process.temporary_names import is_temporary
 from supervisor.stord.volume_info import Backing, PoolInfo, VolumeInfo
@@ -43,13 +44,17 @@ OPTIONS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 class VolumeScan:
     """Handles requests about existing volumes."""
 
+    def __init__(self) -> None:
+        self._known = KnownImages()
+
     @handles(Scan)
     def scan(self, request: Scan) -> PoolInfo:
         """List every volume of a directory."""
         labels = SELINUX.exists()
         with system_errors(f"read the directory '{request.directory}'"):
             space = filesystem_space(request.directory)
-            volumes = tuple(_volumes(request.directory, labels=labels))
+            self._known.begin()
+            volumes = tuple(_volumes(request.directory, self._known, labels=labels))
         return PoolInfo(
             capacity=space.capacity,
             allocation=space.allocation,
@@ -134,7 +139,7 @@ def filesystem_space(directory: str) -> PoolInfo:
     return PoolInfo(capacity=capacity, available=available, allocation=capacity - available)
 
 
-def _volumes(directory: str, *, labels: bool) -> Iterator[VolumeInfo]:
+def _volumes(directory: str, known: KnownImages, *, labels: bool) -> Iterator[VolumeInfo]:
     """Yield every volume; files that vanish meanwhile or cannot be read are skipped."""
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -142,7 +147,9 @@ def _volumes(directory: str, *, labels: bool) -> Iterator[VolumeInfo]:
                 continue
             try:
                 is_file = entry.is_file(follow_symlinks=False)  # d_type: no stat
-                info = read_volume_info(directory, entry.name, labels=labels, is_file=is_file)
+                info = read_volume_info(
+                    directory, entry.name, known, labels=labels, is_file=is_file
+                )
             except OSError:
                 continue
             if info is not None:
@@ -155,13 +162,19 @@ def _is_valid_in_xml(name: str) -> bool:
 
 
 def read_volume_info(
-    directory: str, name: str, *, labels: bool, is_file: bool = False
+    directory: str,
+    name: str,
+    known: KnownImages | None = None,
+    *,
+    labels: bool,
+    is_file: bool = False,
 ) -> VolumeInfo | None:
     """Describe one volume; None for a FIFO, a socket or a character device.
 
     Args:
         directory: the pool's.
         name: of the file.
+        known: headers of regular files that were read before.
         labels: read SELinux labels.
         is_file: it is known to be a regular file.
 
@@ -173,8 +186,8 @@ def read_volume_info(
         status = os.stat(path)  # before the open, which rewinds a tape and starts a watchdog
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
-            image = ImageInfo(format="dir")
-            return _volume_info(path, name, status, type_="dir", image=image, size=0)
+            is_directory = ImageInfo(format="dir")
+            return _volume_info(path, name, status, type_="dir", image=is_directory, size=0)
         if kind not in (stat.S_IFREG, stat.S_IFBLK):
             return None
     fd = os.open(path, OPTIONS)
@@ -182,7 +195,11 @@ def read_volume_info(
         status = os.fstat(fd)
         kind = stat.S_IFMT(status.st_mode)
         size = status.st_size if kind == stat.S_IFREG else os.lseek(fd, 0, os.SEEK_END)
-        image = read_image(_head(fd, size), _tail(fd, name, size))
+        image = known.find(path, status) if known is not None else None
+        if image is None:
+            image = read_image(_head(fd, size), _tail(fd, name, size))
+            if known is not None and kind == stat.S_IFREG:
+                known.add(path, status, image)
         label = _label(fd) if labels else ""
     finally:
         os.close(fd)
