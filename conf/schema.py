@@ -7,8 +7,9 @@ Source: libvirt 9.0, src/util/virxml.c.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -21,6 +22,8 @@ from conf.mapper.safe_parse import parse_tree
 
 #: Where libvirt's packages install the schemas; Debian's libvirt0 does.
 SCHEMAS: Final = Path("/usr/share/libvirt/schemas")
+
+MAX_UNKNOWN: Final = 20  # kinds of elements and attributes that are named
 
 _compiled: Final[dict[Path, etree.RelaxNG]] = {}
 # An lxml schema has one error log, which each validation clears: one thread at a time.
@@ -56,7 +59,7 @@ def validate_document(
     if path.is_file():
         details = _violations(path, root)
     else:
-        details = [] if isinstance(model, str) else _unknown(read_plan(model), root)
+        details = [] if isinstance(model, str) else list(islice(_unknown(model, root), 1))
     if details:
         # libvirt appends libxml2's messages with their line ends, the last one's too.
         detail = "".join(
@@ -79,23 +82,38 @@ def _violations(path: Path, root: etree._Element) -> list[str]:
         return [str(entry.message) for entry in schema.error_log] or ["no details"]
 
 
-def _unknown(steps: list[ReadStep], node: etree._Element) -> list[str]:
-    """Return a message on the first element or attribute that no step of this element reads."""
+def unknown_parts(xml: bytes | str, model: type) -> list[str]:
+    """List what a document has and its class does not read: like libvirt's, it ignores that.
+
+    Args:
+        xml: a document that can be read.
+        model: its class.
+
+    Returns:
+        A sentence for each kind of element or attribute, of the first `MAX_UNKNOWN`.
+    """
+    return list(islice(dict.fromkeys(_unknown(model, parse_tree(xml))), MAX_UNKNOWN))
+
+
+def _unknown(model: type, root: etree._Element) -> Iterator[str]:
+    """Yield a message on each element or attribute that no class reads."""
+    yield from _unread(read_plan(model), root)
+
+
+def _unread(steps: list[ReadStep], node: etree._Element) -> Iterator[str]:
+    """Yield a message on each element or attribute that no step of this element reads."""
     attributes = {
         step.spec.name for step in steps if step.spec.kind == "attribute" and not step.path
     }
     for name in node.attrib:
         if name not in attributes:
-            return [f"Invalid attribute {name!s} for element {element_path(node)}"]
+            yield f"Invalid attribute {name!s} for element {element_path(node)}"
     for inner in node:
         inside = [step for step in steps if step.path[:1] == (inner.tag,)]
         if not inside:
-            return [f"Did not expect element {inner.tag!s} in {element_path(node)}"]
-        if not any(step.spec.kind == "verbatim" for step in inside):
-            details = _unknown(_steps_of(inside, inner), inner)
-            if details:
-                return details
-    return []
+            yield f"Did not expect element {inner.tag!s} in {element_path(node)}"
+        elif not any(step.spec.kind == "verbatim" for step in inside):
+            yield from _unread(_steps_of(inside, inner), inner)
 
 
 def _steps_of(inside: Iterable[ReadStep], node: etree._Element) -> list[ReadStep]:

@@ -1,16 +1,20 @@
-"""VALIDATE flags: checks a client's XML against libvirt's schema before it is read.
+"""What of a client's XML libvirt does not know: refused with VALIDATE flags, logged without.
 
-Owns: the thread in which that is done, and the error's domain. May not touch: models.
+Owns: the thread in which that is done, the error's domain, the words in the log.
+May not touch: models.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from conf.errors import ConfError
-from conf.schema import validate_document
+from conf.schema import unknown_parts, validate_document
 from rpc.errors import ErrorDomain
 from supervisor.dispatch.errors import from_conf_error
+
+log = logging.getLogger(__name__)
 
 
 async def require_valid(xml: str, schema: str, model: type | str, requested: int) -> None:
@@ -32,3 +36,16 @@ async def require_valid(xml: str, schema: str, model: type | str, requested: int
         await asyncio.to_thread(validate_document, xml, schema, model)
     except ConfError as error:
         raise from_conf_error(error, ErrorDomain.XML) from error
+
+
+def log_unknown(what: str, xml: str, model: type) -> None:
+    """Name in the log what a definition has and nothing reads: a typing error has no effect.
+
+    Args:
+        what: is defined, "domain 'web'".
+        xml: its document, which could be read.
+        model: the document's class.
+    """
+    parts = unknown_parts(xml, model)
+    if parts:
+        log.warning("the XML of %s has parts without effect: %s", what, "; ".join(parts))

@@ -17,6 +17,7 @@ from conf.domain.validate.parsed_domain import check_parsed
 from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
 from ipc import Node
+from supervisor.dispatch.schema import log_unknown
 from supervisor.domd.domain import Definition
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.runtime.child import ChildProcess
@@ -64,6 +65,7 @@ class DefinitionBuilder:
         if isinstance(source, str):
             size, xml = len(source), source
             domain = await off_loop(size, lambda: parse_domain(xml))
+            await off_loop(size, lambda: log_unknown(f"domain '{domain.name}'", xml, Domain))
         else:
             # An edit can break what the parser refuses, like two disks on one target.
             check_parsed(source)

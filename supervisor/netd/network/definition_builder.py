@@ -14,6 +14,7 @@ from conf.errors import ConfError
 from conf.network import Bridge, Network, complete, parse_network, validate
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.schema import log_unknown
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.networks import bridge_of
@@ -42,6 +43,7 @@ class DefinitionBuilder:
         """
         network = read_network(xml)
         refuse_other_devices(network)
+        log_unknown(f"network '{network.name}'", xml, Network)
         if not makes_bridge(network):
             return network
         self._refuse_taken(network)
