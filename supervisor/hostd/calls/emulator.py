@@ -27,9 +27,11 @@ from supervisor.hostd.emulator.emulators import Emulators, accelerator, qemu_err
 from supervisor.hostd.node.node import Node, list_directory
 from supervisor.images.firmware_descriptors import Descriptor, read_descriptors
 from supervisor.runtime.host import host_arch
+from supervisor.runtime.subprocesses import SEARCH_PATH
 
 QEMU_VCPUS = 16  # libvirt's constant for type qemu
 KVM_VCPUS = 1024
+SWTPM = ("swtpm", "swtpm_setup")
 POWER_STATES = (("mem", "suspend_mem"), ("disk", "suspend_disk"))
 
 
@@ -107,7 +109,7 @@ class EmulatorCalls:
         host = domcaps.HostParts(
             cpus=await self._cpu_modes(facts, kind),
             firmware=self._firmware(facts.arch, chosen.name),
-            swtpm=shutil.which("swtpm") is not None,
+            swtpm=all(shutil.which(name, path=SEARCH_PATH) for name in SWTPM),
         )
         return domcaps.write_domain_capabilities(facts, chosen, kind, host)
 
