@@ -5,6 +5,7 @@ Owns: a mount namespace, in which the daemon's /run is a tmpfs; it goes with the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ def own_daemon(fill: Callable[[Path], None] = lambda _: None) -> Iterator[Daemon
     Args:
         fill: puts files into its etc/libvirt before it starts.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed daemon has its byte code
     daemon = Daemon(arguments=[])  # not verbose, as stock
     settings, run = daemon.root / "etc/libvirt", daemon.root / "run"
     settings.mkdir(parents=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,8 +48,14 @@ class DhcpLease:
         return self.address.version
 
 
-def read_leases(path: Path, now: float) -> list[DhcpLease]:
-    """Read the leases that have not expired; none where there is no database yet."""
+def read_leases(path: Path, now: float, mac: str | None = None) -> list[DhcpLease]:
+    """Read the leases that have not expired; none where there is no database yet.
+
+    Args:
+        path: of the database.
+        now: seconds since the epoch.
+        mac: whose leases; None: all.
+    """
     try:
         if path.stat().st_size > MAX_DATABASE:
             log.error("%s is too large to be a lease database", path)
@@ -61,11 +66,18 @@ def read_leases(path: Path, now: float) -> list[DhcpLease]:
     except OSError as error:
         log.error("leases cannot be read: %s", error)
         return []
-    return parse_leases(data, now, str(path))
+    return parse_leases(data, now, str(path), mac)
 
 
-def parse_leases(data: bytes, now: float, where: str) -> list[DhcpLease]:
-    """Decode a database; entries without a valid address are left out."""
+def parse_leases(data: bytes, now: float, where: str, mac: str | None = None) -> list[DhcpLease]:
+    """Decode a database; entries without a valid address are left out.
+
+    Args:
+        data: the database.
+        now: seconds since the epoch; leases that expire before are left out.
+        where: it is, for the log.
+        mac: whose leases; None: all.
+    """
     if not data.strip():
         return []
     try:
@@ -73,12 +85,10 @@ def parse_leases(data: bytes, now: float, where: str) -> list[DhcpLease]:
     except msgspec.MsgspecError as error:
         log.error("%s is no lease database: %s", where, error)
         return []
+    if mac is not None:
+        wanted = mac.lower()
+        records = [entry for entry in records if entry.mac_address.lower() == wanted]
     return [lease for entry in records if (lease := _lease(entry, now)) is not None]
-
-
-def for_mac(leases: Sequence[DhcpLease], mac: str | None) -> list[DhcpLease]:
-    """Return the leases of one MAC address, or all for None."""
-    return [lease for lease in leases if mac is None or lease.mac.lower() == mac.lower()]
 
 
 def _lease(entry: LeaseRecord, now: float) -> DhcpLease | None:

@@ -20,7 +20,7 @@ from rpc.values import Network as NetworkId
 from rpc.values import NetworkDhcpLease
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.dnsmasq.leases import DhcpLease, for_mac, read_leases
+from supervisor.netd.dnsmasq.leases import DhcpLease, read_leases
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import NetworkRegistry
 from supervisor.objects.listing import (
@@ -165,7 +165,7 @@ def lease_values(
 ) -> list[NetworkDhcpLease]:
     """Read a network's leases, of one MAC address or (None) all, as protocol values; it blocks."""
     subnets = subnets_of(network)
-    leases = for_mac(read_leases(path, time.time()), mac)
+    leases = read_leases(path, time.time(), mac)
     return [lease_value(bridge, lease, subnets) for lease in leases]
 
 

@@ -62,3 +62,12 @@ async def test_other_calls_go_on_while_a_lease_database_is_read(tmp_path: Path) 
     assert calls.network_is_active(CALL, network.identity) == 1
     await asyncio.to_thread(database.write_text, json.dumps(LEASES))
     assert (await asked)[1] == 3
+
+
+async def test_the_leases_of_one_mac_address_are_asked_for_in_any_case(tmp_path: Path) -> None:
+    database = tmp_path / "b0.status"
+    database.write_text(json.dumps(LEASES))
+    calls, network = queries(database)
+    mac = "52:54:00:00:00:02".upper()
+    leases, count = await calls.network_get_dhcp_leases(CALL, network.identity, mac, 1, 0)
+    assert (count, leases[0].ipaddr) == (1, "fd00::9")
