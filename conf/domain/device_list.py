@@ -11,15 +11,25 @@ import dataclasses
 from typing import Final
 
 from conf.domain.device_xml import KINDS, Device, devices_of, set_devices
+from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_order import insert_disk
+from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
+#: Elements of which one can be added to a definition by itself.
+PERSISTENT: Final = frozenset(
+    (
+        *("disk", "interface", "sound", "hostdev", "lease", "controller", "serial", "parallel"),
+        *("channel", "console", "filesystem", "rng", "memory", "redirdev", "shmem", "watchdog"),
+        *("input", "vsock"),
+    )
+)
 #: Values that the daemon assigned do not identify a device.
 ASSIGNED: Final = frozenset({"alias"})
 
@@ -48,6 +58,43 @@ def add_device(domain: Domain, tag: str, device: Device) -> None:
         insert_disk(domain.devices.disks, device)
     else:
         set_devices(domain.devices, tag, [*present, device])
+
+
+def check_persistent_attach(domain: Domain, tag: str, device: Device) -> None:
+    """Refuse a device that cannot be added to a definition.
+
+    Raises:
+        ConfError: "operation_unsupported": its kind cannot; "operation_invalid": the domain has it;
+            "config_unsupported": memory without <maxMemory>.
+    """
+    present = devices_of(domain.devices, tag)
+    if tag not in PERSISTENT:
+        detail = f"persistent attach of device '{tag}' is not supported"
+        raise ConfError("operation_unsupported", detail)
+    if tag == "console" and isinstance(device, CharDevice) and _is_serial_console(device):
+        raise ConfError("operation_unsupported", "attaching serial console is not supported")
+    if tag == "watchdog" and present:
+        raise ConfError("operation_invalid", "domain already has a watchdog")
+    if tag == "memory" and domain.max_memory is None:
+        detail = "cannot use/hotplug a memory device when domain 'maxMemory' is not defined"
+        raise ConfError("config_unsupported", detail)
+    if isinstance(device, Filesystem) and device.target_dir in _target_dirs(present):
+        raise ConfError("operation_invalid", "Target already exists")
+    if isinstance(device, Controller) and _has_controller(present, device):
+        detail = f"controller index='{device.index}' already exists"
+        raise ConfError("operation_invalid", detail)
+
+
+def _has_controller(present: list[Device], meant: Controller) -> bool:
+    return meant.index is not None and any(_same_controller(meant, other) for other in present)
+
+
+def _is_serial_console(device: CharDevice) -> bool:
+    return device.target_type in (None, "serial")
+
+
+def _target_dirs(present: list[Device]) -> set[str | None]:
+    return {device.target_dir for device in present if isinstance(device, Filesystem)}
 
 
 def remove_device(domain: Domain, tag: str, meant: Device) -> Device:

@@ -6,7 +6,7 @@ Source: libvirt 9.0 virDomainAttachDeviceFlags: the XML is one element of <devic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from conf.domain.devices.chardev import CharDevice
@@ -15,10 +15,11 @@ from conf.domain.devices.devices import Devices
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.graphics import Graphics
+from conf.domain.devices.graphics_defaults import new_mac
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.hub import Hub
 from conf.domain.devices.input import Input
-from conf.domain.devices.interface import Interface
+from conf.domain.devices.interface import Interface, Mac
 from conf.domain.devices.lease import Lease
 from conf.domain.devices.memballoon import Memballoon
 from conf.domain.devices.memory import MemoryDevice
@@ -33,7 +34,7 @@ from conf.domain.devices.video import Video
 from conf.domain.devices.vsock import Vsock
 from conf.domain.devices.watchdog import Watchdog
 from conf.errors import ConfError
-from conf.mapper import read
+from conf.mapper import Mode, read, write
 from conf.mapper.safe_parse import parse_tree
 
 Device = (
@@ -94,6 +95,19 @@ def parse_device(xml: str) -> tuple[str, Device]:
         raise ConfError("config_unsupported", f"unknown device type '{tag}'", str(tag))
     device: Device = read(kind.model, root)  # a model may serve several elements
     return str(tag), device
+
+
+def with_mac(xml: str) -> str:
+    """Give an interface without a MAC address one, so that all who read the document have the same.
+
+    Raises:
+        ConfError: as `parse_device`.
+    """
+    tag, device = parse_device(xml)
+    if not isinstance(device, Interface) or device.mac:
+        return xml
+    device.mac_element = replace(device.mac_element or Mac(), address=new_mac())
+    return write(device, Mode(live=True, secure=True), tag=tag)
 
 
 def devices_of(devices: Devices, tag: str) -> list[Device]:

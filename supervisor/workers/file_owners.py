@@ -71,6 +71,8 @@ def _chown(file: ChownedFile, user: User) -> Owner | None:
 def _is_chownable(status: os.stat_result) -> bool:
     """Return whether it is an image, a device or a socket: never a directory or symbolic link."""
     mode = status.st_mode
+    if stat.S_ISCHR(mode) and mode & 0o006 == 0o006:
+        return False  # every user may open /dev/null: it stays the host's
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 

@@ -7,17 +7,25 @@ Source: libvirt 9.0, virDomainAttachDeviceFlags and its siblings.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from conf.domain import Domain
-from conf.domain.device_list import add_device, find_by_alias, remove_device, replace_device
-from conf.domain.device_xml import parse_device
+from conf.domain.device_list import (
+    add_device,
+    check_persistent_attach,
+    find_by_alias,
+    remove_device,
+    replace_device,
+)
+from conf.domain.device_xml import parse_device, with_mac
 from ipc import Request
 from rpc.enums import DomainDeviceModifyFlags as Flags
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
+from supervisor.domd.domain import Definition
 from supervisor.messages.worker import AttachDevice, DetachDevice, DomainStatus, UpdateDevice
 from supervisor.objects.impact import IMPACT_FLAGS
 
@@ -45,10 +53,18 @@ class DeviceCalls:
         """
         self._errors.check_flags("DomainAttachDeviceLiveAndConfig", flags, IMPACT_FLAGS)
 
-        def edit(domain: Domain) -> None:
-            add_device(domain, *parse_device(xml))
+        complete_xml = functools.cache(lambda: with_mac(xml))  # the guest and the definition agree
 
-        await self._change("attach device", dom, flags, edit, AttachDevice(xml=xml))
+        def edit(domain: Domain) -> None:
+            tag, device = parse_device(complete_xml())
+            check_persistent_attach(domain, tag, device)
+            add_device(domain, tag, device)
+
+        def request(_: Definition) -> AttachDevice:
+            return AttachDevice(xml=complete_xml())
+
+        change = DomainChange(name="attach device", edit=edit, live_request=request)
+        await self._changer.change_domain(dom, flags, change)
 
     async def domain_detach_device(self, call: ClientCall, dom: DomainId, xml: str) -> None:
         """Detach a device from a running guest."""

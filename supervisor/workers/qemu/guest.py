@@ -54,6 +54,7 @@ class Guest(RunningGuest):
         self.vcpu_threads: list[int] = []  # thread ids, in the order of the vCPUs
         self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug
         self.unplugged: dict[str, asyncio.Event] = {}  # by alias: set by DEVICE_DELETED
+        self.tray_moved = asyncio.Event()  # set, and replaced, by DEVICE_TRAY_MOVED
         self._monitor: Monitor | None = None
         self._reconnecting: asyncio.Task[None] | None = None
 

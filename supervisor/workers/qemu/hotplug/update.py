@@ -5,6 +5,7 @@ Owns: which changes are possible. May touch: QEMU, by QMP; netd over the bus.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import Final
@@ -44,6 +45,8 @@ from supervisor.workers.qemu.hotplug.update_checks import (
 from supervisor.workers.qemu.start.monitor_setup import password_commands
 
 REMOVABLE: Final = ("cdrom", "floppy")
+
+EJECT_S: Final = 5.0  # for the guest's consent, as with libvirt
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +136,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         tray = {"id": drive.alias}
         # Without force, QEMU asks a guest that has locked the tray to open it, and fails.
         await guest.monitor.execute("blockdev-open-tray", {**tray, "force": force})
+        await _wait_open(guest, drive)
         await guest.monitor.execute("blockdev-remove-medium", tray)
         if nodes.images:
             medium = {**tray, "node-name": nodes.images[0].format_name}
@@ -146,6 +150,23 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
     drive.type, drive.source, drive.driver = updated.type, updated.source, updated.driver
     drive.backing_store = updated.backing_store
     restore_file_owners(guest, previous)
+
+
+async def _wait_open(guest: Guest, drive: Disk) -> None:
+    """Wait for the guest to open the tray: QEMU has only asked it to, if the guest locked it.
+
+    Raises:
+        ConfError: "operation_failed": it keeps the tray locked.
+    """
+    if drive.device != "cdrom":
+        return  # other drives have no tray
+    try:
+        async with asyncio.timeout(EJECT_S):
+            while drive.target.tray != "open":
+                await guest.tray_moved.wait()
+    except TimeoutError:
+        detail = f"timed out waiting to open tray of '{drive.target.dev}'"
+        raise ConfError("operation_failed", detail) from None
 
 
 def _driver(drive: Disk, changed: Disk) -> DiskDriver | None:

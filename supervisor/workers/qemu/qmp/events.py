@@ -6,6 +6,7 @@ Source: QEMU 7.2, "QEMU QMP Reference Manual"; libvirt 9.0's events for each.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -305,6 +306,8 @@ def _tray_moved(guest: Guest, message: Message) -> None:
             guest.publish_event(DomainEventID.TRAY_CHANGE, guest.identity, disk.alias, reason)
             disk.target.tray = "open" if data.tray_open else None
             guest.update_and_publish()
+    guest.tray_moved.set()
+    guest.tray_moved = asyncio.Event()
 
 
 def _port_changed(guest: Guest, message: Message) -> None:
