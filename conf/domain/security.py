@@ -6,6 +6,7 @@ Source: libvirt 9.0 formatdomain, "Security label", "Key Wrap", "Launch Security
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from conf.errors import ConfError
 from conf.mapper import attribute, children, element, text
@@ -77,21 +78,19 @@ class LaunchSecurity:
     session: str | None = text("session")
 
 
+PERF_EVENTS: Final = (
+    "cmt", "mbmt", "mbml", "cpu_cycles", "instructions", "cache_references",
+    "cache_misses", "branch_instructions", "branch_misses", "bus_cycles",
+    "stalled_cycles_frontend", "stalled_cycles_backend", "ref_cpu_cycles", "cpu_clock",
+    "task_clock", "page_faults", "context_switches", "cpu_migrations",
+    "page_faults_min", "page_faults_maj", "alignment_faults", "emulation_faults",
+)  # fmt: skip
+
+
 @element("event")
 @dataclass(slots=True, kw_only=True)
 class PerfEvent:
     """<event> of <perf>: a counter of the host's that is kept for the guest."""
 
-    name: str = attribute(
-        "@name",
-        read=one_of(
-            "cmt", "mbmt", "mbml", "cpu_cycles", "instructions", "cache_references",
-            "cache_misses", "branch_instructions", "branch_misses", "bus_cycles",
-            "stalled_cycles_frontend", "stalled_cycles_backend", "ref_cpu_cycles", "cpu_clock",
-            "task_clock", "page_faults", "context_switches", "cpu_migrations",
-            "page_faults_min", "page_faults_maj", "alignment_faults", "emulation_faults",
-        ),
-        required=True,
-        default="",
-    )  # fmt: skip
+    name: str = attribute("@name", read=one_of(*PERF_EVENTS), required=True, default="")
     enabled: bool = attribute("@enabled", read=yes_no, required=True, default=False)

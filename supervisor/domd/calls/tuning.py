@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.security import PERF_EVENTS
 from conf.domain.tuning import Blkiotune, Cputune, Memtune
 from conf.types.size import Amount
 from rpc.enums import DomainMemoryModFlags
@@ -250,6 +251,17 @@ class TuningCalls:
         """Return the mode and nodeset of the memory's allocation."""
         self._errors.check_flags("DomainGetNumaParameters", flags, IMPACT_FLAGS | TYPED_STRINGS)
         return await self._read_some(dom, nparams, flags, NUMA, numa_values)
+
+    # Counters of the host's.
+
+    def domain_get_perf_events(
+        self, call: ClientCall, dom: DomainId, flags: int
+    ) -> list[TypedParam]:
+        """Return which performance events are counted, by their names."""
+        self._errors.check_flags("DomainGetPerfEvents", flags, IMPACT_FLAGS | TYPED_STRINGS)
+        domain = select_for_query(self._registry.find(dom), flags).domain
+        enabled = {event.name for event in domain.perf if event.enabled}
+        return typed({name: int(name in enabled) for name in PERF_EVENTS})
 
     # Each of them.
 

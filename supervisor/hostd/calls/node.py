@@ -10,10 +10,12 @@ import socket
 
 from conf.types.size import KIB
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from rpc.values import NodeGetCpuStats, NodeGetMemoryStats
+from rpc.params import typed
+from rpc.values import NodeGetCpuStats, NodeGetMemoryStats, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import HOST_ERRORS
-from supervisor.hostd.node.node import Cell, Node
+from supervisor.drivers.driver import TYPED_STRINGS
+from supervisor.hostd.node.node import KSM, Cell, Node
 from supervisor.hostd.node.sysinfo import write_sysinfo
 from supervisor.runtime.host import host_arch
 
@@ -104,6 +106,27 @@ class NodeCalls:
             raise VirError(ErrorCode.INVALID_ARG, detail) from None
         rows = [NodeGetMemoryStats(name, value) for name, value in counters.items()]
         return rows[:nparams], len(rows)
+
+    def node_get_memory_parameters(
+        self, call: ClientCall, nparams: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """Return the settings and counters of KSM; for no parameters, how many there may be."""
+        HOST_ERRORS.check_flags("nodeGetMemoryParameters", flags, TYPED_STRINGS)
+        if nparams == 0:
+            return [], len(KSM)
+        values = {f"shm_{name}": value for name, value in self._node.shared_memory().items()}
+        parameters = typed(values)[:nparams]
+        return parameters, len(parameters)
+
+    def node_get_sev_info(
+        self, call: ClientCall, nparams: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """Refuse to describe AMD SEV: this daemon starts no encrypted guests.
+
+        Raises:
+            VirError: OPERATION_UNSUPPORTED.
+        """
+        raise HOST_ERRORS.operation_unsupported("QEMU does not support SEV guest")
 
     def node_get_cpu_map(
         self, call: ClientCall, need_map: int, need_online: int, flags: int

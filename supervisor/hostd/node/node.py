@@ -84,6 +84,12 @@ class CacheBank:
     cpus: str  # as the kernel lists them: "0-1"
 
 
+KSM: Final = (
+    "pages_to_scan", "sleep_millisecs", "pages_shared", "pages_sharing", "pages_unshared",
+    "pages_volatile", "full_scans", "merge_across_nodes",
+)  # fmt: skip
+
+
 class Node:
     """The host whose /proc and /sys are under `root`."""
 
@@ -92,6 +98,17 @@ class Node:
         self._cells = root / "sys/devices/system/node"
         self._proc = root / "proc"
         self._huge = root / "sys/kernel/mm/hugepages"
+        self._ksm = root / "sys/kernel/mm/ksm"
+
+    def shared_memory(self) -> dict[str, int]:
+        """Read the settings and counters of KSM by the kernel's names; those that it has."""
+        values = {}
+        for name in KSM:
+            try:
+                values[name] = int((self._ksm / name).read_text())
+            except (OSError, ValueError):
+                continue
+        return values
 
     def present(self) -> tuple[int, ...]:
         """Return the present CPUs."""

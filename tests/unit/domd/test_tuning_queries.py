@@ -89,6 +89,15 @@ async def test_a_disk_without_iotune_has_no_limits(tmp_path: Path) -> None:
         assert refusal.value.code is ErrorCode.INVALID_ARG
 
 
+async def test_events_are_counted_where_the_definition_says_so(tmp_path: Path) -> None:
+    perf = "<perf><event name='cmt' enabled='no'/><event name='cpu_cycles' enabled='yes'/></perf>"
+    async with domd(tmp_path) as service:
+        await service.define(XML["qemu"].replace("<os>", f"{perf}<os>"))
+        events = await service.call("domain_get_perf_events", DOM, 0)
+        assert len(events) == 22
+        assert [name for name, value in events if value[1]] == ["cpu_cycles"]
+
+
 async def test_live_and_config_exclude_each_other_in_a_query(tmp_path: Path) -> None:
     async with domd(tmp_path) as service:
         await service.define()

@@ -93,3 +93,10 @@ def test_a_host_without_numa_is_one_cell(tmp_path: Path) -> None:
     write(tmp_path / "proc/meminfo", "MemTotal: 100 kB\nMemFree: 40 kB")
     (cell,) = Node(tmp_path).cells()
     assert (cell.number, cell.memory_kib, cell.free_kib) == (0, 100, 40)
+
+
+def test_ksm_is_described_as_far_as_the_kernel_has_it(tmp_path: Path) -> None:
+    assert Node(tmp_path).shared_memory() == {}
+    for name, text in (("pages_to_scan", "100\n"), ("full_scans", "7\n"), ("run", "0\n")):
+        write(tmp_path / "sys/kernel/mm/ksm" / name, text)
+    assert Node(tmp_path).shared_memory() == {"pages_to_scan": 100, "full_scans": 7}
