@@ -59,6 +59,7 @@ class Clock:
             unknown="unknown clock offset '{}'",
         ),
         default="utc",
+        empty_is_absent=True,
     )
     adjustment: str | None = attribute("@adjustment")  # seconds, or "reset"
     basis: str | None = attribute(

@@ -14,7 +14,7 @@ from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
 from conf.types.integer import uint, uint_positive, unsigned
-from conf.types.size import to_bytes, to_kib
+from conf.types.size import KIB, to_bytes
 
 
 def create_mode(text: str) -> str:
@@ -123,8 +123,8 @@ class FilesystemSource:
             if field.name not in names:
                 setattr(self, field.name, None)
         if self.usage is not None:
-            size = to_kib(memory_usage(self.usage), self.units or "KiB")
-            self.usage, self.units = str(size), "KiB"
+            size = to_bytes(memory_usage(self.usage), self.units or "KiB")
+            self.usage, self.units = str(size // KIB), "KiB"
 
 
 @element("filesystem")

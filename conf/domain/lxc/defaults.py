@@ -64,9 +64,11 @@ def _complete_devices(domain: Domain, make_mac: Callable[[], str]) -> None:
     devices = domain.devices
     devices.emulator = devices.emulator or EMULATOR
     for interface in devices.interfaces:
-        interface.mac_element = interface.mac_element or Mac(address=make_mac())
+        interface.mac_element = interface.mac_element or Mac()
+        interface.mac_element.address = interface.mac_element.address or make_mac()
     for filesystem in devices.filesystems:
         filesystem.accessmode = filesystem.accessmode or "passthrough"
     for number, console in enumerate(devices.consoles):
-        console.target_type = console.target_type or "lxc"
+        if console.target_type in (None, "none"):
+            console.target_type = "lxc"
         console.target_port = number  # whatever the document says

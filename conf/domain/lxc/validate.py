@@ -75,6 +75,6 @@ def _check_devices(devices: Devices) -> None:
             detail = f"containers have no devices of this kind ({field.name})"
             raise ConfError(UNSUPPORTED, detail, "domain/devices")
     for console in devices.consoles:
-        if console.target_type not in (None, "lxc"):
+        if console.target_type not in (None, "none", "lxc"):
             detail = f"consoles of containers have the target 'lxc', not '{console.target_type}'"
             raise ConfError(UNSUPPORTED, detail, "domain/devices/console/target/@type")

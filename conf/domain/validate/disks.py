@@ -144,8 +144,7 @@ def _check_source(disk: Disk) -> None:
         detail = f"disk device='lun' is only valid for {'block'} type disk source"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/@type")
     if disk.device not in DISKS_ONLY and not _has_source(disk):
-        detail = f"missing source information for device {disk.target.dev}"
-        raise ConfError("no_source", detail, f"{PATH}/source")
+        raise ConfError("no_source", disk.target.dev or "", f"{PATH}/source")
 
 
 def _has_source(disk: Disk) -> bool:

@@ -52,7 +52,7 @@ ALIAS = "<alias name='ua-d'/>"
         (disk("dev='vda' bus='virtio' removable='on'"), "xml", "removable"),
         (disk(VDA, "<serial>A 1/!</serial>"), UNSUPPORTED, "unsafe"),
         (disk("dev='sda' bus='scsi'", "<wwn>12345678</wwn>"), "xml", "Malformed wwn"),
-        ("<disk type='file'><target dev='sda' bus='usb'/></disk>", "no_source", "device sda"),
+        ("<disk type='file'><target dev='sda' bus='usb'/></disk>", "no_source", "sda"),
         ("<disk><source file=''/><target dev='vda' bus='virtio'/></disk>", "no_source", "vda"),
         ("<sound/>", "xml", "'model'"),
         ("<sound model='ich7'/>", UNSUPPORTED, "ich7"),
@@ -76,7 +76,7 @@ ALIAS = "<alias name='ua-d'/>"
         ("<memballoon model='virtio'/><memballoon model='none'/>", "internal", "memory balloon"),
         ("</devices><devices><memballoon model='xen'/></devices><devices>"
          "<memballoon model='virtio'/>", "internal", "memory balloon"),
-        (disk(VDA).replace("<source", "<other"), "no_source", "missing source information"),
+        (disk(VDA).replace("<source", "<other"), "no_source", "vda"),
         (disk(VDA, attributes="type='block' device='disk'"), "no_source", "vda"),
         (disk(VDA, attributes="type='file' device='disk' rawio='yes'"), UNSUPPORTED, "rawio"),
         (disk("dev='fda' bus='fdc'"), "internal", "harddisk device name"),

@@ -165,6 +165,8 @@ def test_a_container_is_of_type_lxc_and_runs_a_program(words: str, kind: str) ->
          "config_unsupported", "Cannot mount filesystem type template"),
         ("", "<filesystem type='file'><driver type='path'/><source file='/a'/><target dir='/b'/>"
          "</filesystem>", "config_unsupported", "fs driver path"),
+        ("", "<filesystem type='ram'><source usage='9' units='b'/><target dir='/r'/></filesystem>",
+         "xml", "less than 1 KiB"),
         ("", "<interface type='user'/>", "config_unsupported", "Unsupported network type user"),
         ("", "<console type='null'/>", "config_unsupported", "Only PTY console types"),
         ("<lxc:namespace><lxc:shareuts type='netns' value='x'/></lxc:namespace>", ROOT,
@@ -247,6 +249,15 @@ def test_an_interface_gets_a_mac_address_that_it_keeps() -> None:
     assert domain.devices.interfaces[0].mac == "52:54:00:00:00:07"
     again = complete_container(domain, "x86_64", make_mac=lambda: "52:54:00:00:00:08")
     assert again.devices.interfaces[0].mac == "52:54:00:00:00:07"
+
+
+def test_an_empty_mac_and_a_console_without_a_target_get_their_own() -> None:
+    domain = container(
+        devices="<interface type='bridge'><mac/><source bridge='b'/></interface>"
+        "<console type='pty'><target type='none'/></console>"
+    )
+    assert domain.devices.interfaces[0].mac
+    assert domain.devices.consoles[0].target_type == "lxc"
 
 
 def test_consoles_are_numbered_in_their_order() -> None:
