@@ -7,6 +7,7 @@ May touch: emulators through `supervisor.hostd.emulator.emulators`. May not touc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.dispatcher import ClientCall
@@ -226,14 +227,24 @@ def write_baseline(
     if limit is not None:
         sets.append(limit | {"hypervisor"})
     shared = baseline(sets, migratable=bool(flags & MIGRATABLE))
-    vendors = {cpu.vendor for cpu in cpus if cpu.vendor}
-    among = [cpus[0].model] if len(cpus) == 1 else []
-    vendor = vendors.pop() if len(vendors) == 1 else ""
-    candidates = [models.get(name) for name in among or models.names()]
-    allowed = [
-        m.name for m in candidates if m is not None and (not vendors or m.vendor in ("", vendor))
-    ]
-    cpu = models.describe(shared, vendor, among=allowed)
+    vendor = only({cpu.vendor or vendor_of(cpu.model, models) for cpu in cpus} - {""})
+    allowed = [name for name in models.names() if vendor_of(name, models) in ("", vendor)]
+    preferred = only({cpu.model for cpu in cpus})  # a model that all name stays, if it can
+    among = [preferred] if preferred in allowed else allowed
+    cpu = models.describe(shared, vendor, among=among) if among else None
     if cpu is None:
         raise cpu_error(ErrorCode.OPERATION_FAILED, "CPUs are incompatible")
+    if not all(document.vendor for document in cpus):
+        cpu = replace(cpu, vendor="")  # a vendor that only the models' names imply is not told
     return write_cpu(cpu, expand=shared if flags & EXPAND_FEATURES else None)
+
+
+def only(values: set[str]) -> str:
+    """Return the one value; "" where there is another."""
+    return next(iter(values)) if len(values) == 1 else ""
+
+
+def vendor_of(name: str, models: Models) -> str:
+    """Return the vendor of a model; "" where it has none or is unknown."""
+    model = models.get(name)
+    return model.vendor if model is not None else ""

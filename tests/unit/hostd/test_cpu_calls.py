@@ -22,6 +22,28 @@ def test_a_baseline_takes_the_features_of_the_host_that_no_model_has() -> None:
     assert "brand-new" not in limited
 
 
+def test_models_that_no_document_gives_a_vendor_have_that_of_their_names() -> None:
+    models = Models(
+        [
+            Model("plain", "", frozenset({"sse"})),
+            Model("old", "Intel", frozenset({"sse", "sse2"})),
+            Model("new", "Intel", frozenset({"sse", "sse2", "avx"})),
+            Model("rival", "AMD", frozenset({"sse", "sse2", "avx"})),
+        ]
+    )
+
+    def of(*documents: str) -> str:
+        return write_baseline([read_cpu(f"<cpu>{one}</cpu>") for one in documents], models, None, 0)
+
+    both = of("<model>old</model>", "<model>new</model>")
+    assert ">old<" in both
+    assert "vendor" not in both  # it is implied, and not told
+    assert ">plain<" in of("<model>rival</model>", "<model>new</model>")
+    foreign = of("<vendor>AMD</vendor><model>old</model>")
+    assert ">plain<" in foreign
+    assert ">AMD<" in foreign
+
+
 def test_a_comparison_knows_the_features_of_the_host_that_no_model_has() -> None:
     assert compare_cpu(read_cpu(OURS), MODELS, HOST, 0) == Comparison.IDENTICAL
     without = frozenset({"sse", "sse2"})
