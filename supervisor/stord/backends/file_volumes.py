@@ -47,10 +47,14 @@ async def write_file(
     """Write a new volume under a temporary name.
 
     Raises:
-        VirError: NO_SUPPORT for a reflink of another format than raw; INTERNAL_ERROR with
-            qemu-img's message, and for a format that is only detected.
+        VirError: NO_SUPPORT for a reflink of another format than raw; CONFIG_UNSUPPORTED for
+            metadata that another format than qcow2 has not; INTERNAL_ERROR with qemu-img's message,
+            and for a format that is only detected.
     """
     volume_format = definition.target.format or "raw"
+    if options.preallocate and volume_format != "qcow2":
+        detail = "metadata preallocation only supported with qcow2"
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
     encrypted = definition.target.encryption is not None
     # libvirt leaves a new iso to qemu-img, with the sizes and options that this allows.
     formats = ("raw",) if options.clone_source is None else RAW_FORMATS

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from conf.storage import Volume
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.calls import ClientClosed
 from supervisor.stord import recovery
+from supervisor.stord.backends.base import BackendContext, CreateOptions
+from supervisor.stord.backends.file_volumes import write_file
 from supervisor.stord.pool_process.temporary_names import temporary_name
 from tests.unit.stord.stord_under_test import (
     HOST_TAG,
@@ -168,3 +172,10 @@ async def test_allocation_holds_the_pools_lock(tmp_path: Path) -> None:
         assert stord.object("vg").change_lock.holder == "create a volume"
         stord.backend.waits["create_volume"].set()
         assert (await creation).name == "lv"
+
+
+async def test_metadata_that_a_format_has_not_cannot_be_preallocated() -> None:
+    raw = Volume(name="v")
+    with pytest.raises(VirError, match="only supported with qcow2") as refusal:
+        await write_file(cast("BackendContext", None), raw, CreateOptions(preallocate=True), "t")
+    assert refusal.value.code is ErrorCode.CONFIG_UNSUPPORTED
