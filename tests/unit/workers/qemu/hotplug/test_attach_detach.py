@@ -11,8 +11,9 @@ import pytest
 from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID, DomainState
 from rpc.errors import ErrorCode, VirError
-from supervisor.messages.worker import AttachDevice, DetachDevice, Suspend
+from supervisor.messages.worker import AttachDevice, DetachDevice, Suspend, UpdateDevice
 from supervisor.workers.qemu.hotplug import detach as detach_module
+from supervisor.workers.qemu.hotplug import update
 from tests.unit.workers.qemu.worker_under_test import Script, WorkerTree, tree_of, until
 
 INTERFACE = (
@@ -78,6 +79,36 @@ async def test_a_disk_that_qemu_refuses_leaves_no_node_and_no_xml(
         assert "vdb" not in guest.live_xml
         tree.script({})
         await tree.worker.call(AttachDevice(xml=disk_xml(tmp_path)))
+
+
+CDROM = "<disk type='file' device='cdrom'>{}<target dev='sda' bus='sata'/><readonly/></disk>"
+
+
+async def test_a_medium_is_changed_once_the_guest_has_opened_the_tray(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    image = tmp_path / "cd.iso"
+    image.write_bytes(bytes(4096))
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start(CDROM.format(""))
+        moved = {"event": "DEVICE_TRAY_MOVED", "data": {"id": "sata0-0-0", "tray-open": True}}
+        tree.script({"blockdev-open-tray": [moved]})
+        source = f"<source file='{image}'/>"
+        status = await tree.worker.call(UpdateDevice(xml=CDROM.format(source)))
+        commands = hotplug_commands(tree)
+        assert commands.index("blockdev-open-tray") < commands.index("blockdev-remove-medium")
+        assert str(image) in status.live_xml
+
+
+async def test_a_tray_that_the_guest_keeps_locked_leaves_the_medium(
+    tmp_path: Path, emulator_facts: EmulatorFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update, "EJECT_S", 0.05)
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start(CDROM.format(""))
+        with pytest.raises(VirError, match="timed out waiting to open tray of 'sda'"):
+            await tree.worker.call(UpdateDevice(xml=CDROM.format("")))
+        assert "blockdev-remove-medium" not in hotplug_commands(tree)
 
 
 REDIRDEV = (
