@@ -111,7 +111,7 @@ def write_domain_capabilities(
                 enum("sourceType", memory_sources(facts)),
                 on=True,
             ),
-            devices_part(facts, swtpm=host.swtpm),
+            devices_part(facts, machine.name, swtpm=host.swtpm),
             features_part(facts),
         )
     )
@@ -171,12 +171,12 @@ def memory_sources(facts: EmulatorFacts) -> list[str]:
     return ["file", "anonymous", *memfd]
 
 
-def devices_part(facts: EmulatorFacts, *, swtpm: bool) -> Element:
+def devices_part(facts: EmulatorFacts, machine: str, *, swtpm: bool) -> Element:
     """Build <devices>."""
     virtio = ["virtio", "virtio-transitional", "virtio-non-transitional"]
     disks = [
         enum("diskDevice", ["disk", "cdrom", "floppy", "lun"]),
-        enum("bus", available(facts, DISK_BUSES)),
+        enum("bus", disk_buses(facts, machine)),
         enum("model", virtio),
     ]
     rng = facts.has_device("virtio-rng-pci")
@@ -200,6 +200,12 @@ def devices_part(facts: EmulatorFacts, *, swtpm: bool) -> Element:
         supported("redirdev", enum("bus", ["usb"]), on=redirection),
         supported("channel", enum("type", channels(facts)), on=True),
     )
+
+
+def disk_buses(facts: EmulatorFacts, machine: str) -> list[str]:
+    """List the disk buses of a machine; libvirt has IDE where it is a part of the board alone."""
+    has_ide = machine in ("pc", "isapc") or machine.startswith("pc-i440fx-")
+    return [bus for bus in available(facts, DISK_BUSES) if bus != "ide" or has_ide]
 
 
 def hostdev_part(facts: EmulatorFacts) -> Element:
