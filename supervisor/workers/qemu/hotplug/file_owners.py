@@ -6,6 +6,7 @@ Owns: the list of previous owners in the status XML. May touch: their owner and 
 from __future__ import annotations
 
 from conf.domain.device_xml import Device
+from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
 from supervisor.objects.domain_status_xml import Owner
@@ -13,16 +14,23 @@ from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start import live_xml
-from supervisor.workers.qemu.start.files import disk_files, domain_files, hostdev_files
+from supervisor.workers.qemu.start.files import (
+    character_device_files,
+    disk_files,
+    domain_files,
+    hostdev_files,
+)
 
 
 def device_files(device: Device) -> list[ChownedFile]:
-    """List the files of a device that QEMU opens itself: images, and nodes of host devices."""
+    """List the files of a device that QEMU opens itself: images, host devices, sockets."""
     match device:
         case Disk():
             return list(disk_files(device))
         case Hostdev():
             return list(hostdev_files(device))
+        case CharDevice():
+            return list(character_device_files(device))
     return []
 
 

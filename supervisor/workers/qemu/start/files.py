@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ from conf.domain import Domain
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
-from conf.domain.devices.source import Source
+from conf.domain.devices.source import Source, SourceLabel
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
@@ -51,8 +51,7 @@ def domain_files(domain: Domain) -> Iterator[ChownedFile]:
     for hostdev in domain.devices.hostdevs:
         yield from hostdev_files(hostdev)
     for device in character_devices(domain):
-        if device.type == "dev" and device.path:
-            yield ChownedFile(device.path)
+        yield from character_device_files(device)
 
 
 def disk_files(disk: Disk) -> Iterator[ChownedFile]:
@@ -64,6 +63,22 @@ def disk_files(disk: Disk) -> Iterator[ChownedFile]:
             yield ChownedFile(path, restored=depth == 0 and not shared)
 
 
+def character_device_files(device: CharDevice) -> Iterator[ChownedFile]:
+    """List what QEMU opens of a character device: host devices, pipes, sockets it connects to.
+
+    A client such as libguestfs listens in a directory of its own; the right to connect is a
+    socket's owner's.
+    """
+    path = device.path
+    if not path or _keeps_labels(device.first.labels):
+        return
+    if device.type == "dev" or (device.type == "unix" and not device.listens):
+        yield ChownedFile(path)
+    elif device.type == "pipe":
+        ends = [end for end in (f"{path}.in", f"{path}.out") if os.path.exists(end)]
+        yield from (ChownedFile(end) for end in ends or [path])
+
+
 def hostdev_files(hostdev: Hostdev) -> Iterator[ChownedFile]:
     """List the device nodes of a host device."""
     if usb_node := usb_devices.node(hostdev):
@@ -72,7 +87,11 @@ def hostdev_files(hostdev: Hostdev) -> Iterator[ChownedFile]:
 
 def _keeps_owner(source: Source) -> bool:
     """Return whether <seclabel relabel='no'> keeps the image's owner."""
-    return any(label.relabel is False and label.model in (None, "dac") for label in source.labels)
+    return _keeps_labels(source.labels)
+
+
+def _keeps_labels(labels: Sequence[SourceLabel]) -> bool:
+    return any(label.relabel is False and label.model in (None, "dac") for label in labels)
 
 
 def character_devices(domain: Domain) -> Iterator[CharDevice]:
