@@ -124,7 +124,8 @@ class FilesystemSource:
                 setattr(self, field.name, None)
         if self.usage is not None:
             size = to_bytes(memory_usage(self.usage), self.units or "KiB")
-            self.usage, self.units = str(size // KIB), "KiB"
+            # Rounded down as by libvirt, but never to 0, which is no limit to tmpfs.
+            self.usage, self.units = str(max(size // KIB, min(size, 1))), "KiB"
 
 
 @element("filesystem")

@@ -153,9 +153,6 @@ def _check_filesystem(filesystem: Filesystem) -> None:
         raise ConfError("xml", detail, path)
     if ".." in target.split("/"):
         raise ConfError("xml", f"the target '{target}' of a filesystem goes up", path)
-    if filesystem.usage == 0:
-        # tmpfs(5): size=0 is no limit.
-        raise ConfError("xml", f"the RAM filesystem '{target}' has less than 1 KiB", path)
     source = "/" if filesystem.type == "ram" else filesystem.source_path or ""
     if not source.startswith("/"):
         raise ConfError("xml", f"the source '{source}' is not an absolute path", path)

@@ -165,8 +165,6 @@ def test_a_container_is_of_type_lxc_and_runs_a_program(words: str, kind: str) ->
          "config_unsupported", "Cannot mount filesystem type template"),
         ("", "<filesystem type='file'><driver type='path'/><source file='/a'/><target dir='/b'/>"
          "</filesystem>", "config_unsupported", "fs driver path"),
-        ("", "<filesystem type='ram'><source usage='9' units='b'/><target dir='/r'/></filesystem>",
-         "xml", "less than 1 KiB"),
         ("", "<interface type='user'/>", "config_unsupported", "Unsupported network type user"),
         ("", "<console type='null'/>", "config_unsupported", "Only PTY console types"),
         ("<lxc:namespace><lxc:shareuts type='netns' value='x'/></lxc:namespace>", ROOT,
@@ -258,6 +256,14 @@ def test_an_empty_mac_and_a_console_without_a_target_get_their_own() -> None:
     )
     assert domain.devices.interfaces[0].mac
     assert domain.devices.consoles[0].target_type == "lxc"
+
+
+@pytest.mark.parametrize(("size", "kib"), [("0", 0), ("9", 1), ("1025", 1), ("4096", 4)])
+def test_a_ram_filesystem_is_of_whole_kib_and_never_without_its_limit(size: str, kib: int) -> None:
+    ram = (
+        f"<filesystem type='ram'><source usage='{size}' units='b'/><target dir='/r'/></filesystem>"
+    )
+    assert container(devices=ram).devices.filesystems[0].usage == kib
 
 
 def test_consoles_are_numbered_in_their_order() -> None:
