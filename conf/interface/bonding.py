@@ -16,6 +16,7 @@ from conf.mapper import attribute, child, children, element
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
 from conf.types.integer import unsigned
+from conf.types.repeats import first_repeated
 
 BOND_MODES: Final = (  # in the order of the kernel's numbers (linux/if_bonding.h)
     "balance-rr",
@@ -245,6 +246,6 @@ def refuse_twice(names: list[str | None]) -> None:
     Raises:
         ConfError: "xml".
     """
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = first_repeated(names)
     if twice is not None:
         raise ConfError("xml", f"interface '{twice}' is listed more than once", "interface")

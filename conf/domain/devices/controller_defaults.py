@@ -23,8 +23,8 @@ USB_MODELS: Final = (
     ("pci-ohci", "pci-ohci"),
     ("nec-xhci", "nec-usb-xhci"),
 )
-#: More PCI slots than any machine has.
-MAX_CONTROLLER: Final = 65536
+#: More than the slots of all PCI buses that a machine can have (256 buses of 32).
+MAX_CONTROLLER: Final = 8192
 PC: Final = ("x86_64", "i686")
 DRIVE_BUSES: Final = ("scsi", "fdc", "ide", "sata")
 

@@ -32,6 +32,7 @@ from conf.domain.validate.disks import check_disks
 from conf.domain.validate.resources import check_cpu, check_memory, check_threads, check_vcpus
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
+from conf.types.repeats import first_repeated
 
 UNSUPPORTED: Final = "config_unsupported"
 X86: Final = ("x86_64", "i686")
@@ -106,9 +107,9 @@ def _check_boot(domain: Domain) -> None:
     if orders and domain.os.boot_devices:
         detail = "per-device boot elements cannot be used together with os/boot elements"
         raise ConfError(UNSUPPORTED, detail, "domain/os/boot")
-    for order in orders:
-        if orders.count(order) > 1:
-            raise ConfError("xml", f"boot order '{order}' used for more than one device")
+    order = first_repeated(orders)
+    if order is not None:
+        raise ConfError("xml", f"boot order '{order}' used for more than one device")
 
 
 def _check_firmware(domain: Domain) -> None:

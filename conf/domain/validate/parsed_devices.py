@@ -23,6 +23,7 @@ from conf.domain.devices.source import Auth, Encryption, SourceLabel
 from conf.domain.model import Domain
 from conf.errors import ConfError
 from conf.types.ip_route import check_route
+from conf.types.repeats import first_repeated
 
 UNSUPPORTED: Final = "config_unsupported"
 INTERFACE_MODEL: Final = re.compile(r"[A-Za-z0-9_\-]*")
@@ -277,8 +278,8 @@ def _check_labels(labels: list[SourceLabel]) -> None:
     models = [label.model for label in labels]
     if len(models) > 1 and None in models:
         raise ConfError("xml", "missing security model when using multiple labels", "seclabel")
-    if len(set(models)) != len(models):
-        model = next(model for model in models if models.count(model) > 1)
+    model = first_repeated(models)
+    if model is not None:
         raise ConfError("xml_detail", f"seclabel for model {model} is already provided", "seclabel")
 
 

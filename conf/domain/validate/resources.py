@@ -14,6 +14,7 @@ from conf.domain.tuning import VcpuState
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from conf.types.cpuset import parse_cpuset
+from conf.types.repeats import first_repeated
 
 UNSUPPORTED: Final = "config_unsupported"
 EMULATED_CACHE: Final = 3  # the one level that QEMU invents
@@ -172,10 +173,11 @@ def check_threads(domain: Domain) -> None:
             detail = "thread_pool_min must be smaller or equal to thread_pool_max"
             raise ConfError(UNSUPPORTED, detail, "domain/iothreadids/iothread")
     thread_ids = [thread.id for thread in domain.iothread_list()]
-    for number in thread_ids:
-        if thread_ids.count(number) > 1:
-            detail = f"duplicate iothread id '{number}' found"
-            raise ConfError("xml", detail, "domain/iothreadids/iothread")
+    twice = first_repeated(thread_ids)
+    if twice is not None:
+        detail = f"duplicate iothread id '{twice}' found"
+        raise ConfError("xml", detail, "domain/iothreadids/iothread")
+    present = set(thread_ids)
     tune = domain.cputune
     if tune is None:
         return
@@ -184,7 +186,7 @@ def check_threads(domain: Domain) -> None:
         n for sched in tune.iothreadscheds for n in sorted(parse_cpuset(sched.iothreads))
     )
     for number in referenced:
-        if number not in thread_ids:
+        if number not in present:
             detail = f"Cannot find 'iothread' : {number}"
             raise ConfError(UNSUPPORTED, detail, "domain/cputune")
     pinned = [pin.vcpu for pin in tune.vcpupins]

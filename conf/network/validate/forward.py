@@ -11,6 +11,7 @@ from conf.network.model import Bridge, Network
 from conf.network.network_xml import OWN_BRIDGE, mode_of
 from conf.network.validate.addressing import check_span
 from conf.network.validate.errors import dns_error, unsupported, xml_error
+from conf.types.repeats import first_repeated
 
 ONE_DEVICE: Final = (ForwardMode.NAT, ForwardMode.ROUTE)
 NEEDS_ADDRESS: Final = (ForwardMode.NAT, ForwardMode.ROUTE, ForwardMode.OPEN)
@@ -76,7 +77,7 @@ def _check_devices(name: str, mode: ForwardMode, forward: Forward) -> None:
             detail = f"Missing required dev attribute in <forward> of network '{name}'"
             raise xml_error(f"{detail}: of <interface> or <pf>")
         check_device(name, device)
-    twice = _twice(devices)
+    twice = first_repeated(devices)
     if twice is not None:
         raise xml_error(f"interface '{twice}' can only be listed once in network {name}")
     if mode is ForwardMode.HOSTDEV and forward.interfaces:
@@ -95,13 +96,9 @@ def _check_addresses(name: str, mode: ForwardMode, addresses: list[PciAddress]) 
             f"{detail}the device pool, which is only supported for forward mode 'hostdev'"
         )
     places = [f"{a.domain:04x}:{a.bus:02x}:{a.slot:02x}.{a.function}" for a in addresses]
-    twice = _twice(places)
+    twice = first_repeated(places)
     if twice is not None:
         raise xml_error(f"PCI device '{twice}' can only be listed once in network {name}")
-
-
-def _twice(names: list[str]) -> str | None:
-    return next((name for name in names if names.count(name) > 1), None)
 
 
 def check_bridge(network: Network) -> None:

@@ -10,6 +10,7 @@ from conf.network.model import Network, PortGroup
 from conf.network.network_xml import mode_of
 from conf.network.validate.errors import dns_error, unsupported, xml_error
 from conf.types.bandwidth import Bandwidth, Rate
+from conf.types.repeats import first_repeated
 from conf.types.uuid import parse_uuid
 from conf.types.virtual_port import VirtualPort
 from conf.types.vlan import Vlan
@@ -71,7 +72,7 @@ def check_groups(name: str, groups: list[PortGroup]) -> None:
     names = [group.name for group in groups]
     if "" in names:
         raise xml_error(f"Missing required name attribute in portgroup of network '{name}'")
-    twice = next((group_name for group_name in names if names.count(group_name) > 1), None)
+    twice = first_repeated(names)
     if twice is not None:
         detail = f"multiple <portgroup> elements with the same name ({twice}) in network '{name}'"
         raise unsupported(detail)
