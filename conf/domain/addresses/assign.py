@@ -7,7 +7,7 @@ May not touch: anything else of the domain.
 
 from __future__ import annotations
 
-from conf.domain.addresses import pci, serial, usb
+from conf.domain.addresses import pci, serial, spapr, usb
 from conf.domain.device_xml import KINDS, devices_of
 from conf.domain.devices.address import PciAddress, UsbAddress
 from conf.domain.devices.lease import Lease
@@ -23,6 +23,7 @@ def assign_addresses(domain: Domain, facts: EmulatorFacts) -> None:
     """
     _drop_empty_addresses(domain)
     serial.assign(domain)
+    spapr.assign(domain)
     pci.assign(domain, facts)
     usb.assign(domain)
 

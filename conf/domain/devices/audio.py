@@ -99,6 +99,8 @@ class Audio:
         for stream in (self.input, self.output):
             if stream is not None:
                 _keep(stream, STREAM_ATTRIBUTES, self.type)
+                if stream.fixed_settings and stream.settings is None:
+                    stream.settings = AudioSettings()
 
 
 def _keep(model: object, attributes: Mapping[str, tuple[str, ...]], backend: str) -> None:

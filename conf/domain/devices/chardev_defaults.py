@@ -133,12 +133,11 @@ def complete_serial(serial: CharDevice, arch: str) -> None:
 
 
 def number(devices: list[CharDevice]) -> None:
-    """Give devices without a port the next free one."""
-    taken = {device.target_port for device in devices if isinstance(device.target_port, int)}
+    """Give each device without a port the one after the highest."""
+    highest = max((d.target_port for d in devices if d.target_port is not None), default=-1)
     for device in devices:
         if device.target_port is None:
-            device.target_port = next(n for n in range(len(devices) + 1) if n not in taken)
-            taken.add(device.target_port)
+            device.target_port = highest = highest + 1
 
 
 def default_channel_name(channel: CharDevice) -> str | None:

@@ -36,7 +36,7 @@ def complete_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -
     for kind in DRIVE_BUSES:
         add_controllers(devices, kind, range(last_drive_controller(devices, kind) + 1))
     # A channel or smart card adds its own controller alone; a drive, those with lower numbers too.
-    add_controllers(devices, "virtio-serial", sorted(serial_controllers(devices)))
+    add_controllers(devices, "virtio-serial", serial_controllers(devices))
     add_controllers(devices, "ccid", sorted(ccid_controllers(devices)))
     for controller in devices.controllers:
         complete_model(controller, machine, facts)
@@ -87,15 +87,15 @@ def last_drive_controller(devices: Devices, bus: str) -> int:
     return max(numbers, default=-1)
 
 
-def serial_controllers(devices: Devices) -> set[int]:
-    """List the virtio-serial controllers that channels and consoles need."""
-    numbers = set()
+def serial_controllers(devices: Devices) -> list[int]:
+    """List the virtio-serial controllers that channels and consoles need, in their order."""
+    numbers: list[int] = []
     for device in (*devices.channels, *devices.consoles):
         if isinstance(device.address, VirtioSerialAddress):
-            numbers.add(device.address.controller)
+            numbers.append(device.address.controller)
         elif device.target_type == "virtio":
-            numbers.add(0)
-    return numbers
+            numbers.append(0)
+    return list(dict.fromkeys(numbers))
 
 
 def ccid_controllers(devices: Devices) -> set[int]:

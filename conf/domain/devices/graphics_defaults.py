@@ -15,6 +15,7 @@ from conf.domain.devices.graphics import Graphics, Listen
 from conf.domain.devices.input import Input
 from conf.domain.devices.interface import Interface, InterfaceDriver, Mac
 from conf.domain.devices.video import Video, VideoModel
+from conf.domain.devices.virtio import SWITCHES
 from conf.emulator import EmulatorFacts
 
 VGA_MEMORY: Final = 16384  # KiB, as all of these
@@ -142,12 +143,20 @@ def _drop_virtio_settings(interface: Interface) -> None:
     driver = interface.driver
     if not is_virtio:
         interface.backend_vhost = None
-        is_assigned = interface.type == "hostdev" and driver is not None and driver.name
-        interface.driver = InterfaceDriver(name=driver.name) if driver and is_assigned else None
+        interface.driver = _driver_of_any(interface.type, driver) if driver else None
     elif driver is not None and driver.queues in (0, 1):
         driver.queues = None  # one pair of queues is what every interface has
     if interface.type not in FILTERED:
         interface.filterref = None
+
+
+def _driver_of_any(type_: str, driver: InterfaceDriver) -> InterfaceDriver | None:
+    """Keep of a <driver> what is read of every interface; virtio's switches are refused later."""
+    kept = InterfaceDriver(
+        name=driver.name if type_ == "hostdev" else None,
+        **{name: getattr(driver, name) for name in SWITCHES},
+    )
+    return None if kept == InterfaceDriver() else kept
 
 
 def new_mac() -> str:

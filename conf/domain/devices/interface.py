@@ -13,7 +13,7 @@ from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
 from conf.domain.devices.addressing import Ip, Route
 from conf.domain.devices.source import Reconnect
 from conf.errors import ConfError
-from conf.mapper import Mode, attribute, child, children, element, text
+from conf.mapper import Choice, Mode, Refusal, attribute, child, children, element, text
 from conf.types.bandwidth import Bandwidth
 from conf.types.bool import is_yes, on_off, write_on_off, yes_no
 from conf.types.enum import one_of
@@ -64,6 +64,16 @@ class Mac:
     check: bool | None = attribute("@check", read=yes_no)
 
 
+HOST_ADDRESSES = Choice(
+    "type",
+    {"pci": PciAddress},
+    missing=Refusal("xml", "missing source address type"),
+    unknown=Refusal("config_unsupported", "unknown host device source address type '{}'"),
+)
+#: Types of interfaces that have no <source>.
+WITHOUT_SOURCE = ("user", "ethernet", "null")
+
+
 @element("source")
 @dataclass(slots=True, kw_only=True)
 class InterfaceSource:
@@ -81,7 +91,7 @@ class InterfaceSource:
     mode: str | None = attribute("@mode")
     name: str | None = attribute("@name")
     managed: bool | None = attribute("@managed", read=yes_no)
-    host_address: PciAddress | None = child("address", PciAddress)
+    host_address: PciAddress | None = child("address", HOST_ADDRESSES)
     reconnect: Reconnect | None = child("reconnect", Reconnect)
     local_address: str | None = attribute("local/@address")
     local_port: int | None = attribute("local/@port", read=uint)
@@ -240,6 +250,19 @@ class Interface:
     acpi_index: int | None = attribute("acpi/@index", read=uint)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
+
+    def after_read(self) -> None:
+        """Keep what the type has.
+
+        Raises:
+            ConfError: "xml": a host device is not named.
+        """
+        if self.type != "hostdev" or not self.managed:
+            self.managed = None
+        if self.type in WITHOUT_SOURCE:
+            self.source = None
+        if self.type == "hostdev" and (self.source is None or self.source.host_address is None):
+            raise ConfError("xml", "missing source address type", "interface/source/address")
 
     @property
     def mac(self) -> str | None:

@@ -26,6 +26,10 @@ def check_roots(domain: Domain) -> None:
     Raises:
         ConfError: "xml".
     """
+    roots = [c for c in domain.devices.controllers if c.type == "pci" and c.model in ROOTS]
+    numbered = any(c.type == "pci" and c.index == 0 for c in domain.devices.controllers)
+    if any(root.index or (root.index is None and numbered) for root in roots):
+        raise ConfError("xml", "pci-root and pcie-root controllers should have index 0", PATH)
     _check_indexes(domain)
     expected = _root_of(domain.os.type.machine or "")
     root = next((c for c in domain.devices.controllers if c.type == "pci" and c.index == 0), None)
@@ -80,6 +84,19 @@ def _root_of(machine: str) -> str:
     if machine == "pc" or machine.startswith(("pc-i440fx-", "pc-0.", "pc-1.")):
         return "pci-root"
     return ""
+
+
+def check_ide(domain: Domain) -> None:
+    """Refuse IDE controllers where the machine has none of its own.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    if _root_of(domain.os.type.machine or "") == "pci-root":
+        return
+    if any(controller.type == "ide" for controller in domain.devices.controllers):
+        detail = "IDE controllers are unsupported for this QEMU binary or machine type"
+        raise ConfError(UNSUPPORTED, detail, PATH)
 
 
 def check_usb(domain: Domain) -> None:

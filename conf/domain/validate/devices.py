@@ -11,9 +11,11 @@ from typing import Final
 from conf.domain.device_xml import KINDS, devices_of
 from conf.domain.devices.address import CcwAddress, PciAddress, by_user
 from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.interface import Interface
 from conf.domain.devices.video import Video
 from conf.domain.model import Domain
 from conf.domain.validate.parsed_devices import char_sources
+from conf.domain.validate.virtio import check_virtio_switches
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from conf.types.size import KIB
@@ -34,6 +36,10 @@ SERIAL_MODELS: Final = {
 SECONDARY_VIDEOS: Final = ("qxl", "virtio", "gpu", "none", "ramfb", "bochs")
 #: Models whose memory QEMU takes in MiB: the properties vgamem_mb and vram_size_mb.
 SIZED_VIDEOS: Final = ("vga", "vmvga", "bochs")
+#: Models of interfaces that libvirt has a name for.
+KNOWN_MODELS: Final = (
+    "netfront", "rtl8139", "e1000", "e1000e", "igb", "usb-net", "spapr-vlan", "lan9118", "vmxnet3",
+)  # fmt: skip
 REMOTE: Final = ("vnc", "spice")
 
 
@@ -92,6 +98,7 @@ def check_videos(domain: Domain) -> None:
 
 def _check_video(video: Video, *, secondary: bool) -> None:
     """Check attributes that belong to some models."""
+    check_virtio_switches(video.driver, is_virtio=video.model.type == "virtio")
     model = video.model
     path = "domain/devices/video/model"
     if secondary and model.type not in SECONDARY_VIDEOS:
@@ -106,6 +113,9 @@ def _check_video(video: Video, *, secondary: bool) -> None:
         if sized and size is not None and size < KIB:
             detail = f"value for '{attribute}' must be at least 1 MiB (1024 KiB)"
             raise ConfError(UNSUPPORTED, detail, f"{path}/@{attribute}")
+    if model.rendernode and not (video.driver is not None and video.driver.name == "vhostuser"):
+        detail = "unsupported rendernode accel attribute without 'vhostuser'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/acceleration/@rendernode")
     if model.type == "qxl":
         return
     for attribute in ("ram", "vram64", "vgamem"):
@@ -178,7 +188,7 @@ def check_single_devices(domain: Domain) -> None:
     """
     devices = domain.devices
     spice = any(graphics.type == "spice" for graphics in devices.graphics)
-    if any(channel.type == "spicevmc" for channel in devices.channels) and not spice:
+    if any(source.type == "spicevmc" for source in char_sources(domain)) and not spice:
         detail = "chardev 'spicevmc' not supported without spice graphics"
         raise ConfError(UNSUPPORTED, detail, "domain/devices/channel")
     if (
@@ -257,6 +267,33 @@ def check_zpci(domain: Domain) -> None:
                 raise ConfError(UNSUPPORTED, detail, "address/zpci")
 
 
+def check_teaming(interface: Interface) -> None:
+    """Check what is teamed with another interface.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    teaming, path = interface.teaming, "domain/devices/interface/teaming"
+    if teaming is None:
+        return
+    if teaming.type == "transient":
+        if teaming.persistent is None:
+            detail = "teaming persistent attribute must be set if teaming type is 'transient'"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@persistent")
+        if interface.type not in ("hostdev", "network"):
+            detail = (
+                "virtio-net teaming transient interface must be type='hostdev', "
+                f"not '{interface.type}'"
+            )
+            raise ConfError(UNSUPPORTED, detail, path)
+    elif interface.model != "virtio":
+        detail = (
+            "virtio-net teaming persistent interface must be <model type='virtio'/>, "
+            f"not '{interface.model or 'unknown'}'"
+        )
+        raise ConfError(UNSUPPORTED, detail, path)
+
+
 def check_interfaces(domain: Domain) -> None:
     """Check the queue sizes of interfaces.
 
@@ -264,6 +301,14 @@ def check_interfaces(domain: Domain) -> None:
         ConfError: "config_unsupported".
     """
     for interface in domain.devices.interfaces:
+        model = interface.model or ""
+        virtio = model.startswith("virtio") and interface.type != "hostdev"
+        check_virtio_switches(interface.driver, is_virtio=virtio)
+        if interface.type == "vdpa" and not virtio:
+            known = model if model in KNOWN_MODELS else "unknown"
+            detail = f"invalid model for interface of type 'vdpa': '{known}'"
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/model/@type")
+        check_teaming(interface)
         driver = interface.driver
         if driver is None:
             continue

@@ -12,7 +12,7 @@ from typing import Final
 
 from conf.domain.architectures import check_architecture
 from conf.domain.model import Domain
-from conf.domain.validate.controllers import check_usb
+from conf.domain.validate.controllers import check_ide, check_usb
 from conf.domain.validate.devices import (
     check_address_types,
     check_aliases,
@@ -74,6 +74,7 @@ def check_completed(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = F
 
 def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
     check_address_types(domain)
+    check_ide(domain)
     check_usb(domain)
     check_disks(domain)
     check_videos(domain)

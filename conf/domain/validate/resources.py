@@ -17,6 +17,7 @@ from conf.types.cpuset import parse_cpuset
 from conf.types.repeats import first_repeated
 
 UNSUPPORTED: Final = "config_unsupported"
+APIC_IDS: Final = 255  # what an xAPIC can name
 EMULATED_CACHE: Final = 3  # the one level that QEMU invents
 
 
@@ -32,6 +33,15 @@ def check_vcpus(domain: Domain, facts: EmulatorFacts) -> None:
     if machine is not None and domain.maximum_vcpus > machine.max_cpus:
         detail = f"Maximum CPUs greater than specified machine type limit {machine.max_cpus}"
         raise ConfError(UNSUPPORTED, detail, "domain/vcpu")
+    iommu = domain.devices.iommu
+    wide = iommu is not None and iommu.driver is not None and iommu.driver.eim
+    q35 = (domain.os.type.machine or "").startswith("pc-q35")
+    if q35 and domain.maximum_vcpus > APIC_IDS and not wide:
+        detail = (
+            f"more than {APIC_IDS} vCPUs require extended interrupt mode enabled on the iommu "
+            "device"
+        )
+        raise ConfError(UNSUPPORTED, detail, "domain/devices/iommu")
     _check_vcpu_order(domain)
     topology = domain.cpu.topology if domain.cpu else None
     if topology is not None:
