@@ -65,3 +65,7 @@ def test_every_cpumap_of_the_table_is_checked() -> None:
     for procedure in wire_table.load().procedures():
         if any(field.name == CPUMAP_LENGTH for field in procedure.args):
             assert checks_of(procedure), procedure.name
+
+
+def test_the_number_that_clients_do_not_set_is_not_looked_at() -> None:
+    assert checks_of(wire_table.load().named("node_get_sev_info")) == ()
