@@ -23,8 +23,6 @@ TUNE = (
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:
     """Empty images that QEMU's user may reach."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
     found = [tmp_path / f"{number}.img" for number in range(3)]
     for path in found:
         path.write_bytes(bytes(1 << 20))
