@@ -177,7 +177,7 @@ def test_direct_network_uses_the_least_used_device() -> None:
         "type='bridge'><source bridge='b'/><virtualport type='openvswitch'/>",
         "type='direct'><source dev='e' mode='vepa'/><virtualport type='802.1Qbg'/>",
         "type='bridge'><source bridge='b'/><vlan><tag id='5'/></vlan>",
-        "type='hostdev'><source/>",
+        "type='hostdev'><source><address type='pci' bus='1' slot='2'/></source>",
     ],
 )
 def test_unsupported_interface_settings_are_refused(xml: str) -> None:
