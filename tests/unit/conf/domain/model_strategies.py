@@ -14,6 +14,7 @@ from conf.domain.devices.address import MAX_BUS, MAX_FUNCTION, MAX_SLOT, PciAddr
 from conf.domain.devices.addressing import Ip
 from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.domain.devices.hostdev import TYPES, Hostdev
+from conf.domain.devices.interface import Interface, PortForward
 from conf.domain.devices.smartcard import Smartcard
 from conf.domain.devices.tpm import Tpm, TpmBackend
 from conf.domain.model import TYPES as DOMAIN_TYPES
@@ -50,6 +51,13 @@ def models(model: type) -> SearchStrategy[object]:
         spec = place.metadata.get(KEY)
         if inner and spec is not None and spec.kind == "text" and not spec.path:
             fields[place.name] = st.none()  # an element has text of its own or inner elements
+    fields |= particular_fields(model)
+    return st.builds(model, **fields).map(as_read).filter(lambda model: model is not None)
+
+
+def particular_fields(model: type) -> dict[str, SearchStrategy[object]]:
+    """What some fields hold that their readers alone do not tell."""
+    fields: dict[str, SearchStrategy[object]] = {}
     if model is Tpm:  # random lists would be rejected too often for Hypothesis
         backends = models(TpmBackend).filter(lambda backend: getattr(backend, "type", ""))
         fields["backends"] = st.lists(backends, min_size=1, max_size=1)
@@ -61,13 +69,17 @@ def models(model: type) -> SearchStrategy[object]:
         fields |= {"family": st.none(), "peer": st.none(), "prefix": st.none() | st.integers(1, 32)}
     if issubclass(model, CharSource):
         fields["ends"] = st.lists(models(CharEnd), max_size=1)
+    if model is PortForward:
+        fields["address"] = st.none() | st.ip_addresses().map(str)
+    if model is Interface:
+        fields["backend_type"] = st.none()  # there is none that libvirt 9.0 knows in Debian
     if model is PciAddress:
         places = {"bus": MAX_BUS, "slot": MAX_SLOT, "function": MAX_FUNCTION}
         fields |= {name: st.integers(0, most) for name, most in places.items()}
     if model is Smartcard:
         fields["type"] = st.sampled_from(("pty", "spicevmc"))
         fields["certificates"] = st.lists(WRITABLE, min_size=3, max_size=3)
-    return st.builds(model, **fields).map(as_read).filter(lambda model: model is not None)
+    return fields
 
 
 def as_read(model: object) -> object:
