@@ -55,12 +55,17 @@ def test_creation_with_the_flag_refuses_an_unknown_element(connection: Any) -> N
     creations: tuple[Callable[[], Any], ...] = (
         lambda: connection.createXML(DOMAIN.format("<bogus/>"), libvirt.VIR_DOMAIN_START_VALIDATE),
         lambda: connection.networkCreateXMLFlags(NETWORK.format("<bogus/>"), 1),
-        lambda: connection.storagePoolCreateXML(POOL.format("<bogus/>"), POOL_CREATE_VALIDATE),
     )
     for create in creations:
         with pytest.raises(libvirt.libvirtError) as refused:
             create()
         assert refused.value.get_error_code() == libvirt.VIR_ERR_XML_INVALID_SCHEMA
+
+
+def test_creation_of_a_pool_has_no_such_flag(connection: Any) -> None:
+    with pytest.raises(libvirt.libvirtError) as refused:
+        connection.storagePoolCreateXML(POOL.format("<bogus/>"), POOL_CREATE_VALIDATE)
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
 
 
 def test_definition_without_the_flag_ignores_an_unknown_element(connection: Any) -> None:
