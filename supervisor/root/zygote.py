@@ -62,11 +62,12 @@ class ForkRequest(msgspec.Struct, frozen=True):
 
 
 class ForkReport(msgspec.Struct, frozen=True):
-    """The zygote to the root: a child has been forked, or has exited."""
+    """The zygote to the root: a child has been forked, or has exited; or what it does itself."""
 
-    fork_id: int
+    fork_id: int  # 0: the report is of the zygote itself
     pid: int
     status: int | None = None  # of waitpid, when it has exited
+    loading: bool = False  # it begins to import a role: its next report may take a while
 
 
 class ZygoteConfig(msgspec.Struct, frozen=True):
@@ -94,6 +95,7 @@ class Zygote:
 
     def run(self) -> None:
         """Fork and report until the root closes its end."""
+        self._send(ForkReport(0, os.getpid()))
         while True:
             ready = self._poll.poll(IDLE_MS if self._to_preload else None)
             if not ready:
@@ -136,6 +138,7 @@ class Zygote:
         if module not in self._to_preload:
             return
         self._to_preload.remove(module)
+        self._send(ForkReport(0, os.getpid(), loading=True))
         try:
             loaded = importlib.import_module(module)
             preload = getattr(loaded, "preload", None)  # builds what its children can share
@@ -146,6 +149,7 @@ class Zygote:
         prepare_messages(Node, ChildProcess)
         fill_malloc_holes()
         gc.freeze()  # a collection in a child would write to, and so copy, every page
+        self._send(ForkReport(0, os.getpid()))
 
     def _report_exit(self, pidfd: int) -> None:
         fork_id, pid = self._children.pop(pidfd)

@@ -28,7 +28,9 @@ from supervisor.runtime.log import Collector
 from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
 
 END_S: Final = 5.0  # how long the zygote may take to end
-FORK_S: Final = 10.0  # how long it may take to fork; then it is taken for hung
+FORK_S: Final = 10.0  # how long it may give no report of a fork; then it is taken for hung
+#: The same while it imports roles: a slow host without compiled modules takes half a minute.
+LOAD_S: Final = 120.0
 RESTARTS: Final = Policy(RestartOn.ALWAYS, longest_s=5.0, degraded_s=10.0)
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,8 @@ class ZygoteClient:
         self._children: dict[int, ForkedChild] = {}
         self._history = RestartHistory(restarts)
         self._stopping = False
+        self._is_loading = True  # until it first reports
+        self._reported = 0.0  # when it last reported, in the event loop's time
         self._reaping: set[asyncio.Task[None]] = set()
         self.pid, self._socket = fork_zygote(collector.child_end, preload, collector.level)
         self._socket.setblocking(False)  # noqa: FBT003  (socket's own)
@@ -83,6 +87,7 @@ class ZygoteClient:
         """Begin to report to `listener`. Call it in the running loop."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
+        self._reported = self._loop.time()
         self._listen()
 
     def fork(self, name: str, entry: str, privileges: str, control: socket.socket) -> int:
@@ -91,6 +96,8 @@ class ZygoteClient:
         The listener is called later: when the child runs, and when it has exited.
         """
         fork_id = next(self._fork_ids)
+        if all(child.pid for child in self._children.values()):
+            self._reported = self._loop.time()  # nothing was asked of it until now
         self._children[fork_id] = ForkedChild()
         request = ForkRequest(fork_id, name, entry, privileges, self._collector.level)
         with control:
@@ -134,9 +141,15 @@ class ZygoteClient:
 
     def _kill_if_hung(self, fork_id: int) -> None:
         forked = self._children.get(fork_id)
-        if forked is not None and not forked.pid and self.pid:
-            log.error("the zygote has forked nothing in %.0f s and is killed", FORK_S)
-            os.kill(self.pid, signal.SIGKILL)
+        if forked is None or forked.pid or not self.pid:
+            return
+        limit = LOAD_S if self._is_loading else FORK_S
+        left = self._reported + limit - self._loop.time()
+        if left > 0:
+            self._loop.call_later(left, self._kill_if_hung, fork_id)
+            return
+        log.error("the zygote has reported nothing in %.0f s and is killed", limit)
+        os.kill(self.pid, signal.SIGKILL)
 
     def _listen(self) -> None:
         self._loop.add_reader(self._socket.fileno(), self._readable)
@@ -152,6 +165,7 @@ class ZygoteClient:
             self._zygote_lost()
             return
         report = msgspec.msgpack.decode(data, type=ForkReport)
+        self._reported, self._is_loading = self._loop.time(), report.loading
         if report.status is not None:
             self._child_exited(report.fork_id, report.status)
         elif report.fork_id in self._children:
@@ -213,5 +227,6 @@ class ZygoteClient:
             self._schedule_restart(f"the zygote cannot be executed: {error}")
             return
         self._socket.setblocking(False)  # noqa: FBT003
+        self._is_loading, self._reported = True, self._loop.time()
         self._listen()
         self._listener.zygote_restarted()
