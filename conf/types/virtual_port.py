@@ -6,8 +6,30 @@ Source: libvirt 9.0 formatnetwork, "Using an openvswitch bridge" and "802.1Qbh";
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from conf.errors import ConfError
 from conf.mapper import attribute, element
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+from conf.types.uuid import parse_uuid
+
+TYPES: Final = one_of(
+    "802.1Qbg", "802.1Qbh", "openvswitch", "midonet", unknown="unknown virtualport type {}"
+)
+#: The highest number of each parameter: those fields have 8 and 24 bits (IEEE 802.1Qbg), and
+#: what libvirt says of a higher one.
+HIGHEST: Final = {
+    "managerid": (0xFF, "value of managerid out of range"),
+    "typeid": (0xFFFFFF, "value for typeid out of range"),
+    "typeidversion": (0xFF, "value of typeidversion out of range"),
+}
+#: Parameters that a type does not have.
+EXTRA: Final = {
+    "802.1Qbh": ("managerid", "typeid", "typeidversion", "instanceid"),
+    "openvswitch": ("managerid", "typeid", "typeidversion", "instanceid"),
+}
+PROFILE_LENGTH: Final = 39  # PORT_PROFILE_MAX of linux/if_link.h, without the final NUL
 
 
 @element("virtualport")
@@ -15,10 +37,53 @@ from conf.mapper import attribute, element
 class VirtualPort:
     """<virtualport>; which parameters count depends on the type."""
 
-    type: str | None = attribute("@type")
+    type: str | None = attribute("@type", read=TYPES)
     managerid: str | None = attribute("parameters/@managerid")
     typeid: str | None = attribute("parameters/@typeid")
     typeidversion: str | None = attribute("parameters/@typeidversion")
     instanceid: str | None = attribute("parameters/@instanceid")
     interfaceid: str | None = attribute("parameters/@interfaceid")
     profileid: str | None = attribute("parameters/@profileid", empty_is_absent=True)
+
+    def after_read(self) -> None:
+        """Check the parameters; drop those that MidoNet does not have.
+
+        Raises:
+            ConfError: "xml".
+        """
+        for name, (highest, message) in HIGHEST.items():
+            _check_number(name, getattr(self, name), highest, message)
+        for name in ("instanceid", "interfaceid"):
+            _check_uuid(name, getattr(self, name))
+        if self.profileid is not None and len(self.profileid) > PROFILE_LENGTH:
+            raise ConfError("xml", "profileid parameter too long", "virtualport/parameters")
+        for name in EXTRA.get(self.type or "", ()):
+            if getattr(self, name) is not None:
+                detail = f"extra {name} unsupported in <virtualport type='{self.type}'>"
+                raise ConfError("xml", detail, f"virtualport/parameters/@{name}")
+        if self.type == "midonet":
+            self.managerid = self.typeid = self.typeidversion = self.instanceid = None
+
+
+def _check_number(name: str, text: str | None, highest: int, message: str) -> None:
+    if text is None:
+        return
+    path = f"virtualport/parameters/@{name}"
+    try:
+        # strtoul takes a sign: what is below 0 is too high.
+        number = unsigned(text.strip().removeprefix("-"))
+    except ValueError:
+        detail = f"cannot parse value of {name} parameter"
+        raise ConfError("xml", detail, path) from None
+    if number > highest or text.strip().startswith("-"):
+        raise ConfError("xml", message, path)
+
+
+def _check_uuid(name: str, text: str | None) -> None:
+    if text is None:
+        return
+    try:
+        parse_uuid(text)
+    except ValueError:
+        detail = f"cannot parse {name} parameter as a uuid"
+        raise ConfError("xml", detail, f"virtualport/parameters/@{name}") from None

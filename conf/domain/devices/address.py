@@ -102,7 +102,7 @@ class CcidAddress:
 
     type: str = attribute("@type", default="ccid")
     controller: int = attribute("@controller", read=uint, default=0)
-    slot: int = attribute("@slot", read=uint_any, default=0)
+    slot: int = attribute("@slot", read=uint, default=0)
 
 
 @element("address")

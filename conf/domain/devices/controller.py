@@ -89,6 +89,8 @@ class Controller:
             self.max_grant_frames = self.max_event_channels = None
         if self.type != "pci":
             self.model_name = self.target_element = self.pcihole = None
+        if self.model_name == "none":
+            self.model_name = None  # the default is chosen, as without <model>
         if self.type == "usb" and self.master_port is None:
             self.master_port = COMPANION_PORTS.get(self.model or "")
 

@@ -124,7 +124,7 @@ def add_controllers(devices: Devices, kind: str, numbers: Iterable[int]) -> None
 
 def complete_model(controller: Controller, machine: str, facts: EmulatorFacts) -> None:
     """Choose the model of a controller that names none."""
-    if controller.model is not None:
+    if controller.model is not None and (controller.type, controller.model) != ("scsi", "auto"):
         return
     if controller.type == "usb":
         controller.model = default_usb_model(facts)

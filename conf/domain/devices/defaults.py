@@ -64,7 +64,7 @@ def complete_filesystem(filesystem: Filesystem) -> None:
 
 def complete_hostdev(hostdev: Hostdev) -> None:
     """Choose the backend of a host device."""
-    if hostdev.managed is None and hostdev.type in ("usb", "pci", "mdev", "scsi"):
+    if hostdev.managed is None and hostdev.type in ("usb", "pci", "mdev", "scsi", "scsi_host"):
         hostdev.managed = False
     if hostdev.type == "mdev" and hostdev.model == "vfio-pci" and hostdev.display is None:
         hostdev.display = False

@@ -39,7 +39,7 @@ def complete_disk(disk: Disk) -> None:
         target.bus = default_disk_bus(disk)
     disk.driver = disk.driver or DiskDriver()
     if disk.driver is not None:
-        disk.driver.name = disk.driver.name or "qemu"
+        disk.driver.name = "qemu" if disk.driver.name is None else disk.driver.name
         if disk.type != "volume":
             disk.driver.type = disk.driver.type or "raw"
     if disk.device in ("cdrom", "floppy") and (disk.source is None or is_empty(disk.source)):

@@ -16,6 +16,9 @@ from conf.types.enum import one_of
 from conf.types.integer import uint, uint_positive, unsigned
 from conf.types.size import KIB, to_bytes
 
+#: The mode that stands for none.
+NO_MODE: Final = "0000"
+
 
 def create_mode(text: str) -> str:
     """Read the mode of files that a guest creates: octal, written with four digits."""
@@ -141,8 +144,8 @@ class Filesystem:
     accessmode: str | None = attribute(
         "@accessmode", read=one_of("passthrough", "mapped", "squash"), empty_is_absent=True
     )
-    fmode: str | None = attribute("@fmode", read=create_mode)
-    dmode: str | None = attribute("@dmode", read=create_mode)
+    fmode: str | None = attribute("@fmode", read=create_mode, omit=NO_MODE)
+    dmode: str | None = attribute("@dmode", read=create_mode, omit=NO_MODE)
     model: str | None = attribute(
         "@model", read=one_of("virtio", "virtio-transitional", "virtio-non-transitional")
     )

@@ -67,6 +67,7 @@ def complete_videos(devices: Devices, facts: EmulatorFacts) -> None:
         model = video.model
         model.type = model.type or default_video_model(facts)
         if model.type == "none":
+            model.heads = None
             continue
         if number == 0 and not any(other.model.primary for other in devices.videos):
             model.primary = True
@@ -77,7 +78,7 @@ def complete_videos(devices: Devices, facts: EmulatorFacts) -> None:
             model.vram = model.vram or QXL_MEMORY
             model.vgamem = model.vgamem or VGA_MEMORY
         if model.type not in NO_HEADS:
-            model.heads = model.heads or 1
+            model.heads = 1 if model.heads is None else model.heads
     devices.videos.sort(key=lambda video: not video.model.primary)
 
 

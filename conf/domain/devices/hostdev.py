@@ -25,6 +25,11 @@ TYPES: Final = {
     "subsystem": ("usb", "pci", "scsi", "scsi_host", "mdev"),
     "capabilities": ("storage", "misc", "net"),
 }
+#: The models of those types that have some.
+MODELS: Final = {
+    "mdev": ("vfio-pci", "vfio-ccw", "vfio-ap"),
+    "scsi_host": ("virtio", "virtio-transitional", "virtio-non-transitional"),
+}
 #: The element of <source> that names a device given to a container, by the device's type.
 CAPABILITY_NAMES: Final = {"storage": "block", "misc": "char", "net": "interface"}
 
@@ -175,6 +180,10 @@ class Hostdev:
             raise ConfError("config_unsupported", detail, f"{path}/@type")
         if node.find("source") is None:
             raise ConfError("xml", "Missing <source> element in hostdev device", f"{path}/source")
+        model = node.get("model")
+        if model is not None and model not in MODELS.get(type_, (model,)):
+            detail = f"Invalid value for attribute 'model' in element 'hostdev': '{model}'."
+            raise ConfError("xml", detail, f"{path}/@model")
 
     def after_read(self) -> None:
         """Keep the <source>, <ip> and <route> that count for the mode and type; an empty source."""

@@ -43,6 +43,7 @@ class Input:
             "none",
             unknown="unknown input bus type '{}'",
         ),
+        omit="none",
     )
     model: str | None = attribute("@model")
     driver: VirtioDriver | None = child("driver", VirtioDriver)
@@ -59,3 +60,8 @@ class Input:
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None
+
+    def after_read(self) -> None:
+        """Keep the <source> attribute that the type has."""
+        if self.type != "passthrough":
+            self.source_evdev = None

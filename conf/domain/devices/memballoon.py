@@ -5,11 +5,11 @@ Source: libvirt 9.0 formatdomain, "Memory balloon device".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
-from conf.mapper import attribute, child, element
+from conf.mapper import Mode, attribute, child, element
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
 from conf.types.integer import uint
@@ -35,3 +35,7 @@ class Memballoon:
     address: Address | None = child("address", ADDRESSES)
     driver: VirtioDriver | None = child("driver", VirtioDriver)
     boot_order: int | None = None
+
+    def before_write(self, mode: Mode) -> Memballoon:
+        """Leave out the place of a balloon that there is not."""
+        return replace(self, address=None, alias=None) if self.model == "none" else self

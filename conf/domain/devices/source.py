@@ -171,6 +171,10 @@ OF_TYPE: Final = {
     "vdpa": ("dev",),
     "vhostuser": ("source_type", "path", "mode", "reconnect"),
 }  # fmt: skip
+PROTOCOLS: Final = (
+    "none", "nbd", "rbd", "sheepdog", "gluster", "iscsi", "http", "https", "ftp", "ftps", "tftp",
+    "ssh", "vxhs", "nfs",
+)  # fmt: skip
 #: Protocols whose names are of a pool or volume and an image.
 POOLED: Final = ("rbd", "gluster")
 TYPED: Final = sorted({name for names in OF_TYPE.values() for name in names})
@@ -251,6 +255,11 @@ class Source:
         path = "source/@name"
         if self.protocol is None:
             detail = "Missing required attribute 'protocol' in element 'source'"
+            raise ConfError("xml", detail, "source/@protocol")
+        if self.protocol not in PROTOCOLS:
+            detail = (
+                f"Invalid value for attribute 'protocol' in element 'source': '{self.protocol}'."
+            )
             raise ConfError("xml", detail, "source/@protocol")
         if self.name is None and self.protocol != "nbd":
             raise ConfError("xml", "missing name for disk source", path)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain.addresses.pci import BRIDGE_NAMES
+from conf.domain.devices.address import DriveAddress
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
@@ -16,6 +18,8 @@ PATH: Final = "domain/devices/controller"
 ROOTS: Final = ("pci-root", "pcie-root")
 MAX_CHASSIS: Final = 255
 MAX_PCI_INDEX: Final = 255  # the number of its bus has eight bits
+#: Names that a model can have besides its usual one.
+OTHER_NAMES: Final = {"pcie-root-port": ("ioh3420",)}
 #: The most ports a USB controller can have.
 USB_PORTS: Final = {"qemu-xhci": 15, "nec-xhci": 15}
 
@@ -99,6 +103,47 @@ def check_ide(domain: Domain) -> None:
         raise ConfError(UNSUPPORTED, detail, PATH)
 
 
+def check_bridge_names(domain: Domain) -> None:
+    """Check <model name=>, QEMU's name of a bridge or port, against the controller's model.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    for controller in domain.devices.controllers:
+        name, model = controller.model_name, controller.model or ""
+        if name is None or name in (BRIDGE_NAMES.get(model), *OTHER_NAMES.get(model, ())):
+            continue
+        wrong = "is not valid" if model in ROOTS else "has invalid value"
+        detail = (
+            f"Option 'modelName' {wrong} for PCI controller with index '{controller.index}', "
+            f"model '{model}' and modelName '{name}'"
+        )
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/model/@name")
+
+
+def check_scsi(domain: Domain) -> None:
+    """Check the SCSI controllers, and targets that lsilogic does not have.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    models = {c.index: c.model for c in domain.devices.controllers if c.type == "scsi"}
+    if "buslogic" in models.values():
+        raise ConfError(UNSUPPORTED, "Unsupported controller model: buslogic", f"{PATH}/@model")
+    if "ncr53c90" in models.values():
+        detail = "ncr53c90 SCSI controller is not a built-in for this machine"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/@model")
+    devices = domain.devices
+    units = [disk.address for disk in devices.disks if disk.target.bus == "scsi"]
+    units.extend(hostdev.address for hostdev in devices.hostdevs if hostdev.type == "scsi")
+    for address in units:
+        if not isinstance(address, DriveAddress) or not address.target:
+            continue
+        if models.get(address.controller) == "lsilogic":
+            detail = "target must be 0 for controller model 'lsilogic'"
+            raise ConfError(UNSUPPORTED, detail, "address/@target")
+
+
 def check_usb(domain: Domain) -> None:
     """Check what uses USB against the controllers there are.
 
@@ -113,9 +158,6 @@ def check_usb(domain: Domain) -> None:
             raise ConfError(UNSUPPORTED, detail, f"{PATH}/@ports")
     if not any(controller.model == "none" for controller in controllers):
         return
-    if len(controllers) > 1:
-        detail = "Can't add another USB controller: USB is disabled for this domain"
-        raise ConfError("xml_detail", detail, PATH)
     devices = domain.devices
     users = {
         "USB input device": any(item.bus == "usb" for item in devices.inputs),

@@ -9,31 +9,21 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain.device_xml import KINDS, devices_of
-from conf.domain.devices.address import CcwAddress, PciAddress, by_user
-from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.address import CcwAddress, IsaAddress, PciAddress, by_user
 from conf.domain.devices.interface import Interface
-from conf.domain.devices.video import Video
+from conf.domain.devices.video import Video, VideoModel
 from conf.domain.model import Domain
 from conf.domain.validate.parsed_devices import char_sources
 from conf.domain.validate.virtio import check_virtio_switches
-from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
+from conf.types.repeats import first_repeated
 from conf.types.size import KIB
 
 UNSUPPORTED: Final = "config_unsupported"
-#: Serial ports that belong to one kind of machine: the model, and how that machine's name begins.
-SERIAL_MACHINES: Final = {
-    "pl011": "virt", "spapr-vty": "pseries", "sclpconsole": "s390-ccw", "sclplmconsole": "s390-ccw",
-    "16550a": "virt",
-}  # fmt: skip
-#: The model that a kind of serial port has where none is named.
-SERIAL_MODELS: Final = {
-    "system-serial": "pl011",
-    "spapr-vio-serial": "spapr-vty",
-    "sclp-serial": "sclpconsole",
-}
 #: Models that a second video device can have: the others have VGA's own ports.
-SECONDARY_VIDEOS: Final = ("qxl", "virtio", "gpu", "none", "ramfb", "bochs")
+SECONDARY_VIDEOS: Final = ("qxl", "virtio", "gpu", "none", "ramfb")
+#: Models that show one picture.
+ONE_HEAD: Final = ("vga", "cirrus", "vmvga", "ramfb", "bochs")
 #: Models whose memory QEMU takes in MiB: the properties vgamem_mb and vram_size_mb.
 SIZED_VIDEOS: Final = ("vga", "vmvga", "bochs")
 #: Models of interfaces that libvirt has a name for.
@@ -107,15 +97,27 @@ def _check_video(video: Video, *, secondary: bool) -> None:
     if model.type != "virtio" and video.driver is not None and video.driver.name == "vhostuser":
         detail = "'vhostuser' driver is only supported with 'virtio' device"
         raise ConfError(UNSUPPORTED, detail, path)
+    _check_video_memory(model)
+    if model.rendernode and not (video.driver is not None and video.driver.name == "vhostuser"):
+        detail = "unsupported rendernode accel attribute without 'vhostuser'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/acceleration/@rendernode")
+    if model.accel2d:
+        detail = "qemu does not support the accel2d setting"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/acceleration/@accel2d")
+    if model.type in ONE_HEAD and model.heads not in (None, 1):
+        detail = f"video type '{model.type}' doesn't support multiple 'heads'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/@heads")
+
+
+def _check_video_memory(model: VideoModel) -> None:
+    """Check sizes, and that the model has such memory."""
+    path = "domain/devices/video/model"
     for attribute in ("vram", "vgamem"):
         size = getattr(model, attribute)
         sized = model.type in SIZED_VIDEOS or (model.type, attribute) == ("qxl", "vgamem")
         if sized and size is not None and size < KIB:
             detail = f"value for '{attribute}' must be at least 1 MiB (1024 KiB)"
             raise ConfError(UNSUPPORTED, detail, f"{path}/@{attribute}")
-    if model.rendernode and not (video.driver is not None and video.driver.name == "vhostuser"):
-        detail = "unsupported rendernode accel attribute without 'vhostuser'"
-        raise ConfError(UNSUPPORTED, detail, f"{path}/acceleration/@rendernode")
     if model.type == "qxl":
         return
     for attribute in ("ram", "vram64", "vgamem"):
@@ -132,6 +134,9 @@ def check_hostdevs(domain: Domain) -> None:
     """
     path = "domain/devices/hostdev"
     for hostdev in domain.devices.hostdevs:
+        if hostdev.rom is not None and not isinstance(hostdev.address, PciAddress):
+            detail = "ROM tuning is only supported for PCI devices"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/rom")
         if hostdev.display and not domain.devices.graphics:
             detail = "graphics device is needed for attribute value 'display=on' in <hostdev>"
             raise ConfError(UNSUPPORTED, detail, f"{path}/@display")
@@ -150,6 +155,10 @@ def check_sounds(domain: Domain) -> None:
         ConfError: "config_unsupported".
     """
     devices = domain.devices
+    repeated = first_repeated([audio.id for audio in devices.audios])
+    if repeated is not None:
+        detail = f"audio ID {repeated} is used multiple times"
+        raise ConfError("xml", detail, "domain/devices/audio/@id")
     ids = {audio.id for audio in devices.audios}
     for sound in devices.sounds:
         if sound.model == "ich7":
@@ -173,6 +182,8 @@ def check_inputs(domain: Domain) -> None:
             raise ConfError("internal", detail, f"{path}/@bus")
         if item.type == "evdev" and item.bus not in (None, "none"):
             raise ConfError(UNSUPPORTED, "input evdev doesn't support bus element", f"{path}/@bus")
+        if item.type == "evdev" and not item.source_dev:
+            raise ConfError("xml", "Missing evdev path for input device", path)
         if item.type == "passthrough" and item.bus != "virtio":
             detail = "only virtio bus is supported for 'passthrough' input devices"
             raise ConfError(UNSUPPORTED, detail, f"{path}/@bus")
@@ -211,6 +222,32 @@ def check_single_devices(domain: Domain) -> None:
     if len(models) > 1:
         detail = "only a single watchdog device is supported"
         raise ConfError("xml", detail, "domain/devices/watchdog")
+
+
+def check_panics(domain: Domain) -> None:
+    """Check the panic devices: one of each model, of this machine's, at its place.
+
+    Raises:
+        ConfError: "config_unsupported"; "xml".
+    """
+    path, machine = "domain/devices/panic", domain.os.type.machine or ""
+    models = [panic.model for panic in domain.devices.panics]
+    repeated = first_repeated(models)
+    if repeated is not None:
+        raise ConfError("xml", f"Multiple panic devices with model '{repeated}'", path)
+    for panic in domain.devices.panics:
+        for model, guests, begin in (("pseries", "pSeries", "pseries"), ("s390", "S390", "s390")):
+            if panic.model == model and not machine.startswith(begin):
+                detail = f"only {guests} guests support panic device of model '{model}'"
+                raise ConfError(UNSUPPORTED, detail, f"{path}/@model")
+        if panic.address is None or panic.model is None:
+            continue
+        if panic.model != "isa":
+            detail = f"setting the panic device address is not supported for model '{panic.model}'"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/address")
+        if not isinstance(panic.address, IsaAddress):
+            detail = "panic is supported only with ISA address type"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/address")
 
 
 def check_aliases(domain: Domain) -> None:
@@ -309,6 +346,12 @@ def check_interfaces(domain: Domain) -> None:
             detail = f"invalid model for interface of type 'vdpa': '{known}'"
             raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/model/@type")
         check_teaming(interface)
+        if interface.type != "user" and (interface.ips or interface.routes):
+            detail = (
+                "Invalid attempt to set network interface guest-side IP route and/or address "
+                "info, not supported by QEMU"
+            )
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/ip")
         driver = interface.driver
         if driver is None:
             continue
@@ -316,62 +359,6 @@ def check_interfaces(domain: Domain) -> None:
             if size is not None and size & (size - 1):
                 detail = f"{name}_queue_size has to be a power of two"
                 raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/driver")
-
-
-def check_serials(domain: Domain) -> None:
-    """Check the serial ports against the machine type.
-
-    Raises:
-        ConfError: "config_unsupported".
-    """
-    machine = domain.os.type.machine or ""
-    for serial in domain.devices.serials:
-        kind = serial.target_type or ""
-        model = serial.target_model or SERIAL_MODELS.get(kind, "")
-        fits = SERIAL_MACHINES.get(model, "")
-        if not machine.startswith(fits):
-            detail = (
-                f"Serial device with target type '{kind}' and target model '{model}' not "
-                "compatible with guest architecture or machine type"
-            )
-            raise ConfError(UNSUPPORTED, detail, "domain/devices/serial/target")
-
-
-def check_unix_sockets(domain: Domain) -> None:
-    """Check that Unix sockets have a path; the daemon makes those of virtio channels alone.
-
-    Raises:
-        ConfError: "internal".
-    """
-    for source in char_sources(domain):
-        is_guest_target = isinstance(source, CharDevice) and source.target_type in ("virtio", "xen")
-        if source.type == "unix" and not is_guest_target and not source.path:
-            raise ConfError("internal", "Missing source path attribute for char device", "source")
-
-
-def check_memories(domain: Domain, facts: EmulatorFacts) -> None:
-    """Check the memory devices and shared memory devices.
-
-    Raises:
-        ConfError: its cell is missing, or the emulator has no such device.
-    """
-    cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
-    for memory in domain.devices.memories:
-        if memory.model == "sgx-epc" and not facts.has_object("memory-backend-epc"):
-            detail = "sgx epc isn't supported by this QEMU binary"
-            raise ConfError(UNSUPPORTED, detail, "domain/devices/memory")
-        node = memory.target.node
-        if node is not None and cells and node >= len(cells):
-            detail = (
-                f"can't add memory backend for guest node '{node}' as the guest has only "
-                f"'{len(cells)}' NUMA nodes configured"
-            )
-            raise ConfError("xml_detail", detail, "domain/devices/memory/target/node")
-    for shmem in domain.devices.shmems:
-        model = shmem.model or "ivshmem"
-        if not facts.has_device(model):
-            detail = f"{model} device is not supported with this QEMU binary"
-            raise ConfError(UNSUPPORTED, detail, "domain/devices/shmem")
 
 
 def check_iommu(domain: Domain) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from conf.domain.devices.address import DriveAddress, UsbAddress
 from conf.domain.devices.disk import Disk, DiskDriver, is_empty
 from conf.domain.devices.disk_order import disk_index
-from conf.domain.devices.filesystem import Filesystem
+from conf.domain.devices.filesystem import NO_MODE, Filesystem
 from conf.domain.model import Domain
 from conf.domain.validate.virtio import check_virtio_switches
 from conf.errors import ConfError
@@ -53,6 +53,10 @@ def check_disks(domain: Domain) -> None:
     _check_names(domain)
     _check_places(domain)
     for filesystem in domain.devices.filesystems:
+        modes = {filesystem.fmode, filesystem.dmode} - {None, NO_MODE}
+        if modes and filesystem.accessmode != "mapped":
+            detail = "fmode and dmode must be used with accessmode=mapped"
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/filesystem")
         if filesystem.driver_type == "virtiofs":
             _check_virtiofs(domain, filesystem)
 
@@ -108,8 +112,8 @@ def _check_target(disk: Disk) -> None:
 def _check_bus(disk: Disk) -> None:
     """Check that the bus has such a drive."""
     dev, bus = disk.target.dev, disk.target.bus
-    if bus == "virtio" and disk.device in DISKS_ONLY:
-        # virtio-blk has no tray; a CD-ROM needs IDE, SATA, SCSI or USB.
+    if bus in ("virtio", "sd") and disk.device in DISKS_ONLY:
+        # virtio-blk and sd-card have no tray; a CD-ROM needs IDE, SATA, SCSI or USB.
         detail = f"disk type of '{dev}' does not support ejectable media"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@bus")
     if bus in ("ide", "sata") and disk.readonly and disk.device == "disk":
@@ -197,7 +201,15 @@ def _check_identifiers(disk: Disk) -> None:
         detail = f"driver serial '{disk.serial}' contains unsafe characters"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/serial")
     if disk.wwn is not None and not WWN.fullmatch(disk.wwn):
-        raise ConfError("xml", f"Malformed wwn: {disk.wwn}", f"{PATH}/wwn")
+        raise ConfError("internal", f"Malformed wwn: {disk.wwn}", f"{PATH}/wwn")
+    if disk.wwn is not None and disk.target.bus not in ("ide", "scsi"):
+        raise ConfError(UNSUPPORTED, "Only ide and scsi disk support wwn", f"{PATH}/wwn")
+    if disk.device == "lun" and disk.target.bus == "scsi":  # the unit has its own
+        if disk.wwn is not None:
+            raise ConfError(UNSUPPORTED, "Setting wwn is not supported for lun device", PATH)
+        if disk.serial is not None:
+            detail = "scsi-block 'lun' devices do not support the serial property"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/serial")
 
 
 def _check_iotune(disk: Disk) -> None:
@@ -234,6 +246,12 @@ def _check_format(disk: Disk) -> None:
     if disk.type == "dir" and form != "fat":
         detail = "storage type 'dir' requires use of storage format 'fat'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@type")
+    if form == "fat" and disk.type not in ("dir", "volume"):
+        detail = "storage format 'fat' is supported only with 'dir' storage type"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@type")
+    if form == "fat" and not disk.readonly and disk.device != "cdrom" and disk.type == "dir":
+        detail = "virtual FAT storage can't be accessed in read-write mode"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/readonly")
 
 
 def _check_address(disk: Disk) -> None:

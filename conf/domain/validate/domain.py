@@ -12,7 +12,8 @@ from typing import Final
 
 from conf.domain.architectures import check_architecture
 from conf.domain.model import Domain
-from conf.domain.validate.controllers import check_ide, check_usb
+from conf.domain.validate.chardevs import check_consoles, check_serials, check_unix_sockets
+from conf.domain.validate.controllers import check_bridge_names, check_ide, check_scsi, check_usb
 from conf.domain.validate.devices import (
     check_address_types,
     check_aliases,
@@ -21,14 +22,13 @@ from conf.domain.validate.devices import (
     check_inputs,
     check_interfaces,
     check_iommu,
-    check_memories,
-    check_serials,
+    check_panics,
     check_single_devices,
     check_sounds,
-    check_unix_sockets,
     check_videos,
 )
 from conf.domain.validate.disks import check_disks
+from conf.domain.validate.memories import check_memories
 from conf.domain.validate.resources import check_cpu, check_memory, check_threads, check_vcpus
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
@@ -76,17 +76,21 @@ def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
     check_address_types(domain)
     check_ide(domain)
     check_usb(domain)
+    check_bridge_names(domain)
+    check_scsi(domain)
     check_disks(domain)
     check_videos(domain)
     check_hostdevs(domain)
     check_interfaces(domain)
     check_serials(domain)
+    check_consoles(domain)
     check_unix_sockets(domain)
     check_memories(domain, facts)
     check_iommu(domain)
     check_sounds(domain)
     check_inputs(domain)
     check_single_devices(domain)
+    check_panics(domain)
     check_aliases(domain)
 
 

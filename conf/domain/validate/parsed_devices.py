@@ -12,41 +12,22 @@ from typing import Final
 
 from conf.domain.device_xml import Device, set_devices
 from conf.domain.devices.chardev import CharSource
-from conf.domain.devices.controller import Controller
 from conf.domain.devices.devices import Devices
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.graphics import Graphics
-from conf.domain.devices.hostdev import CAPABILITY_NAMES, Hostdev
+from conf.domain.devices.hostdev import CAPABILITY_NAMES, Hostdev, HostdevSource
 from conf.domain.devices.interface import Interface
+from conf.domain.devices.redirdev import Redirdev
 from conf.domain.devices.source import Auth, Encryption, SourceLabel
 from conf.domain.model import Domain
+from conf.domain.validate.parsed_controllers import check_parsed_controllers
 from conf.errors import ConfError
 from conf.types.ip_route import check_route
 from conf.types.repeats import first_repeated
 
 UNSUPPORTED: Final = "config_unsupported"
 INTERFACE_MODEL: Final = re.compile(r"[A-Za-z0-9_\-]*")
-#: Models of each type of controller; a type that is not here has none.
-CONTROLLER_MODELS: Final = {
-    "pci": (
-        "pci-root", "pcie-root", "pci-bridge", "dmi-to-pci-bridge", "pcie-to-pci-bridge",
-        "pcie-root-port", "pcie-switch-upstream-port", "pcie-switch-downstream-port",
-        "pci-expander-bus", "pcie-expander-bus",
-    ),
-    "scsi": (
-        "auto", "buslogic", "lsilogic", "lsisas1068", "vmpvscsi", "ibmvscsi", "virtio-scsi",
-        "lsisas1078", "virtio-transitional", "virtio-non-transitional", "ncr53c90", "dc390",
-        "am53c974",
-    ),
-    "usb": (
-        "piix3-uhci", "piix4-uhci", "ehci", "ich9-ehci1", "ich9-uhci1", "ich9-uhci2",
-        "ich9-uhci3", "vt82c686b-uhci", "pci-ohci", "nec-xhci", "qusb1", "qusb2", "qemu-xhci",
-        "none",
-    ),
-    "ide": ("piix3", "piix4", "ich6"),
-    "virtio-serial": ("virtio", "virtio-transitional", "virtio-non-transitional"),
-}  # fmt: skip
 #: Attributes of <source> that each type of interface must have, in the order of libvirt's checks.
 INTERFACE_SOURCES: Final = {
     "bridge": ("bridge",), "network": ("network",), "internal": ("name",), "direct": ("dev",),
@@ -54,6 +35,8 @@ INTERFACE_SOURCES: Final = {
     "mcast": ("address", "port"), "udp": ("address", "port"),
     "vhostuser": ("type", "path", "mode"),
 }  # fmt: skip
+#: Types of interfaces that a switch may treat by <virtualport>.
+SWITCHED: Final = ("network", "bridge", "direct", "hostdev")
 #: The kinds of <target> that each character device can have.
 SERIAL_TARGETS: Final = (
     "none", "isa-serial", "usb-serial", "pci-serial", "spapr-vio-serial", "system-serial",
@@ -90,8 +73,7 @@ def check_parsed_devices(domain: Domain) -> None:
     _check_storage(domain.devices)
     for number, hostdev in enumerate(domain.devices.hostdevs):
         _check_hostdev(hostdev, domain.devices.hostdevs[:number])
-    for controller in domain.devices.controllers:
-        _check_controller_model(controller)
+    check_parsed_controllers(domain.devices.controllers)
     for interface in domain.devices.interfaces:
         _check_interface(interface)
     for shmem in domain.devices.shmems:
@@ -111,11 +93,16 @@ def check_parsed_device(tag: str, device: Device) -> None:
 
 
 def char_sources(domain: Domain) -> Iterator[CharSource]:
-    """List the sources of all character devices."""
+    """List the sources of all character devices.
+
+    A first console that stands for the first serial port has that one's source.
+    """
     devices = domain.devices
+    first = devices.consoles[0] if devices.consoles else None
+    paired = bool(devices.serials) and first is not None and first.target_type in (None, "serial")
     yield from devices.serials
     yield from devices.parallels
-    yield from devices.consoles
+    yield from devices.consoles[1 if paired else 0 :]
     yield from devices.channels
     yield from devices.redirdevs
     yield from (card for card in devices.smartcards if card.mode == "passthrough")
@@ -137,13 +124,6 @@ def _check_char_targets(domain: Domain) -> None:
                 continue
             detail = f"unknown target type '{item.target_type}' specified for character device"
             raise ConfError(UNSUPPORTED, detail, "target/@type")
-
-
-def _check_controller_model(controller: Controller) -> None:
-    models = CONTROLLER_MODELS.get(controller.type, ())
-    if controller.model is not None and controller.model not in models:
-        detail = f"Unknown model type '{controller.model}'"
-        raise ConfError(UNSUPPORTED, detail, "domain/devices/controller/@model")
 
 
 def _check_storage(devices: Devices) -> None:
@@ -197,6 +177,9 @@ def _check_interface(interface: Interface) -> None:
         if getattr(interface.source, name) in (None, ""):
             detail = f"Missing required attribute '{name}' in element 'source'"
             raise ConfError("xml", detail, f"{path}/source/@{name}")
+    if interface.virtualport is not None and interface.type not in SWITCHED:
+        detail = f"<virtualport> element unsupported for <interface type='{interface.type}'>"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/virtualport")
     if interface.type == "vhostuser":
         _check_vhostuser(interface)
     for route in interface.routes:
@@ -234,7 +217,11 @@ def _check_char_source(source: CharSource) -> None:
         raise ConfError("internal", detail, f"{path}/@service")
     if source.type == "tcp" and (end is None or not end.host):
         raise ConfError("internal", "Missing source host attribute for char device", path)
-    if source.type == "spiceport" and (end is None or not end.channel):
+    # A redirected USB device over D-Bus has a channel of its own where none is named.
+    named = source.type == "spiceport" or (
+        source.type == "dbus" and not isinstance(source, Redirdev)
+    )
+    if named and (end is None or not end.channel):
         detail = "Missing source channel attribute for char device"
         raise ConfError(UNSUPPORTED, detail, f"{path}/@channel")
     if source.type in ("file", "dev", "pipe") and (end is None or not end.path):
@@ -322,11 +309,31 @@ def _check_hostdev(hostdev: Hostdev, before: list[Hostdev]) -> None:
     if hostdev.type == "scsi" and hostdev.source.protocol not in (None, "iscsi"):
         detail = f"Unknown SCSI subsystem protocol '{hostdev.source.protocol}'"
         raise ConfError(UNSUPPORTED, detail, f"{path}/source/@protocol")
+    if hostdev.type == "scsi" and hostdev.source.protocol is None:
+        _check_scsi_source(hostdev.source)
+    if hostdev.type == "scsi_host" and hostdev.source.protocol not in (None, "vhost"):
+        detail = f"Unknown scsi_host subsystem protocol '{hostdev.source.protocol}'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/source/@protocol")
     for route in hostdev.routes:
         check_route("Domain hostdev device", route)
     _check_capability(hostdev)
     if any(_same_device(hostdev, other) for other in before):
         raise ConfError("xml", "Hostdev already exists in the domain configuration", path)
+
+
+def _check_scsi_source(source: HostdevSource) -> None:
+    """Check that a unit of the host's SCSI adapter is named in full."""
+    path, address = "domain/devices/hostdev/source", source.address
+    if address is None:
+        detail = "'address' must be specified for scsi hostdev source"
+        raise ConfError("xml", detail, path)
+    for name in ("bus", "target", "unit"):
+        if getattr(address, name) is None:
+            detail = f"Missing required attribute '{name}' in element 'address'"
+            raise ConfError("xml", detail, f"{path}/address/@{name}")
+    if not source.adapter:
+        detail = "'adapter' name must be specified for scsi hostdev source"
+        raise ConfError("xml", detail, path)
 
 
 def _check_capability(hostdev: Hostdev) -> None:

@@ -253,7 +253,7 @@ def _video_memory(video: Video) -> Props:
     match model.type:
         case "qxl":
             return {
-                "max_outputs": model.heads,
+                "max_outputs": model.heads or None,
                 "ram_size": (model.ram or 0) * KIB,
                 "vram_size": (model.vram or 0) * KIB,
                 "vram64_size_mb": (model.vram64 or 0) // KIB,
@@ -262,7 +262,7 @@ def _video_memory(video: Video) -> Props:
             }
         case "virtio":
             blob = {"blob": model.blob} if model.blob is not None else {}
-            return {"max_outputs": model.heads, **resolution, **blob}
+            return {"max_outputs": model.heads or None, **resolution, **blob}
         case "vga" | "vmvga":
             memory = {"vgamem_mb": model.vram // KIB} if model.vram else {}
             return {**memory, **resolution}

@@ -51,7 +51,7 @@ ALIAS = "<alias name='ua-d'/>"
         (disk("dev='hde' bus='ide'"), "internal", "1 IDE controller"),
         (disk("dev='vda' bus='virtio' removable='on'"), "xml", "removable"),
         (disk(VDA, "<serial>A 1/!</serial>"), UNSUPPORTED, "unsafe"),
-        (disk("dev='sda' bus='scsi'", "<wwn>12345678</wwn>"), "xml", "Malformed wwn"),
+        (disk("dev='sda' bus='scsi'", "<wwn>12345678</wwn>"), "internal", "Malformed wwn"),
         ("<disk type='file'><target dev='sda' bus='usb'/></disk>", "no_source", "sda"),
         ("<disk><source file=''/><target dev='vda' bus='virtio'/></disk>", "no_source", "vda"),
         ("<sound/>", "xml", "'model'"),

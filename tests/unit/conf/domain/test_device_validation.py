@@ -51,6 +51,7 @@ def document(devices: str, *, machine: str = "pc") -> str:
          "Missing 'uuid'"),
         (USB + USB, "xml", "already exists"),
         ("<shmem name='a'><msi/></shmem>", "xml", "msi option"),
+        (NO_USB + "<controller type='usb' index='1'/>", "xml_detail", "USB is disabled"),
     ],
 )  # fmt: skip
 def test_devices_that_are_not_whole_are_refused_on_reading(
@@ -83,7 +84,6 @@ def test_devices_that_are_not_whole_are_refused_on_reading(
         ("<controller type='pci' model='pcie-expander-bus' index='1'/>", UNSUPPORTED,
          "not supported with this machine"),
         ("<controller type='usb' model='qemu-xhci' ports='16'/>", UNSUPPORTED, "'15' ports"),
-        (NO_USB + "<controller type='usb' index='1'/>", "xml_detail", "USB is disabled"),
         (NO_USB + "<input type='tablet' bus='usb'/>", UNSUPPORTED, "USB input device"),
         ("<graphics type='sdl'/><graphics type='egl-headless'/>", UNSUPPORTED, "'egl-headless'"),
         ("<graphics type='spice' tlsPort='5901' port='5900'/>", UNSUPPORTED, "TLS is disabled"),
