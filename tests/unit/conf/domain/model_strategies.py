@@ -15,6 +15,7 @@ from conf.domain.devices.addressing import Ip
 from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.domain.devices.hostdev import TYPES, Hostdev
 from conf.domain.devices.interface import Interface, PortForward
+from conf.domain.devices.memballoon import Memballoon
 from conf.domain.devices.smartcard import Smartcard
 from conf.domain.devices.tpm import Tpm, TpmBackend
 from conf.domain.model import TYPES as DOMAIN_TYPES
@@ -63,10 +64,12 @@ def particular_fields(model: type) -> dict[str, SearchStrategy[object]]:
         fields["backends"] = st.lists(backends, min_size=1, max_size=1)
     if model is Hostdev:
         fields["mode"], fields["type"] = st.just("subsystem"), st.sampled_from(TYPES["subsystem"])
-        fields["capability_source"] = st.none()
+        fields["capability_source"] = fields["model"] = st.none()
     if model is Ip:
         fields["address"] = st.ip_addresses().map(str)
         fields |= {"family": st.none(), "peer": st.none(), "prefix": st.none() | st.integers(1, 32)}
+    if model is Memballoon:  # "none" has neither address nor alias
+        fields["model"] = st.sampled_from(("virtio", "virtio-non-transitional"))
     if issubclass(model, CharSource):
         fields["ends"] = st.lists(models(CharEnd), max_size=1)
     if model is PortForward:
