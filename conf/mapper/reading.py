@@ -40,6 +40,7 @@ class ReadStep:
     name: str
     spec: FieldSpec
     path: tuple[str, ...]  # the elements that lead to it, its own included
+    outer: tuple[str, ...]  # those without its own; computed once, for each element is read so
 
 
 class Elements:
@@ -49,12 +50,11 @@ class Elements:
         self._at: dict[tuple[str, ...], list[etree._Element]] = {(): nodes}
         self._listed: set[tuple[str, ...]] = set()
 
-    def at(self, path: tuple[str, ...]) -> list[etree._Element]:
-        """Return the elements at a path, in document order."""
-        outer = path[:-1]
-        if path and outer not in self._listed:
+    def at(self, path: tuple[str, ...], outer: tuple[str, ...]) -> list[etree._Element]:
+        """Return the elements at a path, whose outer part is given too, in document order."""
+        if outer not in self._listed and path:
             self._listed.add(outer)
-            for node in self.at(outer):
+            for node in self.at(outer, outer[:-1]):
                 for inner in node:
                     if isinstance(inner.tag, str):
                         self._at.setdefault((*outer, inner.tag), []).append(inner)
@@ -107,9 +107,11 @@ def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
     if unexpected is not None:
         _check_unknown(plan, node, unexpected)
     for step in plan:
-        _check_single(step.spec, elements.at(step.path))
+        nodes = elements.at(step.path, step.outer)
+        if len(nodes) > 1:
+            _check_single(step.spec, nodes)
         if step.spec.when is None or _applies(step.spec.when, node):
-            _READERS[step.spec.kind](step, elements.at(step.path), values)
+            _READERS[step.spec.kind](step, nodes, values)
     instance = model(**values)
     finish = getattr(instance, "after_read", None)
     if finish is not None:
@@ -135,9 +137,10 @@ def read_plan(model: type) -> list[ReadStep]:
     if compiled is not None:
         return compiled
     steps = [
-        ReadStep(place.name, place.metadata[KEY], _path(place.metadata[KEY]))
+        ReadStep(place.name, place.metadata[KEY], path, path[:-1])
         for place in dataclasses.fields(model)
         if KEY in place.metadata
+        for path in [_path(place.metadata[KEY])]
     ]
     first = getattr(model, "__read_first__", ())
     rank = {name: number for number, name in enumerate(first)}
