@@ -15,7 +15,7 @@ from typing import Final
 
 SUITE: Final = "bookworm"
 KEPT: Final = Path(f"/var/tmp/virtvisor-debian-{os.getuid()}")
-VERSION: Final = "3"  # of what is done to it here
+VERSION: Final = "4"  # of what is done to it here
 FIRST_USER: Final = 200000
 PASSWORD: Final = "box"
 INCLUDED: Final = ("systemd-sysv", "iproute2", "iputils-ping")
@@ -24,8 +24,9 @@ BUILD_S: Final = 600
 BALLAST: Final = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale")
 NETWORKD: Final = "systemd-networkd.service"
 GETTY: Final = "console-getty.service"
-#: systemd gives up a unit that starts six times in 10 s, and each logout starts the getty again.
-GETTY_LIMIT: Final = "[Unit]\nStartLimitIntervalSec=0\n"
+#: systemd gives up a unit that starts six times in 10 s, and each logout starts the getty again. It
+#: stops a unit of which the kernel killed a process for memory, and with it the login's shell.
+GETTY_SETTINGS: Final = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nOOMPolicy=continue\n"
 NETWORK: Final = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n"
 
 
@@ -97,7 +98,7 @@ def _configure(root: Path) -> None:
     (wants / NETWORKD).symlink_to(f"/lib/systemd/system/{NETWORKD}")
     getty = root / f"etc/systemd/system/{GETTY}.d"
     getty.mkdir()
-    (getty / "limit.conf").write_text(GETTY_LIMIT)
+    (getty / "settings.conf").write_text(GETTY_SETTINGS)
     (root / "etc/hostname").unlink(missing_ok=True)
 
 
