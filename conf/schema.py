@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -95,33 +96,60 @@ def unknown_parts(xml: bytes | str, model: type) -> list[str]:
     return list(islice(dict.fromkeys(_unknown(model, parse_tree(xml))), MAX_UNKNOWN))
 
 
+class _KnownElement:
+    """Attributes and children that the steps reading an element know; compiled once a class."""
+
+    __slots__ = ("attributes", "inner", "steps")
+
+    def __init__(self, steps: Iterable[ReadStep]) -> None:
+        self.attributes: set[str] = set()
+        self.steps: dict[str, list[ReadStep]] = {}  # by the child element that they lead to
+        self.inner: dict[tuple[object, ...], _KnownElement] = {}  # by child element and its classes
+        for step in steps:
+            if step.path:
+                self.steps.setdefault(step.path[0], []).append(step)
+            elif step.spec.kind == "attribute":
+                self.attributes.add(step.spec.name)
+
+    def inside(self, node: etree._Element) -> _KnownElement:
+        """Return what is known of a child element, whose class may depend on its attributes."""
+        steps = self.steps[str(node.tag)]
+        classes = [
+            class_of(step.spec, node)
+            if step.spec.model is not None and len(step.path) == 1
+            else None
+            for step in steps
+        ]
+        known = self.inner.get((node.tag, *classes))
+        if known is None:
+            inside: list[ReadStep] = []
+            for step, model in zip(steps, classes, strict=True):
+                if model is not None:
+                    inside += read_plan(model)
+                else:
+                    inside.append(replace(step, path=step.path[1:], outer=step.path[1:-1]))
+            known = self.inner[node.tag, *classes] = _KnownElement(inside)
+        return known
+
+
+@cache
+def _known_of(model: type) -> _KnownElement:
+    return _KnownElement(read_plan(model))
+
+
 def _unknown(model: type, root: etree._Element) -> Iterator[str]:
     """Yield a message on each element or attribute that no class reads."""
-    yield from _unread(read_plan(model), root)
+    yield from _unread(_known_of(model), root)
 
 
-def _unread(steps: list[ReadStep], node: etree._Element) -> Iterator[str]:
+def _unread(known: _KnownElement, node: etree._Element) -> Iterator[str]:
     """Yield a message on each element or attribute that no step of this element reads."""
-    attributes = {
-        step.spec.name for step in steps if step.spec.kind == "attribute" and not step.path
-    }
     for name in node.attrib:
-        if name not in attributes:
+        if name not in known.attributes:
             yield f"Invalid attribute {name!s} for element {element_path(node)}"
     for inner in node:
-        inside = [step for step in steps if step.path[:1] == (inner.tag,)]
-        if not inside:
+        steps = known.steps.get(str(inner.tag))
+        if steps is None:
             yield f"Did not expect element {inner.tag!s} in {element_path(node)}"
-        elif not any(step.spec.kind == "verbatim" for step in inside):
-            yield from _unread(_steps_of(inside, inner), inner)
-
-
-def _steps_of(inside: Iterable[ReadStep], node: etree._Element) -> list[ReadStep]:
-    """Return the steps that read a child element, of those that lead to it."""
-    steps: list[ReadStep] = []
-    for step in inside:
-        if step.spec.model is not None and len(step.path) == 1:
-            steps += read_plan(class_of(step.spec, node))
-        else:
-            steps.append(replace(step, path=step.path[1:]))
-    return steps
+        elif not any(step.spec.kind == "verbatim" for step in steps):
+            yield from _unread(known.inside(inner), inner)

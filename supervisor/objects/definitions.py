@@ -97,14 +97,19 @@ class Definitions(Generic[E, D]):
         Raises:
             VirError: as `claim` and the change lock; what the body raises.
         """
-        obj = await self.claim(definition)
-        try:
+        while True:
+            obj = await self.claim(definition)
             async with obj.change_lock.hold("create"):
-                yield obj
-        except BaseException:
-            if not obj.is_listed:
-                self._registry.remove(obj)
-            raise
+                # Who held the lock before may have failed, and removed the object.
+                if self._registry.by_uuid(obj.uuid) is not obj:
+                    continue
+                try:
+                    yield obj
+                except BaseException:
+                    if not obj.is_listed:
+                        self._registry.remove(obj)
+                    raise
+                return
 
     async def undefine(self, obj: E, before_remove: Callable[[], None] = _no_cleanup) -> None:
         """Remove a definition; the caller holds the object's change lock.

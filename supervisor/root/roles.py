@@ -28,9 +28,8 @@ class Role:
     policy: Policy
     privileges: Privileges
     owner: str = ""  # a worker's: the one service that may spawn and end it
-    memory: int = (
-        0  # bytes that it may write to (RLIMIT_DATA); 0: no limit, as its programs inherit it
-    )
+    #: Bytes that it may write to (RLIMIT_DATA); 0: no limit, for its programs would inherit it.
+    memory: int = 0
     silence_s: float = 10.0  # it is taken for hung, and killed, after so long without an answer
 
 

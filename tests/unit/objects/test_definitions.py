@@ -235,3 +235,45 @@ async def test_a_failed_creation_keeps_the_definition_that_was_there(tmp_path: P
         async with service.definitions.creating(Model("one", 1, "other")):
             raise OSError("no bridge")
     assert service.registry.get_by_name("one").definition == Model("one", 1)
+
+
+async def test_a_creation_that_gives_up_waiting_leaves_the_one_under_way(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    waiting = asyncio.Event()
+
+    async def second() -> None:
+        waiting.set()
+        async with service.definitions.creating(Model("one", 1)):
+            raise AssertionError("the first holds the lock")
+
+    async with service.definitions.creating(Model("one", 1)) as thing:
+        given_up = asyncio.create_task(second())
+        await waiting.wait()
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait({given_up})
+        thing.runtime = "runs"
+    assert service.registry.get_by_name("one") is thing
+
+
+async def test_a_creation_after_one_that_failed_is_listed(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    fail = asyncio.Event()
+
+    async def first() -> None:
+        async with service.definitions.creating(Model("one", 1)):
+            await fail.wait()
+            raise OSError("no bridge")
+
+    async def second() -> None:
+        async with service.definitions.creating(Model("one", 1)) as thing:
+            thing.runtime = "runs"
+
+    tasks = [asyncio.create_task(first()), asyncio.create_task(second())]
+    for _ in range(3):  # the second waits for the lock
+        await asyncio.sleep(0)
+    fail.set()
+    failed, succeeded = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(failed, OSError)
+    assert succeeded is None
+    assert service.names() == ["one"]

@@ -92,10 +92,15 @@ def make_state_dir(emulator: Emulator) -> bool:
     os.chmod(root, 0o711)
     new = not emulator.state_dir.is_dir() or not any(emulator.state_dir.iterdir())
     for folder in (emulator.state_dir.parent, emulator.state_dir):
-        folder.mkdir(exist_ok=True)
-        os.chmod(folder, 0o700)
-        if not emulator.user.is_own:
-            os.chown(folder, emulator.user.uid, emulator.user.gid)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # The first belongs to swtpm's user already: a link there must not give it another folder.
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(fd, 0o700)
+            if not emulator.user.is_own:
+                os.fchown(fd, emulator.user.uid, emulator.user.gid)
+        finally:
+            os.close(fd)
     # swtpm and swtpm_setup append to the log themselves, as their user.
     log_fd = open_log(emulator.log_path)
     with contextlib.closing(os.fdopen(log_fd, "ab")) as log_file:

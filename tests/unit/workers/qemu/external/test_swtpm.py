@@ -61,6 +61,17 @@ def test_a_secret_passes_by_descriptors_alone(tmp_path: Path) -> None:
     assert "--pwdfile-fd" in arguments
 
 
+def test_a_link_in_place_of_the_state_directory_gives_away_nothing(tmp_path: Path) -> None:
+    subject = emulator(tmp_path)
+    elsewhere = tmp_path / "etc"
+    elsewhere.mkdir(mode=0o755)
+    subject.state_dir.parent.mkdir(parents=True)
+    subject.state_dir.symlink_to(elsewhere)
+    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
+        swtpm.make_state_dir(subject)
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
+
+
 def test_the_state_directory_is_new_once_and_private(tmp_path: Path) -> None:
     subject = emulator(tmp_path)
     assert swtpm.make_state_dir(subject)
