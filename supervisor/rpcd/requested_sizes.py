@@ -49,9 +49,11 @@ def checks_of(procedure: Procedure) -> tuple[Check, ...]:
     checks: list[Check] = []
     for name, place in places.items():
         if name in LIST_ARGUMENTS:
-            checks.append(_list_check(name, place, limits[0], procedure.ret[0].type.limit_name))
+            beyond = f"> REMOTE_{procedure.ret[0].type.limit_name.upper()}"
+            checks.append(_limit_check(name, place, limits[0], ErrorCode.RPC, beyond))
         elif name in PARAMETER_ARGUMENTS:
-            checks.append(_parameter_check(name, place, limits[0]))
+            code = ErrorCode.INTERNAL_ERROR
+            checks.append(_limit_check(name, place, limits[0], code, "too large"))
         elif name == PEEKED and procedure.ret[0].type.base == "opaque":
             checks.append(_peek_check(place, limits[0]))
     if CPUMAP_LENGTH in places:
@@ -60,24 +62,15 @@ def checks_of(procedure: Procedure) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _list_check(name: str, place: int, limit: int, limit_name: str) -> Check:
+def _limit_check(name: str, place: int, limit: int, code: ErrorCode, beyond: str) -> Check:
+    """Make the check of a count: neither negative nor, with the text `beyond`, above a limit."""
+
     def check(arguments: tuple[object, ...]) -> None:
         number = _number(arguments[place])
         if number < 0:
-            raise _refused(ErrorCode.RPC, f"{name} must be non-negative")
+            raise _refused(code, f"{name} must be non-negative")
         if number > limit:
-            raise _refused(ErrorCode.RPC, f"{name} > REMOTE_{limit_name.upper()}")
-
-    return check
-
-
-def _parameter_check(name: str, place: int, limit: int) -> Check:
-    def check(arguments: tuple[object, ...]) -> None:
-        number = _number(arguments[place])
-        if number < 0:
-            raise _refused(ErrorCode.INTERNAL_ERROR, f"{name} must be non-negative")
-        if number > limit:
-            raise _refused(ErrorCode.INTERNAL_ERROR, f"{name} too large")
+            raise _refused(code, f"{name} {beyond}")
 
     return check
 
