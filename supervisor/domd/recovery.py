@@ -7,18 +7,20 @@ May not touch: guests; what a worker reports counts.
 A guest is known from its status file at once and taken as running until its worker has replied:
 a worker that hangs, or does not come up, delays neither this process nor any other guest. A guest
 whose process has exited is not reported as running: the first calls wait until its worker has
-cleaned up.
+cleaned up. One whose start was under way is off, as it was for clients before, until its worker
+says that it runs; its change lock is held for so long.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from ipc import BusError, Node, NoSuchService
+from ipc import BusError, DeadlineExceeded, Node, NoSuchService
 from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
 from rpc.errors import VirError
 from supervisor.domd.domain import DomainObject
@@ -34,6 +36,7 @@ from supervisor.messages.worker import (
     ShutoffInfo,
     WorkerStatus,
 )
+from supervisor.objects.domain_phase import DomainPhase
 from supervisor.objects.domain_status_xml import Status, read_all_status
 from supervisor.runtime.paths import Paths
 from supervisor.runtime.pidfd import ProcessIdentity
@@ -47,6 +50,11 @@ PAUSES_S: Final = (0.02, 0.05, 0.2, 1.0, 5.0)
 #: What is assumed of a guest that ended without any worker to say why.
 LOST: Final = ShutoffInfo(
     reason=DomainShutoffReason.UNKNOWN, detail=DomainEventStoppedDetailType.FAILED
+)
+
+#: What is assumed of a start that did not succeed, of which no worker knows more.
+FAILED: Final = ShutoffInfo(
+    reason=DomainShutoffReason.FAILED, detail=DomainEventStoppedDetailType.FAILED
 )
 
 log = logging.getLogger(__name__)
@@ -72,7 +80,11 @@ class Recovery:
         exited = set()
         for status, runs in statuses:
             domain = self._object_for(status)
-            if domain is not None and self._domains.apply_found(domain, status):
+            if domain is None:
+                continue
+            if not status.pid:
+                self._track(domain, self._settle_start(domain))
+            elif self._domains.apply_found(domain, status):
                 self._start_query(domain, spawn=True)
                 if not runs:
                     exited.add(self._queries[domain.uuid])
@@ -104,9 +116,11 @@ class Recovery:
 
     def _start_query(self, domain: DomainObject, *, spawn: bool) -> None:
         """Query a guest's worker in a task of its own, one per domain."""
-        if self._is_pending(domain):
-            return
-        task = asyncio.create_task(self._query_worker(domain, spawn=spawn))
+        if not self._is_pending(domain):
+            self._track(domain, self._query_worker(domain, spawn=spawn))
+
+    def _track(self, domain: DomainObject, query: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(query)
         self._queries[domain.uuid] = task
 
         def done(task: asyncio.Task[None]) -> None:
@@ -134,6 +148,38 @@ class Recovery:
             else:
                 self._apply(domain, reported)
                 return
+
+    async def _settle_start(self, domain: DomainObject) -> None:
+        """Find out what became of a start that was under way when the previous domd ended.
+
+        No client was told that it succeeded, and none is told that the guest runs before its worker
+        does: a worker that died over the start, or with the root, has its successor undo it.
+        """
+        self._registry.add(domain)  # a transient one is listed once it runs
+        async with domain.change_lock.hold("recovery of a start"):
+            reported = await self._wait_start(domain)
+            if reported.guest is None:
+                domain.reason = (reported.shutoff or FAILED).reason
+                await self._workers.end(domain)
+            elif self._domains.apply_found(domain, reported.guest):
+                self._domains.confirm(domain, reported.guest)
+                if reported.guest.autodestroy:
+                    self._domains.spawn_task(self._autodestroy_orphans())
+        self._domains.drop_if_transient(domain)
+
+    async def _wait_start(self, domain: DomainObject) -> WorkerStatus:
+        """Wait until a domain's worker, or its successor, has no start under way."""
+        attempt = 0
+        while True:
+            try:
+                await self._workers.spawn(domain)
+                return await self._workers.get_status(domain)
+            except DeadlineExceeded as error:
+                log.info("the worker of %s is still busy: %s", domain.name, error)
+            except (BusError, VirError) as error:
+                log.info("the worker of %s does not reply: %s", domain.name, error)
+                await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+                attempt += 1
 
     def _apply(self, domain: DomainObject, reported: WorkerStatus) -> None:
         """Record what a worker has: its guest, or how the guest ended."""
@@ -175,7 +221,7 @@ class Recovery:
     async def _end_idle_worker(self, name: str) -> None:
         """End a worker, unless it has a guest, or its domain was started meanwhile."""
         reported = await self._workers.get_status_after_start(name)
-        if any(domain.worker == name for domain in self._registry):
+        if any(domain.worker == name or self._is_used(domain, name) for domain in self._registry):
             return
         if reported.shutoff is not None:
             self._record_shutoff(name, reported.shutoff)
@@ -186,6 +232,11 @@ class Recovery:
             return
         log.info("worker %s has no guest and is ended", name)
         await self._workers.end_named(name)
+
+    def _is_used(self, domain: DomainObject, worker: str) -> bool:
+        """Return whether a domain is being started by a worker that it may not know yet."""
+        starting = domain.phases.phase is not DomainPhase.SHUT_OFF or self._is_pending(domain)
+        return starting and self._workers.driver.worker(domain.name) == worker
 
     def _record_shutoff(self, worker: str, shutoff: ShutoffInfo) -> None:
         """Record why a domain is off whose guest ended between two lives of this process."""
@@ -231,5 +282,5 @@ def domain_status(status: Status, live_xml: str) -> DomainStatus:
 
 
 def may_run(status: Status) -> bool:
-    """Return whether a guest has not exited; without a recorded pid its worker finds out."""
-    return status.pid == 0 or ProcessIdentity(status.pid, status.start, status.boot).runs()
+    """Return whether a guest has not exited."""
+    return ProcessIdentity(status.pid, status.start, status.boot).runs()

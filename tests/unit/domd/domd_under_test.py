@@ -113,6 +113,13 @@ class Host:
         self.paths.status_dir().mkdir(parents=True, exist_ok=True)
         self._write_status(status, start_time(os.getpid()) or 0)
 
+    def begin(self, name: str) -> None:
+        """Write the status file of a start whose emulator is not recorded yet."""
+        self.paths.status_dir().mkdir(parents=True, exist_ok=True)
+        facts = Status(name=name, uuid=UUID, id=1, state=DomainState.NOSTATE, reason=0, pid=0)
+        live = parse_domain(XML[self.driver.name])
+        write_status(self.paths.status(name), facts, format_domain(live, live=True, secure=True))
+
     def end(self, name: str) -> None:
         """End a guest; its status file stays until a worker has cleaned up."""
         # A process of this pid and another start time: the guest's has exited.

@@ -232,6 +232,49 @@ async def test_a_start_goes_on_without_the_domd_that_began_it(
 
 
 @DRIVERS
+async def test_a_start_under_way_is_not_reported_as_running_before_it_has_succeeded(
+    tmp_path: Path, driver: Driver
+) -> None:
+    async with domd(tmp_path, driver) as service, starting(service) as (pause, task):
+        service.host.begin("web")
+        async with successor(service) as again:
+            await asyncio.wait({task})
+            assert not await again.is_active()
+            repeated = asyncio.create_task(again.start())
+            pause.go_on.set()
+            with pytest.raises(VirError, match="already running"):
+                await repeated
+            assert await again.is_active()
+            await again.destroy()
+            await assert_shut_off(again)
+
+
+@DRIVERS
+@pytest.mark.parametrize("transient", [False, True], ids=["defined", "transient"])
+async def test_a_start_whose_worker_died_with_domd_has_failed(
+    tmp_path: Path, driver: Driver, transient: bool
+) -> None:
+    async with domd(tmp_path, driver) as service:
+        if not transient:
+            await service.define()
+        await until(lambda: transient or bool(service.tree.events))
+        service.tree.events.clear()
+        service.host.begin("web")
+        service.host.shutoffs["web"] = ShutoffInfo(reason=Shutoff.FAILED, detail=Stopped.FAILED)
+        async with successor(service) as again:
+            await until(lambda: again.tree.ended == [driver.worker("web")])
+            service.host.paths.status("web").unlink()  # as its worker would
+            assert again.tree.events == []  # no client was told that it runs
+            if transient:
+                with pytest.raises(VirError) as refused:
+                    await again.is_active()
+                assert refused.value.code is ErrorCode.NO_DOMAIN
+            else:
+                assert await reason(again) == Shutoff.FAILED
+                await assert_shut_off(again)
+
+
+@DRIVERS
 async def test_a_start_repeated_at_the_next_domd_keeps_the_guest_of_the_first(
     tmp_path: Path, driver: Driver
 ) -> None:
