@@ -20,6 +20,7 @@ from lxml import etree
 from conf.errors import ConfError
 from conf.mapper.reading import ReadStep, class_of, element_path, qualified_tag, read_plan
 from conf.mapper.safe_parse import parse_tree
+from conf.mapper.spec import Choice
 
 #: Where libvirt's packages install the schemas; Debian's libvirt0 does.
 SCHEMAS: Final = Path("/usr/share/libvirt/schemas")
@@ -83,28 +84,29 @@ def _violations(path: Path, root: etree._Element) -> list[str]:
         return [str(entry.message) for entry in schema.error_log] or ["no details"]
 
 
-def unknown_parts(xml: bytes | str, model: type) -> list[str]:
+def unknown_parts(root: etree._Element, model: type) -> list[str]:
     """List what a document has and its class does not read: like libvirt's, it ignores that.
 
     Args:
-        xml: a document that can be read.
+        root: of a document that could be read.
         model: its class.
 
     Returns:
         A sentence for each kind of element or attribute, of the first `MAX_UNKNOWN`.
     """
-    return list(islice(dict.fromkeys(_unknown(model, parse_tree(xml))), MAX_UNKNOWN))
+    return list(islice(dict.fromkeys(_unknown(model, root)), MAX_UNKNOWN))
 
 
 class _KnownElement:
     """Attributes and children that the steps reading an element know; compiled once a class."""
 
-    __slots__ = ("attributes", "inner", "steps")
+    __slots__ = ("attributes", "by_tag", "inner", "steps")
 
     def __init__(self, steps: Iterable[ReadStep]) -> None:
         self.attributes: set[str] = set()
         self.steps: dict[str, list[ReadStep]] = {}  # by the child element that they lead to
         self.inner: dict[tuple[object, ...], _KnownElement] = {}  # by child element and its classes
+        self.by_tag: dict[str, _KnownElement] = {}  # of children whose class is always the same
         for step in steps:
             if step.path:
                 self.steps.setdefault(step.path[0], []).append(step)
@@ -113,6 +115,9 @@ class _KnownElement:
 
     def inside(self, node: etree._Element) -> _KnownElement:
         """Return what is known of a child element, whose class may depend on its attributes."""
+        same = self.by_tag.get(str(node.tag))
+        if same is not None:
+            return same
         steps = self.steps[str(node.tag)]
         classes = [
             class_of(step.spec, node)
@@ -125,16 +130,18 @@ class _KnownElement:
             inside: list[ReadStep] = []
             for step, model in zip(steps, classes, strict=True):
                 if model is not None:
-                    inside += read_plan(model)
+                    inside += read_plan(model).steps
                 else:
                     inside.append(replace(step, path=step.path[1:], outer=step.path[1:-1]))
             known = self.inner[node.tag, *classes] = _KnownElement(inside)
+            if not any(isinstance(step.spec.model, Choice) for step in steps):
+                self.by_tag[str(node.tag)] = known
         return known
 
 
 @cache
 def _known_of(model: type) -> _KnownElement:
-    return _KnownElement(read_plan(model))
+    return _KnownElement(read_plan(model).steps)
 
 
 def _unknown(model: type, root: etree._Element) -> Iterator[str]:
@@ -144,7 +151,7 @@ def _unknown(model: type, root: etree._Element) -> Iterator[str]:
 
 def _unread(known: _KnownElement, node: etree._Element) -> Iterator[str]:
     """Yield a message on each element or attribute that no step of this element reads."""
-    for name in node.attrib:
+    for name in node.keys():  # noqa: SIM118  (of an element: the names of its attributes)
         if name not in known.attributes:
             yield f"Invalid attribute {name!s} for element {element_path(node)}"
     for inner in node:

@@ -1,10 +1,12 @@
 """<domain>: parsing, with the checks that need the XML alone, and formatting.
 
-Owns: `parse_domain`, `format_domain`.
+Owns: `parse_domain`, `read_domain`, `format_domain`.
 May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
 """
 
 from __future__ import annotations
+
+from lxml import etree
 
 from conf.domain.model import Domain, DomainIdentity
 from conf.domain.validate.parsed_domain import check_parsed
@@ -17,7 +19,11 @@ def parse_domain(xml: bytes | str) -> Domain:
     Raises:
         ConfError: it is none, or contradicts itself; the kind is libvirt's code.
     """
-    root = parse_root(Domain, xml)
+    return read_domain(parse_root(Domain, xml))
+
+
+def read_domain(root: etree._Element) -> Domain:
+    """Read a domain of its root element; as `parse_domain`."""
     read(DomainIdentity, root)  # its checks come before all others
     domain = read(Domain, root)
     check_parsed(domain)

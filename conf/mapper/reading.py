@@ -23,6 +23,8 @@ M = TypeVar("M")
 
 Values = dict[str, Any]
 
+MAX_COMBINATIONS: Final = 64  # of an element's parts, whose steps a class keeps
+
 #: The namespaces that libvirt's documents know by these prefixes.
 NAMESPACES: Final = {
     "qemu": "http://libvirt.org/schemas/domain/qemu/1.0",
@@ -47,8 +49,16 @@ class Elements:
     """The elements inside one or more others, by their path from there."""
 
     def __init__(self, nodes: list[etree._Element]) -> None:
+        self.nodes: Final = nodes
         self._at: dict[tuple[str, ...], list[etree._Element]] = {(): nodes}
-        self._listed: set[tuple[str, ...]] = set()
+        self._listed: set[tuple[str, ...]] = {()}
+        self.names: set[str] = set()  # of the attributes and children of `nodes`
+        for node in nodes:
+            self.names.update(cast("list[str]", node.keys()))
+            for inner in node:
+                if isinstance(inner.tag, str):
+                    self._at.setdefault((inner.tag,), []).append(inner)
+                    self.names.add(inner.tag)
 
     def at(self, path: tuple[str, ...], outer: tuple[str, ...]) -> list[etree._Element]:
         """Return the elements at a path, whose outer part is given too, in document order."""
@@ -97,37 +107,78 @@ def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
     Raises:
         ConfError: kind "xml", naming the place, for text that a field does not take.
     """
-    before = getattr(model, "before_read", None)
-    if before is not None:
-        before(node)
+    plan = _READ_PLANS.get(model) or read_plan(model)
+    if plan.before_read is not None:
+        plan.before_read(node)
     values: Values = {}
     elements = Elements([node, *repeated])
-    plan = read_plan(model)
-    unexpected = getattr(model, "__unexpected__", None)
-    if unexpected is not None:
-        _check_unknown(plan, node, unexpected)
-    for step in plan:
-        nodes = elements.at(step.path, step.outer)
+    if plan.unexpected is not None:
+        _check_unknown(plan.steps, node, plan.unexpected)
+    for step in plan.steps_for(elements.names):
+        nodes = elements.at(step.path, step.outer) if step.path else elements.nodes
         if len(nodes) > 1:
             _check_single(step.spec, nodes)
         if step.spec.when is None or _applies(step.spec.when, node):
             _READERS[step.spec.kind](step, nodes, values)
     instance = model(**values)
-    finish = getattr(instance, "after_read", None)
-    if finish is not None:
+    if plan.has_after_read:
         try:
-            finish()
+            instance.after_read()  # type: ignore[attr-defined]
         except ValueError as error:
             detail = f"Invalid value in element '{node.tag}': {error}"
             raise ConfError("xml", detail, element_path(node)) from None
     return instance
 
 
-_READ_PLANS: dict[type, list[ReadStep]] = {}
+class ReadPlan:
+    """The steps that read a class, and those of them that an element needs.
+
+    A class has many more fields than an element has parts: the steps for each combination of
+    parts are selected once.
+    """
+
+    __slots__ = ("_by_names", "_names", "before_read", "has_after_read", "steps", "unexpected")
+
+    def __init__(self, model: type, steps: list[ReadStep]) -> None:
+        self.steps: Final = steps
+        self.before_read: Final[Callable[[etree._Element], None] | None] = getattr(
+            model, "before_read", None
+        )
+        self.has_after_read: Final = hasattr(model, "after_read")
+        self.unexpected: Final[str | None] = getattr(model, "__unexpected__", None)
+        self._names: Final = frozenset(name for step in steps if (name := _sought_name(step)))
+        self._by_names: Final[dict[frozenset[str], list[ReadStep]]] = {}
+
+    def steps_for(self, names: set[str]) -> list[ReadStep]:
+        """Return the steps that can find something, in their order.
+
+        Args:
+            names: of an element's attributes and children.
+        """
+        known = self._names & names
+        selected = self._by_names.get(known)
+        if selected is None:
+            if len(self._by_names) >= MAX_COMBINATIONS:  # clients choose the combinations
+                self._by_names.clear()
+            selected = self._by_names[known] = [
+                step for step in self.steps if not (name := _sought_name(step)) or name in known
+            ]
+        return selected
 
 
-def read_plan(model: type) -> list[ReadStep]:
-    """Return the steps that read a class in libvirt's order, compiled at its first use.
+def _sought_name(step: ReadStep) -> str:
+    """Return the attribute or child without which a step does nothing; "" if it always acts."""
+    if step.path:
+        return step.path[0]
+    acts_on_absence = step.spec.required or step.spec.default_when_absent is not None
+    return step.spec.name if step.spec.kind == "attribute" and not acts_on_absence else ""
+
+
+_READ_PLANS: dict[type, ReadPlan] = {}
+
+
+def read_plan(model: type) -> ReadPlan:
+    """Return the plan that reads a class in libvirt's order, compiled at its first use.
 
     Of several faults in a document the one that libvirt's parser meets first is reported, and that
     parser goes by elements of its own choice, not by their order in the document. So the fields
@@ -145,8 +196,8 @@ def read_plan(model: type) -> list[ReadStep]:
     first = getattr(model, "__read_first__", ())
     rank = {name: number for number, name in enumerate(first)}
     steps.sort(key=lambda step: rank.get(step.name, len(rank)))
-    _READ_PLANS[model] = steps
-    return steps
+    plan = _READ_PLANS[model] = ReadPlan(model, steps)
+    return plan
 
 
 def _path(spec: FieldSpec) -> tuple[str, ...]:

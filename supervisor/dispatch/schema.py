@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from lxml import etree
+
 from conf.errors import ConfError
 from conf.schema import unknown_parts, validate_document
 from rpc.errors import ErrorDomain
@@ -38,14 +40,14 @@ async def require_valid(xml: str, schema: str, model: type | str, requested: int
         raise from_conf_error(error, ErrorDomain.XML) from error
 
 
-def log_unknown(what: str, xml: str, model: type) -> None:
+def log_unknown(what: str, root: etree._Element, model: type) -> None:
     """Name in the log what a definition has and nothing reads: a typing error has no effect.
 
     Args:
         what: is defined, "domain 'web'".
-        xml: its document, which could be read.
+        root: of its document, which could be read.
         model: the document's class.
     """
-    parts = unknown_parts(xml, model)
+    parts = unknown_parts(root, model)
     if parts:
         log.warning("the XML of %s has parts without effect: %s", what, "; ".join(parts))

@@ -6,15 +6,19 @@ May touch: hostd, for emulator capabilities. May not touch: files, the registry.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from conf.domain import Domain, format_domain, parse_domain
+from lxml import etree
+
+from conf.domain import Domain, format_domain, read_domain
 from conf.domain.defaults import complete
 from conf.domain.lxc.defaults import complete_container
 from conf.domain.os_defaults import complete_nvram
 from conf.domain.validate.parsed_domain import check_parsed
 from conf.emulator import EmulatorFacts
+from conf.mapper import parse_root
 from conf.settings import QemuConfig
 from ipc import Node
 from supervisor.dispatch.schema import log_unknown
@@ -22,7 +26,7 @@ from supervisor.domd.domain import Definition
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import host_arch
-from supervisor.runtime.off_loop import off_loop
+from supervisor.runtime.off_loop import LARGE, off_loop
 from supervisor.runtime.paths import Paths
 
 MAX_EMULATORS: Final = 16  # emulators whose capabilities are cached
@@ -64,8 +68,9 @@ class DefinitionBuilder:
         """
         if isinstance(source, str):
             size, xml = len(source), source
-            domain = await off_loop(size, lambda: parse_domain(xml))
-            await off_loop(size, lambda: log_unknown(f"domain '{domain.name}'", xml, Domain))
+            root = await off_loop(size, lambda: parse_root(Domain, xml))
+            domain = await off_loop(size, lambda: read_domain(root))
+            await _log_unknown(domain, root, size)
         else:
             # An edit can break what the parser refuses, like two disks on one target.
             check_parsed(source)
@@ -87,6 +92,16 @@ class DefinitionBuilder:
     def invalidate(self) -> None:
         """Drop cached host capabilities: an emulator may have been upgraded."""
         self._completion.invalidate()
+
+
+async def _log_unknown(domain: Domain, root: etree._Element, size: int) -> None:
+    """Name in the log what of a client's XML has no effect."""
+    what = f"domain '{domain.name}'"
+    if size > LARGE:
+        await off_loop(size, lambda: log_unknown(what, root, Domain))
+    else:
+        # When the loop next waits: while the definition is written to the disk.
+        asyncio.get_running_loop().call_soon(log_unknown, what, root, Domain)
 
 
 class QemuCompletion:

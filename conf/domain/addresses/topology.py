@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntFlag, auto
+from functools import cache
 from typing import Final, NamedTuple
 
 from conf.errors import ConfError
@@ -106,6 +107,24 @@ class Place(NamedTuple):
         return f"{self.domain:04x}:{self.bus:02x}:{self.slot:02x}.{self.function:x}"
 
 
+@cache  # of some dozens: models times needs; each placement asks for a dozen of them
+def takes(model: str, needs: Connect, *, chosen: bool) -> bool:
+    """Return whether a device fits on a bus of a model; an address of the XML has fewer conditions.
+
+    There any endpoint may sit where endpoints do, and hot plug is the user's affair.
+    """
+    accepts = BUS_KINDS[model].accepts
+    if chosen:
+        needs &= ~Connect.HOTPLUG
+        if needs & ENDPOINT and accepts & ENDPOINT:
+            return True
+        if model == "pcie-root" and needs & Connect.PCIE_TO_PCI_BRIDGE:
+            return True
+    if not needs & accepts & KINDS:
+        return False
+    return not needs & Connect.HOTPLUG or bool(accepts & Connect.HOTPLUG)
+
+
 @dataclass(slots=True)
 class Slot:
     """The taken functions of a slot."""
@@ -125,22 +144,6 @@ class Bus:
     def kind(self) -> BusKind:
         """The kind of the bus, by its controller's model."""
         return BUS_KINDS[self.model]
-
-    def takes(self, needs: Connect, *, chosen: bool) -> bool:
-        """Return whether a device fits; an address of the XML has fewer conditions.
-
-        There any endpoint may sit where endpoints do, and hot plug is the user's affair.
-        """
-        accepts = self.kind.accepts
-        if chosen:
-            needs &= ~Connect.HOTPLUG
-            if needs & ENDPOINT and accepts & ENDPOINT:
-                return True
-            if self.model == "pcie-root" and needs & Connect.PCIE_TO_PCI_BRIDGE:
-                return True
-        if not needs & accepts & KINDS:
-            return False
-        return not needs & Connect.HOTPLUG or bool(accepts & Connect.HOTPLUG)
 
     def find(self, needs: Connect, function: int | None) -> tuple[int, int] | None:
         """Find a free slot, or a free function where the device may share a slot."""
@@ -246,7 +249,7 @@ class Topology:
             )
         if place.function >= FUNCTIONS:
             raise ConfError("xml", f"Invalid PCI address {place}{device}; function must be <= 7")
-        if not bus.takes(needs, chosen=chosen):
+        if not takes(bus.model, needs, chosen=chosen):
             raise ConfError(
                 "xml",
                 f"The device at PCI address {place}{device} cannot be plugged into PCI controller "
@@ -267,7 +270,7 @@ class Topology:
             for index in range(self._first_bus.get((needs, function), 0), len(self.buses)):
                 bus = self.buses[index]
                 self._first_bus[needs, function] = index
-                if not bus.takes(needs, chosen=False):
+                if not takes(bus.model, needs, chosen=False):
                     continue
                 free = bus.find(needs, function)
                 if free is not None:

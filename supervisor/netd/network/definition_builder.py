@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from conf.errors import ConfError
+from conf.mapper import parse_root
 from conf.network import Bridge, Network, complete, parse_network, validate
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
@@ -43,7 +44,7 @@ class DefinitionBuilder:
         """
         network = read_network(xml)
         refuse_other_devices(network)
-        log_unknown(f"network '{network.name}'", xml, Network)
+        log_unknown(f"network '{network.name}'", parse_root(Network, xml), Network)
         if not makes_bridge(network):
             return network
         self._refuse_taken(network)

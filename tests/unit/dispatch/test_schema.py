@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from lxml import etree
 
 from conf.network import Network
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -32,7 +33,7 @@ def test_without_the_flag_nothing_is_checked() -> None:
 
 def test_what_nothing_reads_is_named_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     twice = "<network foo='1'><name>n</name><bogus/><bogus/><dns bar='2'><baz/></dns></network>"
-    log_unknown("network 'n'", twice, Network)
+    log_unknown("network 'n'", etree.fromstring(twice), Network)
     (record,) = caplog.records
     assert record.getMessage() == (
         "the XML of network 'n' has parts without effect: Invalid attribute foo for element "
@@ -42,12 +43,14 @@ def test_what_nothing_reads_is_named_once_in_the_log(caplog: pytest.LogCaptureFi
 
 
 def test_what_is_known_is_not_named(caplog: pytest.LogCaptureFixture) -> None:
-    log_unknown("network 'n'", "<network><name>n</name><dns enable='no'/></network>", Network)
+    known = "<network><name>n</name><dns enable='no'/></network>"
+    log_unknown("network 'n'", etree.fromstring(known), Network)
     assert not caplog.records
 
 
 def test_the_log_names_no_more_than_anybody_reads(caplog: pytest.LogCaptureFixture) -> None:
     many = "".join(f"<x{number}/>" for number in range(1000))
-    log_unknown("network 'n'", f"<network><name>n</name>{many}</network>", Network)
+    document = f"<network><name>n</name>{many}</network>"
+    log_unknown("network 'n'", etree.fromstring(document), Network)
     assert "x19 in network" in caplog.text
     assert "x20 in network" not in caplog.text
