@@ -114,6 +114,7 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
     undefined: Definition | None = None  # the last one of a guest that has become transient
     reason: int = DomainShutoffReason.UNKNOWN  # why it is off
     autodestroy: str = ""  # the client whose end is the guest's
+    agent_timeout: int = -2  # for its guest agent: virDomainAgentResponseTimeoutValues, or seconds
     worker: str = ""  # the worker's name on the bus, while there is one
     phases: PhaseTracker = field(init=False)
     jobs: DomainJobs = field(init=False)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from rpc.enums import DomainStatsTypes
 from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
+from supervisor.domd.calls.agent_timeout import AgentTimeoutCalls
 from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
 from supervisor.domd.calls.interface_parameters import InterfaceParameterCalls
@@ -102,6 +103,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         DeviceCalls(changer, driver.errors),
         InterfaceParameterCalls(registry, changer),
         VcpuCalls(registry, workers),
+        AgentTimeoutCalls(registry, workers),
         TuningCalls(registry, changer, workers, driver),
         NativeXmlCalls(builder, driver.errors),
         LifecycleCalls(registry, builder, definitions, domain_files, domains, workers),
@@ -143,6 +145,7 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         DeviceCalls,
         InterfaceParameterCalls,
         VcpuCalls,
+        AgentTimeoutCalls,
         TuningCalls,
         NativeXmlCalls,
         LifecycleCalls,

@@ -132,6 +132,7 @@ class RunningDomains:
                 source=source,
                 paused=paused,
                 autodestroy=autodestroy,
+                agent_timeout=domain.agent_timeout,
             )
             await self._start(domain, request)
         except BaseException as error:

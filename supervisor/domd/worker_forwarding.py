@@ -22,6 +22,7 @@ from supervisor.drivers.driver import Driver
 from supervisor.messages.calls import ClientReply, ClientRequest
 
 FORWARD_S: Final = 60.0  # workers have shorter deadlines of their own
+LONG_S: Final = 2 * 3600.0  # of `long` procedures: above the hour that workers give the agent
 
 
 class WorkerForwarding:
@@ -54,7 +55,7 @@ class WorkerForwarding:
                 descriptor.close()
             raise
         try:
-            return await link.call(invoke, deadline_s=FORWARD_S)
+            return await link.call(invoke, deadline_s=LONG_S if procedure.long else FORWARD_S)
         except BusError as error:
             if not domain.is_active:
                 raise not_running(domain) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.enums import (
+    DomainAuthorizedSSHKeysSetFlags,
     DomainChannelFlags,
     DomainConsoleFlags,
     DomainCreateFlags,
@@ -14,6 +15,7 @@ from rpc.enums import (
     DomainQemuMonitorCommandFlags,
     DomainRebootFlagValues,
     DomainSetTimeFlags,
+    DomainSetUserPasswordFlags,
     DomainShutdownFlagValues,
     DomainStatsTypes,
     DomainUndefineFlagsValues,
@@ -70,6 +72,9 @@ QEMU: Final = Driver(
         "DomainQemuMonitorCommand": DomainQemuMonitorCommandFlags.HMP,
         "DomainGetHostname": DomainGetHostnameFlags.LEASE | DomainGetHostnameFlags.AGENT,
         "DomainSetTime": DomainSetTimeFlags.SYNC,
+        "DomainSetUserPassword": DomainSetUserPasswordFlags.ENCRYPTED,
+        "DomainAuthorizedSSHKeysSet": DomainAuthorizedSSHKeysSetFlags.APPEND
+        | DomainAuthorizedSSHKeysSetFlags.REMOVE,
     },
     worker_stats=DomainStatsTypes.BALLOON
     | DomainStatsTypes.VCPU

@@ -94,6 +94,7 @@ class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"
     source: StartSource = FRESH_BOOT
     paused: bool = False
     autodestroy: str = ""
+    agent_timeout: int = -2  # as `SetAgentTimeout.timeout`
 
 
 class GetStatus(Request[WorkerStatus], frozen=True, kw_only=True, tag="worker.get_status"):
@@ -164,6 +165,13 @@ class CountAgentVcpus(
     """Ask the guest agent how many processors the guest has."""
 
     deadline_s = 30.0  # above that of the agent's own
+
+
+class SetAgentTimeout(Request[Ack], frozen=True, kw_only=True, tag="worker.set_agent_timeout"):
+    """Set how long commands wait for the guest agent's reply from now on."""
+
+    deadline_s = 5.0
+    timeout: int  # virDomainAgentResponseTimeoutValues, or seconds
 
 
 class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_metadata"):

@@ -61,6 +61,7 @@ class Status(msgspec.Struct, kw_only=True):
     owners: list[Owner] = []  # restored when the guest stops
     externals: list[External] = []  # ended with the guest
     job: JobRecord | None = None  # that QEMU runs now
+    agent_timeout: int = -2  # virDomainAgentResponseTimeoutValues, or seconds
     restart: bool = False  # the definition is started again when the guest has stopped
 
 

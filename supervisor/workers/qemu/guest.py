@@ -10,7 +10,8 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -18,9 +19,11 @@ from conf.domain import Domain
 from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.objects.change_lock import ChangeLock
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.context import WorkerContext
+from supervisor.workers.qemu.agent.connection import AgentConnection
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.running_guest import RunningGuest
@@ -50,7 +53,9 @@ class Guest(RunningGuest):
         self.resume_cause = Trigger.RESUMED
         self.disk_errors: dict[str, bool] = {}  # by alias: whether for ENOSPC
         self.agent_connected: bool | None = None
-        self.agent_lock = asyncio.Lock()
+        self.agent_lock = ChangeLock(self.name, context.driver.errors)
+        self.agent_connection: AgentConnection | None = None  # of the command under way
+        self._event_waits: list[tuple[Collection[str], asyncio.Event]] = []
         self.vcpu_threads: list[int] = []  # thread ids, in the order of the vCPUs
         self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug
         self.unplugged: dict[str, asyncio.Event] = {}  # by alias: set by DEVICE_DELETED
@@ -150,6 +155,22 @@ class Guest(RunningGuest):
         self.on_event = handler
         while self.early_events:
             handler(self.early_events.popleft())
+
+    @contextmanager
+    def await_event(self, names: Collection[str]) -> Iterator[asyncio.Event]:
+        """Make what is set by the next of QEMU's events that has one of the names."""
+        wait = names, asyncio.Event()
+        self._event_waits.append(wait)
+        try:
+            yield wait[1]
+        finally:
+            self._event_waits.remove(wait)
+
+    def wake_waits(self, name: str) -> None:
+        """Set what waits for an event of this name."""
+        for names, happened in self._event_waits:
+            if name in names:
+                happened.set()
 
     def close_monitor(self) -> None:
         """Close the monitor and cancel the domain's tasks."""

@@ -18,6 +18,7 @@ from supervisor.workers.main import preload_worker, run_worker
 from supervisor.workers.qemu.calls.consoles import Consoles
 from supervisor.workers.qemu.calls.display_and_input import DisplayAndInput
 from supervisor.workers.qemu.calls.filesystems import FilesystemCalls
+from supervisor.workers.qemu.calls.guest_agent import GuestAgentCalls
 from supervisor.workers.qemu.calls.interface_addresses import InterfaceAddressCalls
 from supervisor.workers.qemu.calls.monitor_and_agent import MonitorAndAgent
 from supervisor.workers.qemu.calls.statistics import Statistics
@@ -33,6 +34,7 @@ CALLS: Final = (
     MonitorAndAgent,
     InterfaceAddressCalls,
     FilesystemCalls,
+    GuestAgentCalls,
 )
 #: The devices that most domains have: parsing them compiles their models.
 SPECIMEN: Final = """

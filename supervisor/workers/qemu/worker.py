@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from ipc import Ack, handles
-from supervisor.messages.worker import AgentVcpus, CountAgentVcpus, Reset, Wakeup
+from supervisor.messages.worker import (
+    AgentVcpus,
+    CountAgentVcpus,
+    Reset,
+    SetAgentTimeout,
+    Wakeup,
+)
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.qemu.agent.guest_vcpus import count_vcpus
@@ -65,3 +71,11 @@ class QemuWorker(Worker[Guest]):
     async def count_agent_vcpus(self, _: CountAgentVcpus) -> AgentVcpus:
         """Count the processors that the guest's agent reports (VIR_DOMAIN_VCPU_GUEST)."""
         return await count_vcpus(self.guest())
+
+    @handles(SetAgentTimeout)
+    def set_agent_timeout(self, request: SetAgentTimeout) -> Ack:
+        """Set how long commands wait for the guest agent (virDomainAgentSetResponseTimeout)."""
+        guest = self.guest()
+        guest.status.agent_timeout = request.timeout
+        guest.save()
+        return Ack()

@@ -9,6 +9,7 @@ What comes back is written by the guest, which is not trusted: sizes and nesting
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import socket
 from typing import Final
@@ -19,7 +20,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.qmp.protocol import ErrorObject
 
 SYNC_S: Final = 5.0  # as libvirt's VIR_DOMAIN_QEMU_AGENT_COMMAND_DEFAULT
-MAX_REPLY: Final = 16 << 20  # bytes
+MAX_REPLY: Final = 10 << 20  # bytes, as libvirt's QEMU_AGENT_MAX_RESPONSE
 CHUNK: Final = 1 << 16
 DELIMITER: Final = b"\xff"  # never in JSON, which is UTF-8: it marks the reply to a sync
 
@@ -41,7 +42,12 @@ class AgentConnection:
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
 
-    async def synchronize(self) -> None:
+    def disconnect(self) -> None:
+        """End the waits: the agent has closed the channel, so no reply comes any more."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    async def synchronize(self, timeout_s: float = SYNC_S) -> None:
         """Skip replies to commands of earlier connections, which a virtio channel keeps.
 
         The delimiter before the command makes the agent drop a half-written command, too.
@@ -51,15 +57,15 @@ class AgentConnection:
         """
         number = secrets.randbelow(1 << 31)
         request = {"execute": "guest-sync-delimited", "arguments": {"id": number}}
-        await self.send(DELIMITER + msgspec.json.encode(request))
         try:
-            async with asyncio.timeout(SYNC_S):
+            async with asyncio.timeout(timeout_s):
+                await self.send(DELIMITER + msgspec.json.encode(request))
                 while True:
                     reply = await self._line(after=DELIMITER)
                     if bytes(reply.return_value) == str(number).encode():
                         return
         except TimeoutError:
-            raise unresponsive(self._name, f"no reply in {SYNC_S:.0f} s") from None
+            raise self._late("synchronization", timeout_s) from None
 
     async def send(self, command: bytes) -> None:
         """Send a command, which has no newline of its own."""
@@ -75,7 +81,7 @@ class AgentConnection:
             async with asyncio.timeout(timeout_s):
                 return await self._line()
         except TimeoutError:
-            raise unresponsive(self._name, f"no reply in {timeout_s:.0f} s") from None
+            raise self._late("command", timeout_s) from None
 
     async def receive_refusal(self, timeout_s: float) -> ErrorObject | None:
         """Read the reply to a command that has none when it succeeds.
@@ -112,7 +118,7 @@ class AgentConnection:
             raise self._unsynced(f"a reply has more than {MAX_REPLY} bytes")
         data = await self._loop.sock_recv(self._socket, CHUNK)
         if not data:
-            raise unresponsive(self._name, "its channel was closed")
+            raise unresponsive(f"Guest agent of '{self._name}' disappeared while executing command")
         self._buffer += data
 
     def _decode(self, line: bytes) -> AgentReply:
@@ -121,12 +127,16 @@ class AgentConnection:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise self._unsynced(str(error)) from error
 
+    def _late(self, what: str, timeout_s: float) -> VirError:
+        return unresponsive(
+            f"guest agent didn't respond to {what} within '{timeout_s:g}' seconds in '{self._name}'"
+        )
+
     def _unsynced(self, reason: str) -> VirError:
         detail = f"guest agent of '{self._name}' is out of sync: {reason}"
         return VirError(ErrorCode.AGENT_UNSYNCED, detail, ErrorDomain.QEMU)
 
 
-def unresponsive(name: str, reason: str) -> VirError:
-    """AGENT_UNRESPONSIVE: the agent of this domain does not reply."""
-    detail = f"guest agent of '{name}' is not responding: {reason}"
+def unresponsive(detail: str) -> VirError:
+    """AGENT_UNRESPONSIVE: the agent does not reply, or there is none."""
     return VirError(ErrorCode.AGENT_UNRESPONSIVE, detail, ErrorDomain.QEMU)

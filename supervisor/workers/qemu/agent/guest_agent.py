@@ -7,13 +7,14 @@ Source: QEMU 7.2, "QEMU Guest Agent Protocol Reference"; libvirt 9.0's errors fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
+from rpc.enums import DomainAgentResponseTimeoutValues as Timeout
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.agent.connection import (
@@ -27,7 +28,13 @@ from supervisor.workers.qemu.qmp.protocol import Arguments, ErrorObject
 from supervisor.workers.unix_sockets import connect
 
 CHANNEL: Final = "org.qemu.guest_agent.0"  # the name by which agents open their virtio port
-COMMAND_S: Final = 10.0
+#: The deadline where libvirt has none (VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK): below that of a
+#: client's call, but for the commands that take as long as the guest's disks do.
+BLOCK_S: Final = 50.0
+LONG_S: Final = 3600.0
+NOWAIT_S: Final = 0.1
+MAX_RESULT: Final = 1 << 20  # bytes of a reply that is decoded to structs, which take more
+MAX_DESC: Final = 1000  # characters of an agent's error that a client gets
 REFUSAL_S: Final = 2.0  # for a command that has no reply when it succeeds
 T = TypeVar("T")
 
@@ -36,9 +43,11 @@ class AgentError(VirError):
     """The agent replied to a command with an error."""
 
     def __init__(self, command: str, error: ErrorObject) -> None:
-        detail = f"unable to execute QEMU agent command '{command}': {error.desc}"
+        reason = error.desc[:MAX_DESC] or error.error_class[:MAX_DESC]
+        detail = f"unable to execute QEMU agent command '{command}': {reason}"
         super().__init__(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
-        self.error_class = error.error_class
+        #: Whether the agent does not know the command, or was told not to execute it.
+        self.is_unsupported = error.error_class in ("CommandNotFound", "CommandDisabled")
 
 
 def channel_path(guest: Guest) -> str | None:
@@ -72,49 +81,90 @@ def require_agent(guest: Guest) -> Path:
         detail = "QEMU guest agent is not configured"
         raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, ErrorDomain.QEMU)
     if not is_connected(guest):
-        detail = f"QEMU guest agent is not connected in '{guest.name}'"
-        raise VirError(ErrorCode.AGENT_UNRESPONSIVE, detail, ErrorDomain.QEMU)
+        raise unresponsive(f"QEMU guest agent is not connected in '{guest.name}'")
     return Path(path)
 
 
+def deadline_s(timeout: int, *, long: bool = False) -> float:
+    """Convert a guest agent timeout (virDomainAgentResponseTimeoutValues) to seconds.
+
+    Args:
+        timeout: BLOCK, DEFAULT, NOWAIT, or seconds.
+        long: the command takes as long as the guest's disks do.
+    """
+    if timeout == Timeout.BLOCK:
+        return LONG_S if long else BLOCK_S
+    if timeout == Timeout.DEFAULT:
+        return SYNC_S
+    if timeout == Timeout.NOWAIT:
+        return NOWAIT_S
+    return min(float(timeout), LONG_S if long else BLOCK_S)
+
+
 async def execute(
-    guest: Guest, command: str, arguments: Arguments | None = None, timeout_s: float = COMMAND_S
+    guest: Guest, command: str, arguments: Arguments | None = None, *, long: bool = False
 ) -> msgspec.Raw:
     """Execute a command and return what it returns, as JSON.
+
+    Args:
+        guest: whose agent.
+        command: its name.
+        arguments: its arguments.
+        long: it takes as long as the guest's disks do.
 
     Raises:
         AgentError: the agent replied with an error.
         VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED; as `require_agent`.
     """
-    members: dict[str, object] = {"execute": command}
-    if arguments:
-        members["arguments"] = arguments
-    reply = await exchange(guest, msgspec.json.encode(members), timeout_s)
+    timeout_s = deadline_s(guest.status.agent_timeout, long=long)
+    reply = await exchange(guest, command, encode(command, arguments), timeout_s)
     if reply.error is not None:
         raise AgentError(command, reply.error)
     return reply.return_value or msgspec.Raw(b"{}")
 
 
+def encode(command: str, arguments: Arguments | None) -> bytes:
+    """Encode a command."""
+    members: dict[str, object] = {"execute": command}
+    if arguments:
+        members["arguments"] = arguments
+    return msgspec.json.encode(members)
+
+
 async def query(
-    guest: Guest, command: str, reply_type: type[T], arguments: Arguments | None = None
+    guest: Guest,
+    command: str,
+    reply_type: type[T],
+    arguments: Arguments | None = None,
+    *,
+    long: bool = False,
 ) -> T:
     """Execute a command and decode what it returns. Raises as `execute`."""
-    raw = await execute(guest, command, arguments)
+    raw = await execute(guest, command, arguments, long=long)
     try:
+        if len(bytes(raw)) > MAX_RESULT:
+            raise ValueError(f"it has more than {MAX_RESULT} bytes")
         return msgspec.json.decode(raw, type=reply_type)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        detail = f"guest agent of '{guest.name}' sent a malformed reply to {command}: {error}"
+    except (ValueError, RecursionError) as error:
+        detail = f"malformed return value of {command} from the agent of '{guest.name}': {error}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
 
 
-async def exchange(guest: Guest, command: bytes, timeout_s: float) -> AgentReply:
+async def exchange(guest: Guest, command: str, line: bytes, timeout_s: float) -> AgentReply:
     """Send one command and read its reply, after synchronizing.
 
+    Args:
+        guest: whose agent.
+        command: its name, for those who wait for the agent meanwhile.
+        line: the command in JSON, without a newline.
+        timeout_s: for the reply.
+
     Raises:
-        VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED; as `require_agent`.
+        VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED; OPERATION_TIMEOUT: another command keeps the
+            agent busy; as `require_agent`.
     """
-    async with _connection(guest, SYNC_S + timeout_s) as connection:
-        await connection.send(command)
+    async with _connection(guest, command, timeout_s) as connection:
+        await connection.send(line)
         return await connection.receive(timeout_s)
 
 
@@ -128,24 +178,56 @@ async def shutdown(guest: Guest, mode: str) -> None:
         AgentError: the agent refuses.
         VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED; as `require_agent`.
     """
-    command = {"execute": "guest-shutdown", "arguments": {"mode": mode}}
-    async with _connection(guest, SYNC_S + REFUSAL_S + SYNC_S) as connection:
-        await connection.send(msgspec.json.encode(command))
+    async with _connection(guest, "guest-shutdown", SYNC_S + REFUSAL_S) as connection:
+        await connection.send(encode("guest-shutdown", {"mode": mode}))
         error = await connection.receive_refusal(REFUSAL_S)
     if error is not None:
         raise AgentError("guest-shutdown", error)
 
 
+async def execute_until_event(guest: Guest, command: str, events: Collection[str]) -> None:
+    """Execute a command that has no reply when it succeeds, but an event of QEMU.
+
+    Raises:
+        AgentError: the agent refuses.
+        VirError: AGENT_UNRESPONSIVE: neither reply nor event in time; AGENT_UNSYNCED; as
+            `require_agent`.
+    """
+    timeout_s = deadline_s(guest.status.agent_timeout)
+    with guest.await_event(events) as happened:
+        async with _connection(guest, command, timeout_s) as connection:
+            await connection.send(encode(command, None))
+            reply = asyncio.ensure_future(connection.receive(timeout_s))
+            event = asyncio.ensure_future(happened.wait())
+            try:
+                await asyncio.wait({reply, event}, return_when=asyncio.FIRST_COMPLETED)
+                if happened.is_set():
+                    return
+                error = (await reply).error
+            finally:
+                reply.cancel()
+                event.cancel()
+                await asyncio.gather(reply, event, return_exceptions=True)
+    if error is not None:
+        raise AgentError(command, error)
+
+
 @asynccontextmanager
-async def _connection(guest: Guest, timeout_s: float) -> AsyncIterator[AgentConnection]:
+async def _connection(
+    guest: Guest, command: str, timeout_s: float
+) -> AsyncIterator[AgentConnection]:
     """Connect and synchronize; QEMU's channel serves one connection at a time, hence the lock."""
-    path = require_agent(guest)
-    try:
-        async with asyncio.timeout(timeout_s), guest.agent_lock:
-            end = await connect(path)
-            with end:
-                connection = AgentConnection(end, guest.name)
-                await connection.synchronize()
-                yield connection
-    except (OSError, TimeoutError) as error:
-        raise unresponsive(guest.name, str(error) or "no reply in time") from error
+    require_agent(guest)
+    async with guest.agent_lock.hold(command):
+        path = require_agent(guest)  # it may have gone while this command waited
+        try:
+            async with asyncio.timeout(2 * SYNC_S + timeout_s):
+                with await connect(path) as end:
+                    connection = guest.agent_connection = AgentConnection(end, guest.name)
+                    await connection.synchronize(min(SYNC_S, timeout_s))
+                    yield connection
+        except (OSError, TimeoutError) as error:
+            detail = f"guest agent of '{guest.name}': {error or 'no reply in time'}"
+            raise unresponsive(detail) from error
+        finally:
+            guest.agent_connection = None

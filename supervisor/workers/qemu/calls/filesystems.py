@@ -1,77 +1,24 @@
-"""The guest's mounted file systems, by the guest agent.
+"""The guest's mounted file systems, by the guest agent: list, freeze, thaw, trim.
 
 Owns: nothing. May touch: the agent.
-Source: libvirt 9.0, virDomainGetFSInfo; QEMU 7.2, guest-get-fsinfo.
+Source: libvirt 9.0, virDomainGetFSInfo, virDomainFSFreeze, virDomainFSThaw, virDomainFSTrim.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
-from conf.domain.devices.address import DriveAddress, PciAddress
 from conf.domain.devices.devices import Devices
-from conf.domain.devices.disk import Disk
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from rpc.values import DomainFsinfo
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.workers.qemu.agent import guest_agent
+from supervisor.workers.qemu.agent import filesystems, guest_agent
+from supervisor.workers.qemu.agent.replies import Filesystem
 from supervisor.workers.qemu.guest import GuestProvider
 
 MAX_FILESYSTEMS: Final = 256  # REMOTE_DOMAIN_FSINFO_MAX
 MAX_DISKS: Final = 256  # REMOTE_DOMAIN_FSINFO_DISKS_MAX
-
-
-class AgentPciAddress(msgspec.Struct, frozen=True):
-    """`GuestPCIAddress`; -1 where the agent does not know."""
-
-    domain: int = -1
-    bus: int = -1
-    slot: int = -1
-    function: int = -1
-
-    def is_at(self, address: object) -> bool:
-        """Return whether it is the PCI address of a device."""
-        return isinstance(address, PciAddress) and (
-            (self.domain, self.bus, self.slot, self.function)
-            == (address.domain, address.bus, address.slot, address.function)
-        )
-
-
-class AgentDiskAddress(msgspec.Struct, frozen=True, rename="kebab"):
-    """`GuestDiskAddress`: where a disk is plugged in, as the guest sees it."""
-
-    pci_controller: AgentPciAddress = AgentPciAddress()
-    bus: int = 0
-    target: int = 0
-    unit: int = 0
-
-    def is_of(self, disk: Disk, devices: Devices) -> bool:
-        """Return whether it is a disk's.
-
-        A virtio disk is a PCI device itself; the PCI address of others is their controller's.
-        """
-        address = disk.address
-        if not isinstance(address, DriveAddress):
-            return self.pci_controller.is_at(address)
-        if (address.bus, address.target, address.unit) != (self.bus, self.target, self.unit):
-            return False
-        controller = (disk.target.bus, address.controller)
-        return any(
-            self.pci_controller.is_at(candidate.address)
-            for candidate in devices.controllers
-            if (candidate.type, candidate.index) == controller
-        )
-
-
-class AgentFilesystem(msgspec.Struct, frozen=True):
-    """`GuestFilesystemInfo`."""
-
-    name: str
-    mountpoint: str
-    type: str
-    disk: list[AgentDiskAddress] = []
 
 
 class FilesystemCalls:
@@ -83,21 +30,75 @@ class FilesystemCalls:
     async def domain_get_fsinfo(
         self, call: ClientCall, dom: DomainId, flags: int
     ) -> tuple[list[DomainFsinfo], int]:
-        """Query the mounted file systems, and the domain's disks that each is on."""
+        """Query the mounted file systems, and the domain's disks that each is on.
+
+        Raises:
+            VirError: INTERNAL_ERROR: more than the protocol takes; those of the agent.
+        """
         guest = self._worker.guest()
-        mounted = await guest_agent.query(guest, "guest-get-fsinfo", list[AgentFilesystem])
+        mounted = await filesystems.mounted(guest)
+        _check_limit("mountpoints", len(mounted), MAX_FILESYSTEMS)
         infos = [to_fsinfo(filesystem, guest.domain.devices) for filesystem in mounted]
-        return infos[:MAX_FILESYSTEMS], min(len(infos), MAX_FILESYSTEMS)
+        return infos, len(infos)
+
+    async def domain_fsfreeze(
+        self, call: ClientCall, dom: DomainId, mountpoints: list[str], flags: int
+    ) -> int:
+        """Freeze the file systems mounted there, or all, and return their number.
+
+        Raises:
+            VirError: those of the agent.
+        """
+        return await filesystems.freeze(self._worker.guest(), mountpoints)
+
+    async def domain_fsthaw(
+        self, call: ClientCall, dom: DomainId, mountpoints: list[str], flags: int
+    ) -> int:
+        """Thaw all file systems, and return their number.
+
+        Raises:
+            VirError: ARGUMENT_UNSUPPORTED: only some; those of the agent.
+        """
+        if mountpoints:
+            raise _unsupported("specifying mountpoints is not supported")
+        return await filesystems.thaw(self._worker.guest())
+
+    async def domain_fstrim(
+        self, call: ClientCall, dom: DomainId, mount_point: str | None, minimum: int, flags: int
+    ) -> None:
+        """Discard the unused blocks of all file systems.
+
+        Raises:
+            VirError: ARGUMENT_UNSUPPORTED: only one; those of the agent.
+        """
+        if mount_point is not None:
+            raise _unsupported("Specifying mount point is not supported for now")
+        guest = self._worker.guest()
+        guest_agent.require_agent(guest)
+        await filesystems.trim(guest, minimum)
 
 
-def to_fsinfo(filesystem: AgentFilesystem, devices: Devices) -> DomainFsinfo:
-    """Convert the agent's reply; disks that the domain does not have are left out."""
-    targets = [
-        disk.target.dev
-        for address in filesystem.disk[:MAX_DISKS]
-        for disk in devices.disks
-        if address.is_of(disk, devices)
-    ]
+def to_fsinfo(filesystem: Filesystem, devices: Devices) -> DomainFsinfo:
+    """Convert the agent's reply; disks that the domain does not have are left out.
+
+    Raises:
+        VirError: INTERNAL_ERROR: more disks than the protocol takes.
+    """
+    _check_limit("disks", len(filesystem.disk), MAX_DISKS)
+    targets = (address.target_in(devices) for address in filesystem.disk)
     return DomainFsinfo(
-        filesystem.mountpoint, filesystem.name, filesystem.type, targets[:MAX_DISKS]
+        filesystem.mountpoint,
+        filesystem.name,
+        filesystem.type,
+        [target for target in targets if target is not None],
     )
+
+
+def _check_limit(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        detail = f"Too many {what} in fsinfo: {count} for limit {limit}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.RPC)
+
+
+def _unsupported(detail: str) -> VirError:
+    return VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, ErrorDomain.QEMU)

@@ -23,19 +23,13 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
 from supervisor.workers.interface_addresses import query_leased_hostname
 from supervisor.workers.qemu.agent import guest_agent
+from supervisor.workers.qemu.agent.replies import HostName
 from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError
 
 CLIENT_S: Final = 50.0  # below the deadline of 60 s that rpcd and domd have for a call
-AGENT_S: Final = 5.0
 NANOSECONDS: Final = 1_000_000_000
 HMP: Final = int(DomainQemuMonitorCommandFlags.HMP)
-
-
-class HostName(msgspec.Struct, frozen=True, rename="kebab"):
-    """`guest-get-host-name`."""
-
-    host_name: str = ""
 
 
 class MonitorAndAgent:
@@ -83,17 +77,20 @@ class MonitorAndAgent:
         Raises:
             VirError: AGENT_UNRESPONSIVE: no reply.
         """
-        seconds = agent_timeout(timeout)
+        check_timeout(timeout)
+        guest = self._worker.guest()
+        guest_agent.require_agent(guest)
         try:
-            msgspec.json.decode(cmd.encode(), type=dict[str, msgspec.Raw])
+            members = msgspec.json.decode(cmd.encode(), type=dict[str, msgspec.Raw])
+            command = str(msgspec.json.decode(members.get("execute", b'"<unknown>"')))
         except (msgspec.MsgspecError, RecursionError) as error:
             detail = f"cannot parse json {cmd[:200]}: {error}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
         line = cmd.replace("\n", " ").replace("\r", " ").encode()
-        reply = await guest_agent.exchange(self._worker.guest(), line, seconds)
+        seconds = guest_agent.deadline_s(timeout)
+        reply = await guest_agent.exchange(guest, command, line, seconds)
         if reply.error is not None:
-            command = msgspec.json.decode(cmd.encode(), type=dict[str, object])
-            raise guest_agent.AgentError(str(command.get("execute")), reply.error)
+            raise guest_agent.AgentError(command, reply.error)
         returned = reply.return_value or msgspec.Raw(b"{}")
         return msgspec.json.encode({"return": returned}).decode()
 
@@ -115,7 +112,11 @@ class MonitorAndAgent:
 
     async def domain_get_time(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """Query the guest's clock from the agent: seconds and nanoseconds since the epoch."""
-        time_ns = await guest_agent.query(self._worker.guest(), "guest-get-time", int)
+        guest = self._worker.guest()
+        time_ns = await guest_agent.query(guest, "guest-get-time", int)
+        if not 0 <= time_ns < 1 << 64:
+            detail = f"malformed return value of guest-get-time from the agent of '{guest.name}'"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
         return time_ns // NANOSECONDS, time_ns % NANOSECONDS
 
     async def domain_set_time(
@@ -141,21 +142,13 @@ class MonitorAndAgent:
                 raise
 
 
-def agent_timeout(timeout: int) -> float:
-    """Convert a client's agent timeout (virDomainQemuAgentCommandTimeoutValues) to seconds.
+def check_timeout(timeout: int) -> None:
+    """Refuse an agent timeout that is none of virDomainQemuAgentCommandTimeoutValues.
 
     Raises:
         VirError: INVALID_ARG: it is below -2.
     """
-    values = DomainQemuAgentCommandTimeoutValues
-    if timeout == values.BLOCK:
-        return CLIENT_S
-    if timeout == values.DEFAULT:
-        return AGENT_S
-    if timeout == values.NOWAIT:
-        return 0.1
-    if timeout < 0:
-        raise QEMU.errors.invalid_arg(
-            f"guest agent timeout '{timeout}' is less than the minimum '-2'"
-        )
-    return min(float(timeout), CLIENT_S)
+    least = int(DomainQemuAgentCommandTimeoutValues.MIN)
+    if timeout < least:
+        detail = f"guest agent timeout '{timeout}' is less than the minimum '{least}'"
+        raise QEMU.errors.invalid_arg(detail)

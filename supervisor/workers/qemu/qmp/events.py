@@ -140,6 +140,7 @@ def handle_event(guest: Guest, message: Message) -> None:
     """Handle an event; one with malformed data is logged and changes nothing."""
     name = message.event or ""
     forward_monitor_event(guest, message)
+    guest.wake_waits(name)
     handler = HANDLERS.get(name)
     if handler is None:
         return
@@ -319,6 +320,8 @@ def _port_changed(guest: Guest, message: Message) -> None:
         guest.update_and_publish()
         if channel.target_name == CHANNEL:
             guest.agent_connected = data.open
+            if guest.agent_connection is not None and not data.open:
+                guest.agent_connection.disconnect()
             states = ConnectDomainEventAgentLifecycleState
             state = states.CONNECTED if data.open else states.DISCONNECTED
             reason = ConnectDomainEventAgentLifecycleReason.CHANNEL

@@ -96,13 +96,15 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     await resolve_volumes(context.node.link("stord"), domain.devices.disks)
     domain_dir = context.paths.domain_dir(request.id, domain.name)
     monitor = str(domain_dir / "monitor.sock")
+    status = new_status(domain, request.id, request.autodestroy, monitor)
+    status.agent_timeout = request.agent_timeout
     return StartContext(
         context=context,
         request=request,
         domain=domain,
         facts=probed.facts,
         user=user,
-        status=new_status(domain, request.id, request.autodestroy, monitor),
+        status=status,
         domain_dir=domain_dir,
         hugepages=find_hugepages(context.config),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from conf.domain import parse_domain
-from supervisor.workers.qemu.calls.filesystems import AgentFilesystem, to_fsinfo
+from supervisor.workers.qemu.agent.replies import Filesystem
+from supervisor.workers.qemu.calls.filesystems import to_fsinfo
 
 XML = """<domain type='qemu'><name>x</name><memory>1024</memory>
 <os><type arch='x86_64' machine='pc'>hvm</type></os><devices>
@@ -35,5 +36,5 @@ def test_disks_are_named_by_their_targets() -> None:
         "type": "ext4",
         "disk": [place(5), place(6, unit=1), place(1, 1, unit=1), place(9), place(6, unit=7)],
     }
-    info = to_fsinfo(msgspec.convert(reply, AgentFilesystem), devices)
+    info = to_fsinfo(msgspec.convert(reply, Filesystem), devices)
     assert info == ("/", "dm-0", "ext4", ["vda", "sda", "hdb"])
