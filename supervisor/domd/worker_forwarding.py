@@ -38,12 +38,12 @@ class WorkerForwarding:
     async def forward(self, invoke: ClientRequest) -> ClientReply:
         """Forward a call to the worker of the domain that is its first argument.
 
-        Flags are checked here, before the domain is looked up, as virCheckFlags is in libvirt's
+        Flags and arguments are checked here, before the domain is looked up, as in libvirt's
         drivers: a domain that is off refuses unsupported flags, too.
 
         Raises:
-            VirError: INVALID_ARG: unsupported flags; NO_DOMAIN; OPERATION_INVALID: the domain is
-                off; the worker's error.
+            VirError: INVALID_ARG, ARGUMENT_UNSUPPORTED: unsupported flags or arguments;
+                NO_DOMAIN; OPERATION_INVALID: the domain is off; the worker's error.
         """
         try:
             procedure, domain, arguments = self._target(invoke)
@@ -102,4 +102,7 @@ class WorkerForwarding:
         if procedure.args[-1].name == "flags":
             self._driver.check_flags(procedure.api.removeprefix("vir"), arguments[-1])
             refuse_exclusive(procedure, arguments)
+        check = self._driver.argument_checks.get(procedure.name)
+        if check is not None:
+            check(*arguments[1:])
         return procedure, self._registry.find(domain), arguments

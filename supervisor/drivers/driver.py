@@ -5,7 +5,7 @@ Owns: that description. Pure: it imports no service, and every service may read 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -45,6 +45,8 @@ class Driver:
     #: Flags of the driver's functions where drivers differ or that the worker answers, by the
     #: function without its prefix.
     supported_flags: Mapping[str, int] = field(default_factory=dict)
+    #: Checks of the arguments after the domain, by procedure: of calls that workers answer.
+    argument_checks: Mapping[str, Callable[..., None]] = field(default_factory=dict)
     worker_stats: int = 0  # virDomainStatsTypes that only the domain's worker knows
     #: Typed parameters of virDomainGetSchedulerParameters.
     scheduler_parameters: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from rpc.enums import (
 )
 from rpc.errors import ErrorDomain
 from supervisor.drivers.driver import TYPED_STRINGS, Driver
+from supervisor.drivers.qemu_arguments import ARGUMENT_CHECKS
 
 QEMU: Final = Driver(
     name="qemu",
@@ -76,6 +77,7 @@ QEMU: Final = Driver(
         "DomainAuthorizedSSHKeysSet": DomainAuthorizedSSHKeysSetFlags.APPEND
         | DomainAuthorizedSSHKeysSetFlags.REMOVE,
     },
+    argument_checks=ARGUMENT_CHECKS,
     worker_stats=DomainStatsTypes.BALLOON
     | DomainStatsTypes.VCPU
     | DomainStatsTypes.INTERFACE

@@ -91,7 +91,6 @@ COLLECTORS: Final[dict[Types, Callable[[Guest], Awaitable[Values]]]] = {
     Types.DISKS: _disks,
     Types.INTERFACES: _interfaces,
 }
-ALL_TYPES: Final = sum(COLLECTORS)
 
 
 def format_users(users: Sequence[User]) -> Values:

@@ -57,10 +57,8 @@ class FilesystemCalls:
         """Thaw all file systems, and return their number.
 
         Raises:
-            VirError: ARGUMENT_UNSUPPORTED: only some; those of the agent.
+            VirError: those of the agent.
         """
-        if mountpoints:
-            raise _unsupported("specifying mountpoints is not supported")
         return await filesystems.thaw(self._worker.guest())
 
     async def domain_fstrim(
@@ -69,10 +67,8 @@ class FilesystemCalls:
         """Discard the unused blocks of all file systems.
 
         Raises:
-            VirError: ARGUMENT_UNSUPPORTED: only one; those of the agent.
+            VirError: those of the agent.
         """
-        if mount_point is not None:
-            raise _unsupported("Specifying mount point is not supported for now")
         guest = self._worker.guest()
         guest_agent.require_agent(guest)
         await filesystems.trim(guest, minimum)
@@ -98,7 +94,3 @@ def _check_limit(what: str, count: int, limit: int) -> None:
     if count > limit:
         detail = f"Too many {what} in fsinfo: {count} for limit {limit}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.RPC)
-
-
-def _unsupported(detail: str) -> VirError:
-    return VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, ErrorDomain.QEMU)
