@@ -168,6 +168,7 @@ def initramfs(release: str) -> bytes:
     cpio.add("init", 0o100755, INIT.encode())
     cpio.add("bin/welcome", 0o100755, WELCOME.encode())
     cpio.add("bin/lease", 0o100755, LEASE.encode())
+    cpio.add("bin/relay", 0o100755, RELAY.encode())
     cpio.add("etc/acpi/PWRF/00000080", 0o100755, POWER.encode())
     contents = {Path(module).name: read_module(release, module) for module in MODULES}
     loadable = {name: data for name, data in contents.items() if data is not None}

@@ -21,12 +21,13 @@ from supervisor.workers.qemu.qmp.protocol import ErrorObject
 
 SYNC_S: Final = 5.0  # as libvirt's VIR_DOMAIN_QEMU_AGENT_COMMAND_DEFAULT
 MAX_REPLY: Final = 10 << 20  # bytes, as libvirt's QEMU_AGENT_MAX_RESPONSE
+MAX_SHOWN: Final = 200  # bytes of what the agent sent, in an error
 CHUNK: Final = 1 << 16
 DELIMITER: Final = b"\xff"  # never in JSON, which is UTF-8: it marks the reply to a sync
 
 
 class AgentReply(msgspec.Struct, frozen=True):
-    """The agent's reply to a command; an empty `return_value` is an absent one."""
+    """The agent's reply to a command; with an error, `return_value` is empty."""
 
     return_value: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="return")
     error: ErrorObject | None = None
@@ -75,7 +76,7 @@ class AgentConnection:
         """Read a reply.
 
         Raises:
-            VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED.
+            VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED; INTERNAL_ERROR: it is no reply.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -123,9 +124,13 @@ class AgentConnection:
 
     def _decode(self, line: bytes) -> AgentReply:
         try:
-            return msgspec.json.decode(line, type=AgentReply)
+            reply = msgspec.json.decode(line, type=AgentReply)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise self._unsynced(str(error)) from error
+        if not bytes(reply.return_value) and reply.error is None:
+            detail = f"Unknown JSON reply '{line[:MAX_SHOWN].decode(errors='replace')}'"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+        return reply
 
     def _late(self, what: str, timeout_s: float) -> VirError:
         return unresponsive(

@@ -14,8 +14,10 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from rpc.enums import ConnectDomainEventAgentLifecycleReason as Reason
+from rpc.enums import ConnectDomainEventAgentLifecycleState as State
 from rpc.enums import DomainAgentResponseTimeoutValues as Timeout
-from rpc.enums import DomainState
+from rpc.enums import DomainEventID, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.agent.connection import (
     SYNC_S,
@@ -64,6 +66,12 @@ def is_connected(guest: Guest) -> bool:
         channel.target_name == CHANNEL and channel.target_state == "connected"
         for channel in guest.domain.devices.channels
     )
+
+
+def publish_state(guest: Guest, reason: Reason) -> None:
+    """Publish whether the agent has the channel open (virConnectDomainEventAgentLifecycle)."""
+    state = State.CONNECTED if is_connected(guest) else State.DISCONNECTED
+    guest.publish_event(DomainEventID.AGENT_LIFECYCLE, guest.identity, state, reason)
 
 
 def require_agent(guest: Guest) -> Path:
@@ -120,7 +128,7 @@ async def execute(
     reply = await exchange(guest, command, encode(command, arguments), timeout_s)
     if reply.error is not None:
         raise AgentError(command, reply.error)
-    return reply.return_value or msgspec.Raw(b"{}")
+    return reply.return_value
 
 
 def encode(command: str, arguments: Arguments | None) -> bytes:

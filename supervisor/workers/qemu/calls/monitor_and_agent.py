@@ -7,6 +7,7 @@ Source: libvirt 9.0, virDomainQemuMonitorCommand, virDomainQemuAgentCommand, vir
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import Final
 
 import msgspec
@@ -24,12 +25,14 @@ from supervisor.drivers.qemu import QEMU
 from supervisor.workers.interface_addresses import query_leased_hostname
 from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.agent.replies import HostName
-from supervisor.workers.qemu.guest import GuestProvider
+from supervisor.workers.qemu.guest import Guest, GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError
 
 CLIENT_S: Final = 50.0  # below the deadline of 60 s that rpcd and domd have for a call
 NANOSECONDS: Final = 1_000_000_000
 HMP: Final = int(DomainQemuMonitorCommandFlags.HMP)
+
+log = logging.getLogger(__name__)
 
 
 class MonitorAndAgent:
@@ -91,24 +94,33 @@ class MonitorAndAgent:
         reply = await guest_agent.exchange(guest, command, line, seconds)
         if reply.error is not None:
             raise guest_agent.AgentError(command, reply.error)
-        returned = reply.return_value or msgspec.Raw(b"{}")
-        return msgspec.json.encode({"return": returned}).decode()
+        return msgspec.json.encode({"return": reply.return_value}).decode()
 
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
         """Query the guest's host name from DHCP leases, or from the agent.
 
         Raises:
-            VirError: NO_HOSTNAME: no lease names it; OPERATION_FAILED: netd does not answer.
+            VirError: NO_HOSTNAME: no lease and no agent tells it; OPERATION_FAILED: netd does not
+                answer.
         """
         guest = self._worker.guest()
         if flags & DomainGetHostnameFlags.LEASE:
             hostname = await query_leased_hostname(guest)
-            if not hostname:
-                detail = f"no hostname found for domain {guest.name}"
-                raise VirError(ErrorCode.NO_HOSTNAME, detail, ErrorDomain.QEMU)
-            return hostname
-        reply = await guest_agent.query(guest, "guest-get-host-name", HostName)
-        return reply.host_name
+        else:
+            guest_agent.require_agent(guest)
+            hostname = await self._query_hostname(guest)
+        if not hostname:
+            detail = f"no hostname found for domain {guest.name}"
+            raise VirError(ErrorCode.NO_HOSTNAME, detail, ErrorDomain.QEMU)
+        return hostname
+
+    async def _query_hostname(self, guest: Guest) -> str:
+        """Query the agent; "" if it does not tell, as libvirt does with any error of the agent."""
+        try:
+            return (await guest_agent.query(guest, "guest-get-host-name", HostName)).host_name
+        except VirError as error:
+            log.info("the agent of '%s' tells no host name: %s", guest.name, error)
+            return ""
 
     async def domain_get_time(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """Query the guest's clock from the agent: seconds and nanoseconds since the epoch."""

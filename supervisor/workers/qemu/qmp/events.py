@@ -16,7 +16,6 @@ import msgspec
 from conf.types.size import KIB
 from rpc.enums import (
     ConnectDomainEventAgentLifecycleReason,
-    ConnectDomainEventAgentLifecycleState,
     DomainEventGraphicsPhase,
     DomainEventID,
     DomainEventIOErrorAction,
@@ -27,7 +26,7 @@ from rpc.enums import (
 )
 from supervisor.dispatch.events import encode_event
 from supervisor.workers import lifecycle_actions
-from supervisor.workers.qemu.agent.guest_agent import CHANNEL
+from supervisor.workers.qemu.agent.guest_agent import CHANNEL, publish_state
 from supervisor.workers.qemu.block.nodes import disk_of_node, disk_path, is_drive_of
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import on_device_deleted
@@ -322,10 +321,7 @@ def _port_changed(guest: Guest, message: Message) -> None:
             guest.agent_connected = data.open
             if guest.agent_connection is not None and not data.open:
                 guest.agent_connection.disconnect()
-            states = ConnectDomainEventAgentLifecycleState
-            state = states.CONNECTED if data.open else states.DISCONNECTED
-            reason = ConnectDomainEventAgentLifecycleReason.CHANNEL
-            guest.publish_event(DomainEventID.AGENT_LIFECYCLE, guest.identity, state, reason)
+            publish_state(guest, ConnectDomainEventAgentLifecycleReason.CHANNEL)
 
 
 def _graphics(phase: DomainEventGraphicsPhase, protocol: str) -> Handler:

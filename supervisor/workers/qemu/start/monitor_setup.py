@@ -15,10 +15,12 @@ from typing import Final
 from conf.domain import Domain
 from conf.domain.devices.graphics import Graphics
 from conf.types.size import KIB
+from rpc.enums import ConnectDomainEventAgentLifecycleReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.lifecycle_actions import allows_reboot
 from supervisor.workers.qemu import cputune
+from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
@@ -86,6 +88,8 @@ async def configure(guest: Guest, monitor: Monitor) -> None:
         await monitor.execute(command, arguments)
     if any(live_xml.pty_devices(domain)) or domain.devices.channels:
         fill_chardevs(guest.domain, await query_chardevs(monitor))
+    if guest_agent.channel_path(guest) is not None:
+        guest_agent.publish_state(guest, ConnectDomainEventAgentLifecycleReason.DOMAIN_STARTED)
     if cputune.needs_thread_ids(domain):
         await apply_thread_tuning(guest, monitor)
     await enable_balloon_stats(domain, monitor)

@@ -10,19 +10,25 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from rpc.enums import DomainShutoffReason, DomainState
+from rpc.enums import (
+    ConnectDomainEventAgentLifecycleReason,
+    DomainShutoffReason,
+    DomainState,
+)
 from supervisor.objects.domain_status_xml import Status, find_status
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
+from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
 from supervisor.workers.qemu.qmp.events import handle_event, resume_lifecycle_action
 from supervisor.workers.qemu.qmp.monitor import Monitor
-from supervisor.workers.qemu.qmp.replies import StatusInfo
+from supervisor.workers.qemu.qmp.replies import ChardevInfo, StatusInfo
 from supervisor.workers.qemu.start.monitor_setup import (
     are_recorded,
     fill_chardevs,
@@ -107,10 +113,18 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
         guest.transition(trigger)
     chardevs = await query_chardevs(monitor)
     # The model is parsed only for a change: it takes 2.7 MiB, and most workers never need it.
-    if not are_recorded(chardevs, guest.live_xml) and fill_chardevs(guest.domain, chardevs):
-        guest.update_and_publish()
+    if not are_recorded(chardevs, guest.live_xml):
+        _refresh_chardevs(guest, chardevs)
     if guest.state in (DomainState.SHUTDOWN, DomainState.CRASHED):
         guest.run(resume_lifecycle_action(guest))
+
+
+def _refresh_chardevs(guest: Guest, chardevs: Sequence[ChardevInfo]) -> None:
+    had_agent = guest_agent.is_connected(guest)
+    if fill_chardevs(guest.domain, chardevs):
+        guest.update_and_publish()
+        if guest_agent.is_connected(guest) != had_agent:
+            guest_agent.publish_state(guest, ConnectDomainEventAgentLifecycleReason.CHANNEL)
 
 
 async def _resume_stop(guest: Guest) -> None:

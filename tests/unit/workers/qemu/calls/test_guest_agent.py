@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from conf.emulator import EmulatorFacts
+from rpc import table as wire_table
 from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.worker import SetAgentTimeout, Suspend
@@ -74,9 +75,16 @@ async def domain_with_agent(
         tree.script(CONNECTED)
         await tree.start(devices)
         async with agent_of(tree) as agent:
-            lifecycle = DomainEventID.AGENT_LIFECYCLE
-            await until(lambda: any(event.event_id == lifecycle for event in tree.forwarded))
+            await until(lambda: len(agent_states(tree)) == 2)
             yield tree, agent
+
+
+def agent_states(tree: WorkerTree) -> list[tuple[int, int]]:
+    """The states and reasons of the agent that clients were told."""
+    decode = wire_table.load().named("domain_event_callback_agent_lifecycle").decode_args
+    lifecycle = DomainEventID.AGENT_LIFECYCLE
+    payloads = [event.payload for event in tree.forwarded if event.event_id == lifecycle]
+    return [decode(bytes(4) + payload)[-2:] for payload in payloads]
 
 
 async def refusal(tree: WorkerTree, name: str, *arguments: object) -> VirError:
@@ -180,6 +188,7 @@ async def test_the_agent_that_goes_ends_the_call_that_waits_for_it(
         with pytest.raises(VirError, match="disappeared") as gone:
             await frozen
         assert gone.value.code is ErrorCode.AGENT_UNRESPONSIVE
+        assert agent_states(tree) == [(2, 1), (1, 2), (2, 2)]
         left = await refusal(tree, "domain_fsthaw", [], 0)
         assert "not connected" in left.detail
 
@@ -237,6 +246,17 @@ async def test_whatever_the_agent_sends_the_worker_refuses_it(
             assert len(refused.detail) < 4000
         agent.raw, agent.returns = None, {"guest-get-host-name": {"host-name": "web"}}
         assert await tree.call("domain_get_hostname", 0) == "web"
+
+
+async def test_a_reply_without_result_is_no_success(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with domain_with_agent(tmp_path, emulator_facts) as (tree, agent):
+        agent.raw = b'{"so": 1}\n'
+        refused = await refusal(tree, "domain_fstrim", None, 0, 0)
+        assert refused.code is ErrorCode.INTERNAL_ERROR
+        unnamed = await refusal(tree, "domain_get_hostname", 0)
+        assert unnamed.code is ErrorCode.NO_HOSTNAME  # whatever the agent's error
 
 
 async def test_a_guest_suspends_itself(tmp_path: Path, emulator_facts: EmulatorFacts) -> None:
