@@ -27,7 +27,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     listen_tcp: bool = False
     tls_port: str = "16514"
     tcp_port: str = "16509"
-    listen_addr: str = "0.0.0.0"
+    listen_addr: str = ""  # "": every address of the host
     unix_sock_group: str = ""  # "" leaves the daemon's own group
     unix_sock_ro_perms: str = "0777"
     unix_sock_rw_perms: str = ""  # "": 0770 with a group of its own, else 0700
@@ -185,6 +185,10 @@ def parse_daemon_config(data: bytes | str, origin: str) -> DaemonConfig:
     for name in ("auth_unix_ro", "auth_unix_rw"):
         if getattr(config, name) not in ("none", "polkit", "sasl"):
             detail = f'{origin}: {name} is "none", "polkit" or "sasl"'
+            raise ConfError("conf_syntax", detail, origin)
+    for name in ("auth_tcp", "auth_tls"):
+        if getattr(config, name) not in ("none", "sasl"):
+            detail = f'{origin}: {name} is "none" or "sasl"'
             raise ConfError("conf_syntax", detail, origin)
     for name in ("unix_sock_ro_perms", "unix_sock_rw_perms", "unix_sock_admin_perms"):
         _mode(getattr(config, name) or "0", f"{origin}: {name}")

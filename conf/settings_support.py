@@ -14,10 +14,7 @@ from conf.settings import DaemonConfig, QemuConfig
 
 UNSUPPORTED_DAEMON_SETTINGS: Final = frozenset(
     {
-        "listen_tcp", "listen_addr", "tls_port", "tcp_port", "auth_tcp", "auth_tls", "tcp_min_ssf",
-        "key_file", "cert_file", "ca_file", "crl_file", "tls_no_sanity_certificate",
-        "tls_no_verify_certificate", "tls_allowed_dn_list", "tls_priority",
-        "sasl_allowed_username_list", "min_workers", "max_workers",
+        "min_workers", "max_workers",
         "prio_workers", "max_requests", "unix_sock_admin_perms", "admin_min_workers",
         "admin_max_workers", "admin_max_clients", "admin_max_queued_clients",
         "admin_max_client_requests", "admin_keepalive_interval", "admin_keepalive_count",

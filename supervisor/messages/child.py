@@ -18,7 +18,7 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     session: bool  # a daemon of one user: paths come from the environment
     config: DaemonConfig
     qemu_config: QemuConfig
-    sockets: dict[str, Descriptor] = {}  # rpcd's, listening: "rw", "ro"
+    sockets: dict[str, Descriptor] = {}  # rpcd's, listening: "rw", "ro", "tcp:N", "tls:N"
     driver: str = ""  # a worker's: `Driver.name`
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text

@@ -66,6 +66,27 @@ class ReplaceWorker(Request[Ack], frozen=True, kw_only=True, tag="root.replace_w
     name: str  # on the bus
 
 
+class TlsFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon's certificates, as PEM; the key is never logged."""
+
+    ca: bytes
+    certificate: bytes
+    key: bytes
+    crl: bytes  # b"": there is none
+
+    def __repr__(self) -> str:
+        return "TlsFiles(…)"
+
+
+class FetchTlsFiles(Request[TlsFiles], frozen=True, kw_only=True, tag="root.fetch_tls_files"):
+    """Read the daemon's certificates; for rpcd, which may not read the key itself.
+
+    Errors: SYSTEM_ERROR, CONFIG_UNSUPPORTED: they cannot be used; the message names the file.
+    """
+
+    deadline_s = 60.0  # the files may be on a slow disk, and are checked by a program
+
+
 class ProcessState(StrEnum):
     """The state of a service or worker in the root's table."""
 

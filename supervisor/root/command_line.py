@@ -23,6 +23,7 @@ class Options:
     timeout_s: int | None
     verbose: bool
     root: Path | None
+    listen: bool = False
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -43,7 +44,7 @@ def parse(argv: Sequence[str]) -> Options:
         "-l",
         "--listen",
         action="store_true",
-        help="accept TCP and TLS clients (not implemented yet)",
+        help="accept TLS clients, and TCP clients if libvirtd.conf says listen_tcp = 1",
     )
     add(
         "-f",
@@ -64,8 +65,6 @@ def parse(argv: Sequence[str]) -> Options:
     add("-V", "--version", action="version", version=VERSION)
     add("--root", type=Path, metavar="DIR", help="move every path under DIR")
     namespace = parser.parse_args(argv)
-    if namespace.listen:
-        parser.error("--listen: TCP and TLS are not implemented yet; use ssh, or the Unix socket")
     return Options(
         daemon=namespace.daemon,
         config=namespace.config,
@@ -73,6 +72,7 @@ def parse(argv: Sequence[str]) -> Options:
         timeout_s=namespace.timeout,
         verbose=namespace.verbose,
         root=namespace.root.absolute() if namespace.root else None,
+        listen=namespace.listen,
     )
 
 

@@ -14,15 +14,18 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.messages.child import ChildConfig, GetConfig
 from supervisor.messages.root import (
     EndWorker,
+    FetchTlsFiles,
     KeepRunning,
     ListProcesses,
     Processes,
     Ready,
     ReplaceWorker,
     SpawnWorker,
+    TlsFiles,
     WorkerSpawned,
 )
 from supervisor.root.roles import WORKERS
+from supervisor.root.tls_files import TlsError
 from supervisor.root.tree import Tree
 
 
@@ -97,6 +100,20 @@ class TreeHandlers:
         check_owner(request.name.partition(":")[0])
         await self._tree.replace_worker(request.name)
         return Ack()
+
+    @handles(FetchTlsFiles)
+    async def fetch_tls_files(self, request: FetchTlsFiles) -> TlsFiles:
+        """Read the certificates for rpcd.
+
+        Raises:
+            VirError: ACCESS_DENIED for others; CONFIG_UNSUPPORTED: they cannot be used.
+        """
+        if current_call().peer != "rpcd":
+            raise VirError(ErrorCode.ACCESS_DENIED, f"{current_call().peer} may not read them")
+        try:
+            return await asyncio.to_thread(self._tree.config.read_tls, self._tree.config.config)
+        except TlsError as error:
+            raise VirError(ErrorCode.CONFIG_UNSUPPORTED, str(error)) from error
 
     @handles(ListProcesses)
     async def list_processes(self, request: ListProcesses) -> Processes:

@@ -21,6 +21,7 @@ import uvloop
 from conf.errors import ConfError
 from conf.settings import DaemonConfig, QemuConfig, parse_daemon_config, parse_qemu_config
 from conf.settings_support import check_security_settings, unsupported_settings
+from conf.tls_priority import parse_priority
 from supervisor.root.admin_socket import AdminSocket
 from supervisor.root.command_line import Options, parse
 from supervisor.root.handlers import TreeHandlers
@@ -28,6 +29,8 @@ from supervisor.root.pidfile import AlreadyRunning, PidFile
 from supervisor.root.roles import SERVICES, SESSION_SERVICES
 from supervisor.root.sd_notify import notify
 from supervisor.root.sockets import SocketError, client_sockets, client_uri
+from supervisor.root.tcp_sockets import TLS
+from supervisor.root.tls_files import TlsError, load_tls_files
 from supervisor.root.tree import Tree, TreeConfig
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.log import LEVELS, Collector, Output, parse_outputs, stderr_output
@@ -56,7 +59,7 @@ def main() -> int:
         return report_failure(error, ready_fd)
     try:
         return run(options, paths, settings, ready_fd, session=session)
-    except (SocketError, ConfError, OSError) as error:
+    except (SocketError, TlsError, ConfError, OSError) as error:
         return report_failure(error, ready_fd)
     finally:
         pid_file.remove()
@@ -161,13 +164,14 @@ def run(
 
     Raises:
         SocketError: a listening socket cannot be bound.
+        TlsError: the certificates cannot be used.
         OSError: a directory cannot be made.
     """
     config, qemu = settings
     raise_file_limit()
     for folder in (paths.run, paths.status_dir(), paths.lib, paths.domain_configs(), paths.log):
         folder.mkdir(parents=True, exist_ok=True)
-    sockets = client_sockets(paths, config, os.environ, session=session)
+    sockets = client_sockets(paths, config, os.environ, session=session, listen=options.listen)
     level = min(LEVELS[2] if options.verbose else logging.ERROR, LEVELS.get(config.log_level, 30))
     default = Output(level, "file", str(paths.daemon_log())) if ready_fd is not None else None
     outputs = parse_log_outputs(config, default)
@@ -176,6 +180,10 @@ def run(
     tree_config = TreeConfig(root, session, config, qemu, sockets.sockets)
     tree_config.pid_file = lambda driver, name: paths.for_driver(driver).pid_file(name)
     tree_config.services = SESSION_SERVICES if session else SERVICES
+    if any(name.startswith(TLS) for name in sockets.sockets):
+        parse_priority(config.tls_priority)
+        load_tls_files(config, paths, session=session)  # wrong ones refuse the start
+        tree_config.read_tls = lambda config: load_tls_files(config, paths, session=session)
     tree = Tree(tree_config, collector)
     collector.write_to(outputs)
     try:

@@ -10,7 +10,7 @@ import grp
 import logging
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,11 +18,13 @@ from typing import Final
 import msgspec
 
 from conf.settings import DaemonConfig, socket_modes
+from supervisor.root.tcp_sockets import TCP, TLS, ListenError, listen_tcp, requested_ports
 from supervisor.runtime.paths import Paths
 
 SD_LISTEN_FDS_START: Final = 3  # sd_listen_fds(3)
 BY_FILE: Final = {"libvirt-sock": "rw", "libvirt-sock-ro": "ro"}
 BY_UNIT: Final = {"libvirtd": "rw", "libvirtd-ro": "ro"}
+BY_TCP_UNIT: Final = {"libvirtd-tcp": TCP, "libvirtd-tls": TLS}
 BY_POSITION: Final = ("rw", "ro")
 GROUP: Final = "libvirt"  # packages make it: its members may use the read-write socket
 
@@ -37,7 +39,7 @@ class SocketError(Exception):
 class ClientSockets:
     """The listening sockets."""
 
-    sockets: dict[str, socket.socket]  # by side: "rw", "ro"
+    sockets: dict[str, socket.socket]  # by side: "rw", "ro", "tcp:N", "tls:N"
     files: tuple[Path, ...]  # those that were bound here
 
     def close(self) -> None:
@@ -50,14 +52,31 @@ class ClientSockets:
 
 
 def client_sockets(
-    paths: Paths, config: DaemonConfig, environ: MutableMapping[str, str], *, session: bool
+    paths: Paths,
+    config: DaemonConfig,
+    environ: MutableMapping[str, str],
+    *,
+    session: bool,
+    listen: bool = False,
 ) -> ClientSockets:
     """Bind the listening sockets, "rw" and for the system daemon "ro", or take passed ones.
+
+    Args:
+        paths: of the daemon.
+        config: libvirtd.conf.
+        environ: of the process; what a service manager says in it is removed.
+        session: whether this is a session daemon.
+        listen: also bind those for TCP and TLS clients.
 
     Raises:
         SocketError: one cannot be bound or chowned.
     """
-    passed = passed_sockets(environ)
+    passed = passed_sockets(environ, requested_ports(config))
+    if passed and listen:
+        raise SocketError(
+            "--listen parameter not permitted with systemd activation sockets: enable "
+            "libvirtd-tls.socket or libvirtd-tcp.socket instead"
+        )
     if passed:
         return ClientSockets(passed, ())
     places = {"rw": paths.socket()} if session else socket_paths(paths, config)
@@ -69,7 +88,14 @@ def client_sockets(
         side: bind(path, 0o700 if session else modes[side], group, config.max_queued_clients)
         for side, path in places.items()
     }
-    return ClientSockets(ends, tuple(places.values()))
+    bound = ClientSockets(ends, tuple(places.values()))
+    if listen:
+        try:
+            ends.update(listen_tcp(config))
+        except ListenError as error:
+            bound.close()
+            raise SocketError(str(error)) from error
+    return bound
 
 
 def socket_paths(paths: Paths, config: DaemonConfig) -> dict[str, Path]:
@@ -90,11 +116,17 @@ def client_uri(paths: Paths, config: DaemonConfig, *, session: bool) -> str:
     return f"qemu+unix:///system?socket={path}"
 
 
-def passed_sockets(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
+def passed_sockets(
+    environ: MutableMapping[str, str], ports: Mapping[str, str]
+) -> dict[str, socket.socket]:
     """Take the sockets that systemd passes; unset LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES.
 
-    Which one a socket is follows from its path, else its name in LISTEN_FDNAMES, else its
-    position: the first is "rw", the second "ro".
+    Which one a Unix socket is follows from its path, else its name in LISTEN_FDNAMES, else its
+    position: the first is "rw", the second "ro". A TCP socket is told by its name, else its port.
+
+    Args:
+        environ: of the process.
+        ports: by kind of TCP socket ("tcp", "tls").
     """
     pid, count, names = (
         environ.pop(key, "") for key in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -106,8 +138,14 @@ def passed_sockets(environ: MutableMapping[str, str]) -> dict[str, socket.socket
     for position in range(int(count)):
         os.set_inheritable(SD_LISTEN_FDS_START + position, False)  # noqa: FBT003  (the library's signature)
         end = socket.socket(fileno=SD_LISTEN_FDS_START + position)
-        side = side_of(end, fd_names[position] if position < len(fd_names) else "", position)
-        if side and side not in sockets and end.family == socket.AF_UNIX:
+        name = fd_names[position] if position < len(fd_names) else ""
+        if end.family == socket.AF_UNIX:
+            side = side_of(end, name, position)
+        elif kind := tcp_kind_of(end, name, ports):
+            side = f"{kind}:{position}"
+        else:
+            side = ""
+        if side and side not in sockets:
             sockets[side] = end
         else:
             log.warning("a socket passed by the service manager is not used: %s", end.getsockname())
@@ -123,6 +161,14 @@ def side_of(end: socket.socket, name: str, position: int) -> str:
     if name.startswith("libvirtd"):
         return BY_UNIT.get(name.removesuffix(".socket"), "")
     return BY_POSITION[position] if position < len(BY_POSITION) else ""
+
+
+def tcp_kind_of(end: socket.socket, name: str, ports: Mapping[str, str]) -> str:
+    """Choose a passed TCP socket's kind: "tcp", "tls", or "" for neither."""
+    if name.startswith("libvirtd"):
+        return BY_TCP_UNIT.get(name.removesuffix(".socket"), "")
+    port = str(end.getsockname()[1])
+    return next((kind for kind, number in ports.items() if number == port), "")
 
 
 def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:

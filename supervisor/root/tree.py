@@ -22,10 +22,11 @@ from ipc import BusError, Switchboard
 from rpc.errors import ErrorCode, VirError
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.child import Reload, Stop
-from supervisor.messages.root import ProcessState, ProcessStatus
+from supervisor.messages.root import ProcessState, ProcessStatus, TlsFiles
 from supervisor.root import process_list
 from supervisor.root.child import Child
 from supervisor.root.roles import PRELOAD, SERVICES, WORKERS, Role
+from supervisor.root.tls_files import no_tls_files
 from supervisor.root.watchdog import Watchdog
 from supervisor.root.zygote_client import RESTARTS, ZygoteClient
 from supervisor.runtime.log import Collector
@@ -54,6 +55,7 @@ class TreeConfig:
     workers: Mapping[str, Role] = field(default_factory=lambda: WORKERS)
     preload: tuple[str, ...] = PRELOAD
     zygote_restarts: Policy = RESTARTS
+    read_tls: Callable[[DaemonConfig], TlsFiles] = no_tls_files  # raises TlsError
 
 
 class Tree:

@@ -9,7 +9,7 @@ from collections import deque
 from typing import Final
 
 from rpc.framing import Frame
-from supervisor.rpcd.transport.unix import close_all
+from supervisor.rpcd.transport.connected import close_all
 
 MAX_QUEUED: Final = 1024 * 1024  # bytes of queued calls from which reading stops
 QUEUED_CALL: Final = 512  # bytes that a queued call counts besides its payload

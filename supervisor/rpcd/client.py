@@ -30,8 +30,8 @@ from supervisor.rpcd.reply_cache import cache_key
 from supervisor.rpcd.requested_sizes import check_sizes
 from supervisor.rpcd.router import Router, discard
 from supervisor.rpcd.streams.client_streams import ClientStreams
+from supervisor.rpcd.transport.connected import close_all
 from supervisor.rpcd.transport.transport import Transport
-from supervisor.rpcd.transport.unix import close_all
 from supervisor.rpcd.uri import ConnectTarget
 
 CALL_TYPES: Final = (MessageType.CALL, MessageType.CALL_WITH_FDS)
@@ -193,6 +193,11 @@ class ServerClient:
             return
         if self._connection.closed:
             discard(reply)
+            return
+        if reply.descriptors and not self._connection.transport.passes_descriptors:
+            discard(reply)
+            detail = "this connection cannot pass file descriptors: use a Unix socket"
+            self._reply_error(header, VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC))
             return
         fds = [descriptor.take() for descriptor in reply.descriptors]
         self._connection.send(framing.encode_reply(header, reply.payload, len(fds)), fds)

@@ -84,10 +84,16 @@ class ClientTable:
 
     def may_connect(self, authentication: Authentication) -> bool:
         """Return whether another client may come in: few whose authentication is not complete."""
-        if authentication.is_complete:
-            return True
+        return authentication.is_complete or self.may_wait(0)
+
+    def may_wait(self, handshakes: int) -> bool:
+        """Return whether one more client may be neither refused nor authenticated.
+
+        Args:
+            handshakes: clients whose TLS handshake is under way, and which are not in the table.
+        """
         anonymous = sum(not client.authentication.is_complete for client in self.clients)
-        return anonymous < self.limits.max_anonymous_clients
+        return anonymous + handshakes < self.limits.max_anonymous_clients
 
     def next_identifier(self) -> str:
         """Name a new client: unique in this process's life and across restarts."""

@@ -8,6 +8,7 @@ Runs without privileges; every byte that it reads may be hostile.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 from rpc import keepalive, table
@@ -36,7 +37,14 @@ async def run(process: ChildProcess) -> None:
     def reload() -> None:
         server.clients.limits = Limits.from_config(process.config)
         server.policies = socket_policies(process.config)
+        if has_tls:
+            reloads.append(asyncio.ensure_future(server.tls.reload(process.config)))
+            del reloads[:-1]  # an earlier one has ended, or ends with the later one's certificates
 
+    reloads: list[asyncio.Future[None]] = []
+    has_tls = any(name.startswith("tls") for name in process.sockets)
+    if has_tls:
+        await server.tls.load(process.config)
     process.on_reload.append(reload)
     for name, fd in process.sockets.items():
         server.listen(name, socket.socket(fileno=fd))

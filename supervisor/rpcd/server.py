@@ -21,8 +21,11 @@ from supervisor.rpcd.client import ServerClient
 from supervisor.rpcd.client_table import ClientTable, Limits
 from supervisor.rpcd.programs import Programs
 from supervisor.rpcd.router import Router
+from supervisor.rpcd.tls_acceptor import TlsAcceptor
 from supervisor.rpcd.transport.listener import Listener
+from supervisor.rpcd.transport.tcp import tcp_transport
 from supervisor.rpcd.transport.transport import Transport
+from supervisor.rpcd.transport.unix import unix_transport
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +39,12 @@ class SocketPolicy:
 
 
 def socket_policies(config: DaemonConfig) -> dict[str, SocketPolicy]:
-    """Choose the policy of each socket of the main server, by the root's name for it."""
+    """Choose the policy of each kind of socket of the main server."""
     return {
         "rw": SocketPolicy(config.auth_unix_rw, read_only=False),
         "ro": SocketPolicy(config.auth_unix_ro, read_only=True),
+        "tcp": SocketPolicy(config.auth_tcp, read_only=False),
+        "tls": SocketPolicy(config.auth_tls, read_only=False),
     }
 
 
@@ -55,19 +60,36 @@ class Server:
         policies: Mapping[str, SocketPolicy],
     ) -> None:
         self.clients = ClientTable(node, limits)
-        self.policies = policies  # by socket; replaced when the configuration is reloaded
+        self.policies = policies  # by kind; replaced when the configuration is reloaded
+        self.tls = TlsAcceptor(node)
         self._programs = programs
         self._router = router
         self._listeners: list[Listener] = []
         router.on_event.append(self.clients.deliver)
 
     def listen(self, name: str, listening: socket.socket) -> None:
-        """Take a listening socket over and accept clients on it under the policy of its name."""
+        """Take a listening socket over and accept clients on it under the policy of its kind.
 
-        def accept(transport: Transport) -> None:
-            self.accept(transport, self.policies[name])
+        Args:
+            name: the root's for it: its kind, and a number where a kind has several.
+            listening: the socket.
+        """
+        kind = name.partition(":")[0]
+        connect = unix_transport if kind in ("rw", "ro") else tcp_transport
 
-        read_only = self.policies[name].read_only
+        def admit(transport: Transport) -> None:
+            self.accept(transport, self.policies[kind])
+
+        def accept(client: socket.socket) -> None:
+            transport = connect(client)
+            if kind != "tls":
+                admit(transport)
+            elif self.clients.may_wait(len(self.tls.pending)):
+                self.tls.accept(transport, admit)
+            else:
+                self._turn_away(transport)
+
+        read_only = self.policies[kind].read_only
         listener = Listener(listening, self.clients, accept, read_only=read_only)
         self._listeners.append(listener)
 
@@ -76,11 +98,7 @@ class Server:
         session = self._router.session
         authentication = start_authentication(policy.auth, transport.identity, session=session)
         if not self.clients.may_connect(authentication):
-            log.warning(
-                "%s is closed: max_anonymous_clients (%d) are waiting for their authentication",
-                *(transport.name, self.clients.limits.max_anonymous_clients),
-            )
-            transport.close()
+            self._turn_away(transport)
             return
         ServerClient(
             self.clients,
@@ -91,8 +109,16 @@ class Server:
             read_only=policy.read_only,
         )
 
+    def _turn_away(self, transport: Transport) -> None:
+        log.warning(
+            "%s is closed: max_anonymous_clients (%d) are waiting for their authentication",
+            *(transport.name, self.clients.limits.max_anonymous_clients),
+        )
+        transport.close()
+
     def close(self) -> None:
         """Accept no more and close every client."""
+        self.tls.close()
         for listener in self._listeners:
             listener.close()
         self.clients.close()

@@ -49,7 +49,7 @@ class ChildProcess:
     stopping: asyncio.Event
     session: bool
     on_reload: list[Callable[[], None]] = field(default_factory=list)
-    sockets: dict[str, int] = field(default_factory=dict)  # rpcd's, listening: "rw", "ro"
+    sockets: dict[str, int] = field(default_factory=dict)  # rpcd's, listening: "rw", "tls:N", …
     driver: str = ""  # a worker's
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text

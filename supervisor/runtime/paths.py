@@ -251,6 +251,11 @@ class Paths:
             else (self.run / "libvirtd.pid")
         )
 
+    def pki(self, *, session: bool) -> list[Path]:
+        """Locate the directories of TLS certificates; a user's own come before the system's."""
+        user = [Path.home() / ".pki/libvirt"] if session else []
+        return [*user, self.root / "etc/pki"]
+
     def daemon_log(self) -> Path:
         """Locate the log of a daemon in the background."""
         return self.log / "libvirtd.log"

@@ -1,4 +1,4 @@
-"""Accepts clients on a listening Unix socket that the root has bound.
+"""Accepts clients on a listening socket that the root has bound.
 
 Owns: the listening socket. May touch: how many clients there are.
 May not touch: what clients send.
@@ -13,8 +13,6 @@ from collections.abc import Callable
 from typing import Final
 
 from supervisor.rpcd.client_table import ClientTable
-from supervisor.rpcd.transport.transport import Transport
-from supervisor.rpcd.transport.unix import UnixTransport
 
 MAX_ACCEPTS: Final = 32  # in one turn of the loop: new clients must not starve the others
 
@@ -22,13 +20,13 @@ log = logging.getLogger(__name__)
 
 
 class Listener:
-    """One listening Unix socket."""
+    """One listening socket."""
 
     def __init__(
         self,
         listening: socket.socket,
         clients: ClientTable,
-        on_connect: Callable[[Transport], None],
+        on_connect: Callable[[socket.socket], None],
         *,
         read_only: bool,
     ) -> None:
@@ -76,7 +74,7 @@ class Listener:
             except OSError as error:  # out of descriptors, or the client has disconnected again
                 log.warning("a client cannot be accepted: %s", error)
                 return
-            self._on_connect(UnixTransport(client))
+            self._on_connect(client)
             self.update_accepting()
             if not self._accepting:
                 return

@@ -1,6 +1,6 @@
 """What every transport offers: bytes in and out, flow control, facts about the peer.
 
-Owns: the interface. A Unix socket implements it (`transport.unix`); TLS and TCP are to follow.
+Owns: the interface. Sockets implement it (`transport.connected`), and TLS over one of them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ class Transport(Protocol):
     """A connection to one client."""
 
     name: str  # of the client, for log lines
-    closed: bool
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over."""
+
     identity: Identity  # what the transport knows of the peer
     is_secure: bool  # encrypted, or local to the host (virConnectIsSecure)
+    passes_descriptors: bool  # a Unix socket
     descriptors: deque[int]  # received and not yet taken; their taker closes them
-    unsent: int  # bytes that the client has not taken
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the client has not taken."""
 
     def start(self, on_data: Callable[[bytes], None], on_close: Callable[[], None]) -> None:
         """Begin to read; `on_close` is called once."""

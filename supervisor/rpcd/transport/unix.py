@@ -1,199 +1,30 @@
-"""A client's Unix socket: bytes and descriptors in, bytes and descriptors out.
+"""Clients on Unix sockets: what the kernel says of them.
 
-Owns: the socket, descriptors received and not yet taken, what is queued and not yet sent.
-May not touch: messages, the bus. A client that never reads is closed here.
+Owns: reading the peer's credentials. May not touch: what clients send.
 """
 
 from __future__ import annotations
 
-import array
-import asyncio
-import logging
-import os
 import socket
 import struct
-from collections import deque
-from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from supervisor.messages.calls import Identity
-
-READ_SIZE: Final = 65536  # bytes read in one turn of the loop: other clients get theirs
-MAX_DESCRIPTORS: Final = 32  # of one message (virNetMessage)
-ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
-CONGESTED: Final = 1024 * 1024  # unsent bytes at which streams pause
-MAX_UNSENT: Final = 64 * 1024 * 1024  # unsent bytes at which the client is closed
+from supervisor.rpcd.transport.connected import SocketTransport
 
 CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
 SO_PEERSEC: Final = 31  # asm-generic/socket.h; Python has no name for it
 SELINUX: Final = Path("/sys/fs/selinux/enforce")
 
-log = logging.getLogger(__name__)
 
-
-class UnixTransport:
-    """A connected client socket on the running loop (`Transport`)."""
-
-    is_secure = True  # its bytes never leave the host
-
-    def __init__(self, client: socket.socket, identity: Identity | None = None) -> None:
-        """Take the socket over; nothing is read before `start`.
-
-        Args:
-            client: connected, any blocking mode.
-            identity: of the peer; by default what the kernel says of it.
-        """
-        client.settimeout(0)
-        self.identity = peer_identity(client) if identity is None else identity
-        self.name = f"pid {self.identity.pid} uid {self.identity.uid}"
-        self.closed = False
-        self.descriptors: deque[int] = deque()
-        self._socket = client
-        self._fd = client.fileno()
-        self._loop = asyncio.get_running_loop()
-        self._unsent: deque[bytes | int] = deque()  # an int is a descriptor
-        self.unsent = 0  # bytes of them
-        self._reading = False
-        self._drained: asyncio.Event = asyncio.Event()
-        self._drained.set()
-        self._close_when_sent = False
-        self._on_data: Callable[[bytes], None]
-        self._on_close: Callable[[], None] = _ignore  # until `start`
-
-    def start(self, on_data: Callable[[bytes], None], on_close: Callable[[], None]) -> None:
-        """Begin to read; descriptors that came with the bytes are in `descriptors` already."""
-        self._on_data = on_data
-        self._on_close = on_close
-        self.resume_reading()
-
-    def send(self, data: bytes, descriptors: list[int] | None = None) -> None:
-        """Send a message, then its descriptors (which are closed once sent), in order."""
-        if self.closed:
-            close_all(descriptors or [])
-            return
-        if not self._unsent and not descriptors:
-            try:
-                sent = self._socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self.close()
-                return
-            if sent == len(data):
-                return
-            data = data[sent:]
-        self._queue(data, descriptors or [])
-
-    def close(self) -> None:
-        """Close at once; what is unsent is lost."""
-        if self.closed:
-            return
-        self.closed = True
-        self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
-        self._socket.close()
-        close_all(self.descriptors)
-        close_all(item for item in self._unsent if isinstance(item, int))
-        self._unsent.clear()
-        self.unsent = 0
-        self._drained.set()
-        self._on_close()
-
-    def close_when_sent(self) -> None:
-        """Read no more, and close when everything queued is sent."""
-        self.pause_reading()
-        self._close_when_sent = True
-        if not self._unsent:
-            self._loop.call_soon(self.close)
-
-    async def drained(self) -> None:
-        """Wait until the client has read most of what was queued."""
-        await self._drained.wait()
-
-    def pause_reading(self) -> None:
-        """Leave further bytes with the kernel, which makes the client wait."""
-        if self._reading:
-            self._reading = False
-            self._loop.remove_reader(self._fd)
-
-    def resume_reading(self) -> None:
-        """Read again."""
-        if not self._reading and not self.closed and not self._close_when_sent:
-            self._reading = True
-            self._loop.add_reader(self._fd, self._readable)
-
-    def _readable(self) -> None:
-        try:
-            data, ancillary, flags, _ = self._socket.recvmsg(
-                READ_SIZE, ANCILLARY, socket.MSG_CMSG_CLOEXEC
-            )
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self.close()
-            return
-        if ancillary:
-            self._take_descriptors(ancillary)
-        if not data:
-            self.close()
-            return
-        # MSG_CTRUNC: the kernel dropped descriptors that did not fit, so the order is lost.
-        if flags & socket.MSG_CTRUNC or len(self.descriptors) > MAX_DESCRIPTORS:
-            log.warning("client %s is closed: more than %d descriptors", self.name, MAX_DESCRIPTORS)
-            self.close()
-            return
-        self._on_data(data)
-
-    def _take_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:
-        for level, kind, data in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                numbers = array.array("i")
-                numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-                self.descriptors.extend(numbers)
-
-    def _queue(self, data: bytes, descriptors: list[int]) -> None:
-        if not self._unsent:
-            self._loop.add_writer(self._fd, self._writable)
-        self._unsent.append(data)
-        self._unsent.extend(descriptors)
-        self.unsent += len(data)
-        if self.unsent > MAX_UNSENT:
-            log.warning("client %s is closed: it does not read its replies", self.name)
-            self.close()
-        elif self.unsent > CONGESTED:
-            self._drained.clear()
-
-    def _writable(self) -> None:
-        try:
-            while self._unsent:
-                self._send_first()
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-            return
-        if self.unsent <= CONGESTED // 2:
-            self._drained.set()
-        if not self._unsent:
-            self._loop.remove_writer(self._fd)
-            if self._close_when_sent:
-                self.close()
-
-    def _send_first(self) -> None:
-        item = self._unsent[0]
-        if isinstance(item, int):
-            socket.send_fds(self._socket, [b"\0"], [item])
-            os.close(item)
-            self._unsent.popleft()
-            return
-        sent = self._socket.send(item)
-        self.unsent -= sent
-        if sent == len(item):
-            self._unsent.popleft()
-        else:
-            self._unsent[0] = item[sent:]
+def unix_transport(client: socket.socket) -> SocketTransport:
+    """Take over a client of a Unix socket; its bytes never leave the host."""
+    identity = peer_identity(client)
+    return SocketTransport(
+        client, identity, f"pid {identity.pid} uid {identity.uid}", is_secure=True
+    )
 
 
 def peer_identity(client: socket.socket) -> Identity:
@@ -218,13 +49,3 @@ def _selinux_context(client: socket.socket) -> str:
 @cache
 def _has_selinux() -> bool:
     return SELINUX.exists()
-
-
-def close_all(descriptors: Iterable[int]) -> None:
-    """Close descriptors that were not taken."""
-    for fd in descriptors:
-        os.close(fd)
-
-
-def _ignore() -> None:
-    """Do nothing; the default of `_on_close`, as a client may close before it is served."""

@@ -21,7 +21,7 @@ for number, end in enumerate(ends):
     os.dup2(end, 3 + number)
 names = sys.argv[1]
 environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(ends)), "LISTEN_FDNAMES": names}
-found = passed_sockets(environ)
+found = passed_sockets(environ, {})
 print(sorted((side, end.getsockname().rsplit("/")[-1]) for side, end in found.items()), environ)
 print([os.get_inheritable(end.fileno()) for end in found.values()], file=sys.stderr)
 os._exit(0 if all(end.fileno() >= 3 for end in found.values()) else 1)

@@ -19,7 +19,7 @@ from supervisor.rpcd.client_table import ClientHandle, Limits
 from supervisor.rpcd.main import main_programs
 from supervisor.rpcd.router import Router
 from supervisor.rpcd.server import Server, SocketPolicy, socket_policies
-from supervisor.rpcd.transport.unix import UnixTransport
+from supervisor.rpcd.transport.connected import SocketTransport
 
 REMOTE = 0x20008086
 DEADLINE_S = 20.0
@@ -134,7 +134,7 @@ async def client(
     server = TestedServer(config or DaemonConfig(), service)
     client_end, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     client_end.settimeout(0)
-    transport = UnixTransport(server_end, ROOT)
+    transport = SocketTransport(server_end, ROOT, "pid 1 uid 0", is_secure=True)
     server.accept(transport, SocketPolicy("none", read_only=read_only))
     (session,) = server.clients.clients
     try:

@@ -32,6 +32,7 @@ class MemoryTransport:
 
     name = "memory"
     is_secure = False
+    passes_descriptors = False
 
     def __init__(self) -> None:
         self.closed = False

@@ -1,0 +1,194 @@
+"""TLS over another transport: a handshake, then libvirt's byte of acceptance, then messages.
+
+Owns: the TLS session of one client, in memory; the transport below it.
+May not touch: sockets, messages, which certificates are accepted (`transport.tls_context`).
+Source: libvirt 9.0, virNetServerClientCheckAccess: after the handshake the server sends one byte
+0x01 inside TLS to a client that it accepts, and closes the connection of any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from supervisor.rpcd.transport.connected import close_all
+from supervisor.rpcd.transport.tls_context import peer_dn
+from supervisor.rpcd.transport.transport import Transport
+
+HANDSHAKE_S: Final = 10.0
+MAX_HANDSHAKE: Final = 128 * 1024  # bytes from the client: a long chain of certificates fits
+CHUNK: Final = 65536
+ACCEPTED: Final = b"\1"
+
+log = logging.getLogger(__name__)
+
+
+class TlsTransport:
+    """A TLS client (`Transport`); `handshake` comes first."""
+
+    is_secure = True
+    passes_descriptors = False
+
+    def __init__(self, inner: Transport, context: ssl.SSLContext) -> None:
+        """Take the transport over; nothing is read before `handshake`."""
+        self.name = inner.name
+        self.identity = inner.identity
+        self.descriptors: deque[int] = deque()
+        self._inner = inner
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._session = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._loop = asyncio.get_running_loop()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._handshake_bytes = 0
+        self._on_data: Callable[[bytes], None] | None = None
+        self._on_close: Callable[[], None] = _ignore
+        self._on_accepted: Callable[[], None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over."""
+        return self._inner.closed
+
+    @property
+    def unsent(self) -> int:
+        """Encrypted bytes that the client has not taken."""
+        return self._inner.unsent
+
+    def handshake(self, on_done: Callable[[], None], on_close: Callable[[], None]) -> None:
+        """Begin the handshake.
+
+        Args:
+            on_done: the certificate, where one is demanded, is one of the CA's; `identity` has its
+                name.
+            on_close: the handshake failed, or the client left or was too slow; called once, and
+                never after `start`.
+        """
+        self._on_accepted, self._on_close = on_done, on_close
+        self._deadline = self._loop.call_later(HANDSHAKE_S, self._too_slow)
+        self._inner.start(self._received, self._closed)
+
+    def start(self, on_data: Callable[[bytes], None], on_close: Callable[[], None]) -> None:
+        """Tell the client that it is accepted, and begin to read."""
+        self._on_data, self._on_close = on_data, on_close
+        self.send(ACCEPTED)
+        # What came with the last bytes of the handshake is delivered when the caller is ready.
+        self._loop.call_soon(self._read)
+
+    def send(self, data: bytes, descriptors: list[int] | None = None) -> None:
+        """Send bytes; descriptors cannot be passed and are closed."""
+        close_all(descriptors or [])
+        if self.closed:
+            return
+        try:
+            self._session.write(data)
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        self._flush()
+
+    def close(self) -> None:
+        """Close at once; what is unsent is lost."""
+        self._inner.close()
+
+    def close_when_sent(self) -> None:
+        """Send TLS's close_notify, read no more, and close when everything queued is sent."""
+        if self.closed:
+            return
+        # SSLWantReadError: the client's own close_notify is not waited for.
+        with contextlib.suppress(ssl.SSLError):
+            self._session.unwrap()
+        self._flush()
+        self._inner.close_when_sent()
+
+    async def drained(self) -> None:
+        """Wait until the client has read most of what was queued."""
+        await self._inner.drained()
+
+    def pause_reading(self) -> None:
+        """Leave further bytes with the kernel, which makes the client wait."""
+        self._inner.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._inner.resume_reading()
+
+    def _received(self, data: bytes) -> None:
+        self._incoming.write(data)
+        if self._on_accepted is not None:
+            self._handshake_bytes += len(data)
+            self._continue_handshake()
+        elif self._on_data is not None:
+            self._read()
+
+    def _continue_handshake(self) -> None:
+        try:
+            self._session.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            if self._handshake_bytes > MAX_HANDSHAKE:
+                log.warning("client %s is closed: its TLS handshake does not end", self.name)
+                self.close()
+            return
+        except (ssl.SSLError, ValueError) as error:
+            self._fail(error)
+            return
+        self._flush()
+        done, self._on_accepted = self._on_accepted, None
+        self._cancel_deadline()
+        dn = peer_dn(self._session)
+        self.identity = msgspec.structs.replace(self.identity, tls_dn=dn)
+        if done is not None and not self.closed:
+            done()
+
+    def _read(self) -> None:
+        """Deliver what is decrypted; the bytes of one turn of the loop bound its size."""
+        while self._on_data is not None and not self.closed:
+            try:
+                data = self._session.read(CHUNK)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLZeroReturnError:
+                self.close()
+                return
+            except ssl.SSLError as error:
+                self._fail(error)
+                return
+            if not data:
+                self.close()
+                return
+            self._on_data(data)
+        self._flush()  # answers of TLS itself, such as to a KeyUpdate
+
+    def _fail(self, error: Exception) -> None:
+        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error
+        log.warning("client %s is closed: TLS: %s", self.name, reason)
+        self._flush()  # the alert that tells the client why
+        self._inner.close()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending and not self.closed:
+            self._inner.send(self._outgoing.read())
+
+    def _too_slow(self) -> None:
+        log.warning("client %s is closed: no TLS handshake in %.0f s", self.name, HANDSHAKE_S)
+        self._inner.close()
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _closed(self) -> None:
+        self._cancel_deadline()
+        self._on_close()
+
+
+def _ignore() -> None:
+    """Do nothing; the default of `_on_close`."""
