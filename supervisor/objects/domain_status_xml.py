@@ -31,6 +31,8 @@ class Owner(msgspec.Struct, frozen=True, array_like=True):
     path: str
     uid: int
     gid: int
+    device: int = 0  # which file it was, with the inode: another one may stand at the path later
+    inode: int = 0  # 0: not known
 
 
 class External(msgspec.Struct, frozen=True, array_like=True):

@@ -7,6 +7,7 @@ Source: libvirt 9.0, virQEMUDriverConfigNew, virGetGroupList.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -32,24 +33,30 @@ class User:
 
 
 DEFAULT_USER: Final = "libvirt-qemu"  # Debian's; its group has the same name
+#: The number that Debian reserves for that user and group (base-passwd, "users and groups").
+#: Where nobody has it, it is a user of QEMU's own without being in any file.
+RESERVED_ID: Final = 64055
+KVM_GROUP: Final = "kvm"  # may open /dev/kvm
 
 
 def emulator_user(config: QemuConfig, label: str = "") -> User:
     """Choose the user that an emulator runs as.
 
     Args:
-        config: qemu.conf; where it names none, libvirt-qemu if the host has it, else our own.
+        config: qemu.conf; where it names none, libvirt-qemu, by Debian's number for it on a host
+            that does not have it. It is root only where qemu.conf or the label says so.
         label: the DAC label "USER:GROUP" of the domain's XML, which takes precedence.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED: the host does not have the named user or group.
+        VirError: CONFIG_UNSUPPORTED: the host does not have the named user or group, or without
+            libvirt-qemu another user has its number.
     """
     own = User(os.geteuid(), os.getegid(), "")
     if own.uid != 0:
         return own
     user, _, group = label.partition(":") if label else (config.user, "", config.group)
     try:
-        return _user(user, group) or own
+        return _user(user, group) or _reserved_user(group)
     except (KeyError, ValueError) as error:
         where = f"the label '{label}'" if label else "qemu.conf"
         detail = f"{where} names a user or group that the host does not have: {error}"
@@ -77,6 +84,34 @@ def _user(name: str, group: str) -> User | None:
     return User(entry.pw_uid, _gid(group, entry.pw_gid), entry.pw_name)
 
 
+def is_unnamed_default(user: User) -> bool:
+    """Return whether QEMU runs by the reserved number, as the host has no user libvirt-qemu."""
+    return not user.name and user.uid == RESERVED_ID
+
+
+def _reserved_user(group: str) -> User:
+    """Make libvirt-qemu without an entry among the host's users.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: another user or group has the number.
+        KeyError: the host does not have the named group.
+    """
+    holders: list[str] = []
+    with contextlib.suppress(KeyError):
+        holders.append(f"user '{pwd.getpwuid(RESERVED_ID).pw_name}'")
+    if not group:
+        with contextlib.suppress(KeyError):
+            holders.append(f"group '{grp.getgrgid(RESERVED_ID).gr_name}'")
+    if holders:
+        detail = (
+            f"this host has no user '{DEFAULT_USER}' for QEMU, and {' and '.join(holders)} has its "
+            f"number {RESERVED_ID}; create it (adduser --system --group --no-create-home "
+            f'{DEFAULT_USER}), or set user and group in qemu.conf (user = "root" for root)'
+        )
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
+    return User(RESERVED_ID, _gid(group, RESERVED_ID), "")
+
+
 def _has_group(name: str) -> bool:
     try:
         grp.getgrnam(name)
@@ -90,6 +125,8 @@ def supplementary_groups(user: User) -> list[int]:
 
     The user's primary group stays among them when another one is set: it may be kvm.
     """
+    if is_unnamed_default(user) and _has_group(KVM_GROUP):
+        return [user.gid, grp.getgrnam(KVM_GROUP).gr_gid]
     if not user.name:
         return [user.gid]
     groups = os.getgrouplist(user.name, pwd.getpwnam(user.name).pw_gid)

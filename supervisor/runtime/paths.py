@@ -103,6 +103,10 @@ class Paths:
         """Locate the lock file that the worker of a domain holds."""
         return self.run / self.driver / f"{name}.lock"
 
+    def file_owners(self) -> Path:
+        """Locate the directory of the previous owners of running domains' files."""
+        return self.run / self.driver / "owners"
+
     def domain_dir(self, identifier: int, name: str) -> Path:
         """Locate the private directory of a running domain, with its monitor socket."""
         return self.lib / self.driver / f"domain-{identifier}-{name[:20]}"
@@ -226,6 +230,14 @@ class Paths:
     def qemu_config_file(self) -> Path:
         """Locate qemu.conf."""
         return self.etc / "qemu.conf"
+
+    def logd_config_file(self) -> Path:
+        """Locate virtlogd.conf."""
+        return self.etc / "virtlogd.conf"
+
+    def logd(self) -> Path:
+        """Locate the directory of the pipes through which guests write their logs."""
+        return self.run / "logd"
 
     def hook(self, name: str) -> Path:
         """Locate a hook script: "daemon", "qemu", "lxc" or "network"."""

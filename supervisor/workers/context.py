@@ -16,6 +16,7 @@ from supervisor.messages.worker import ForwardEvent
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
+from supervisor.workers.previous_owners import PreviousOwners
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,15 @@ class WorkerContext:
     def session(self) -> bool:
         """Whether the daemon is a user's (qemu:///session)."""
         return self.process.session
+
+    @property
+    def previous_owners(self) -> PreviousOwners:
+        """The owners of files before guests used them, for this worker's domain."""
+
+        def is_active(name: str) -> bool:
+            return self.paths.status(name).exists()
+
+        return PreviousOwners(self.paths.file_owners(), self.process.domain, is_active)
 
     def publish(self, event: Event) -> None:
         """Publish an event to domd."""

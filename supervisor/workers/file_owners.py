@@ -1,12 +1,11 @@
 """Ownership of a guest's files: QEMU's user while it runs, the previous owner afterwards.
 
 Owns: chown and restoring. May touch: files that the domain's XML names.
-Source: libvirt 9.0, qemu.conf "dynamic_ownership".
+Source: libvirt 9.0, qemu.conf "dynamic_ownership", "remember_owner".
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import stat
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.emulator_user import User
+from supervisor.workers.previous_owners import PreviousOwners
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,13 @@ class ChownedFile:
     """A file that QEMU must be able to open."""
 
     path: str
-    restored: bool = True  # to its previous owner; images that domains share are not
+    #: Guests of other hosts may use it at the same time: see `PreviousOwners`.
+    shared: bool = False
 
 
-def chown_for_guest(files: Iterable[ChownedFile], user: User) -> list[Owner]:
+def chown_for_guest(
+    files: Iterable[ChownedFile], user: User, previous_owners: PreviousOwners
+) -> list[Owner]:
     """Give files to QEMU's user.
 
     Raises:
@@ -40,18 +43,18 @@ def chown_for_guest(files: Iterable[ChownedFile], user: User) -> list[Owner]:
     owners: list[Owner] = []
     try:
         for file in files:
-            owner = _chown(file, user)
-            if owner is not None and file.restored:
+            owner = _chown(file, user, previous_owners)
+            if owner is not None and owner not in owners:
                 owners.append(owner)
     except OSError as error:
-        restore(owners)
+        restore(owners, previous_owners)
         detail = f"unable to set user and group of '{error.filename}': {error.strerror}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECURITY) from error
     return owners
 
 
-def _chown(file: ChownedFile, user: User) -> Owner | None:
-    """Give one file; None if it is the user's already, or missing (QEMU reports that better)."""
+def _chown(file: ChownedFile, user: User, previous_owners: PreviousOwners) -> Owner | None:
+    """Give one file; None if it is not to be restored, or missing (QEMU reports that better)."""
     try:
         # O_PATH: opening a tape or a serial port for real has side effects.
         fd = os.open(file.path, os.O_PATH | os.O_CLOEXEC)
@@ -59,11 +62,15 @@ def _chown(file: ChownedFile, user: User) -> Owner | None:
         return None
     try:
         status = os.fstat(fd)
-        if (status.st_uid, status.st_gid) == (user.uid, user.gid) or not _is_chownable(status):
+        if not _is_chownable(status):
             return None
-        # By its descriptor: QEMU's user may have put another file at the path by now.
-        os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
-        return Owner(file.path, status.st_uid, status.st_gid)
+        owner = previous_owners.take(file.path, status, user, shared=file.shared)
+        if (status.st_uid, status.st_gid) != (user.uid, user.gid):
+            # By its descriptor: QEMU's user may have put another file at the path by now.
+            os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
+        return owner
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, file.path) from error
     finally:
         os.close(fd)
 
@@ -76,11 +83,29 @@ def _is_chownable(status: os.stat_result) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
-def restore(owners: Iterable[Owner]) -> None:
-    """Give files back to their previous owners; missing ones are skipped."""
+def restore(owners: Iterable[Owner], previous_owners: PreviousOwners) -> None:
+    """Give files back to their previous owners, but for those that other guests use.
+
+    A missing one is skipped, and so is another file that stands at the path now: who may write to
+    the folder, as QEMU's user, could have root give any file away.
+    """
     for owner in owners:
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                os.chown(owner.path, owner.uid, owner.gid)
-            except OSError as error:
-                log.warning("owner of %s cannot be restored: %s", owner.path, error)
+        try:
+            if previous_owners.release(owner):
+                _restore(owner)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            log.warning("owner of %s cannot be restored: %s", owner.path, error)
+
+
+def _restore(owner: Owner) -> None:
+    fd = os.open(owner.path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if owner.inode and (status.st_dev, status.st_ino) != (owner.device, owner.inode):
+            log.warning("%s is another file than at the start; its owner stays", owner.path)
+            return
+        os.chown(f"/proc/self/fd/{fd}", owner.uid, owner.gid)
+    finally:
+        os.close(fd)

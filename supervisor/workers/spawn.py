@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import resource
+import stat
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.runtime.emulator_user import User, supplementary_groups
+from supervisor.runtime.emulator_user import User, is_unnamed_default, supplementary_groups
 
 UNLIMITED: Final = "unlimited"
 
@@ -42,18 +45,56 @@ class Spawning:
     rlimits: Mapping[int, int] = field(default_factory=dict)  # soft and hard, by RLIMIT_…
 
 
-def warn_of_root(domain: str, user: User, config: QemuConfig, label: str = "") -> None:
-    """Log that QEMU runs as root although qemu.conf does not ask for that.
-
-    QEMU's seccomp sandbox stays on, but a guest that breaks out of QEMU is root then.
-    """
-    if user.uid == 0 and not config.user and not label:
+def warn_of_missing_user(domain: str, user: User) -> None:
+    """Log that QEMU runs by libvirt-qemu's number as the host has no such user."""
+    if is_unnamed_default(user):
         log.warning(
-            "QEMU of domain '%s' runs as root: this host has no user 'libvirt-qemu'. "
+            "QEMU of domain '%s' runs as %d:%d: this host has no user 'libvirt-qemu'. "
             "Create it (adduser --system --group --no-create-home libvirt-qemu), or set user and "
             "group in qemu.conf; domains that are started afterwards use it",
             domain,
+            user.uid,
+            user.gid,
         )
+
+
+def check_reachable(folder: Path, user: User) -> None:
+    """Refuse a folder of QEMU's that its user cannot come to.
+
+    QEMU would say so itself, but of the first file that it opens there.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the folder on the way that keeps it out.
+    """
+    if user.is_own:
+        return
+    groups = supplementary_groups(user)
+    for parent in reversed(folder.parents):
+        if not may_search(parent.stat(), user.uid, groups) and not has_acl(parent):
+            detail = (
+                f"QEMU's user {user.name or user.uid} may not search '{parent}', in which "
+                f"'{folder}' is: Permission denied"
+            )
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU)
+
+
+def may_search(status: os.stat_result, uid: int, groups: Sequence[int]) -> bool:
+    """Return whether the mode of a folder lets a user search it."""
+    if uid == 0:
+        return True
+    if status.st_uid == uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    if status.st_gid in groups:
+        return bool(status.st_mode & stat.S_IXGRP)
+    return bool(status.st_mode & stat.S_IXOTH)
+
+
+def has_acl(folder: Path) -> bool:
+    """Return whether an access control list may let more users in than the mode."""
+    try:
+        return bool(os.getxattr(folder, "system.posix_acl_access"))
+    except OSError:  # ENODATA, or a file system without lists
+        return False
 
 
 def rlimits_of(config: QemuConfig) -> dict[int, int]:

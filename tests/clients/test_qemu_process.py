@@ -79,15 +79,18 @@ def test_a_limit_that_qemu_conf_asks_for_and_the_kernel_refuses_refuses_the_star
 
 
 @pytest.mark.skipif(has_user("libvirt-qemu"), reason="this host has the user libvirt-qemu")
-def test_the_log_warns_of_a_qemu_that_runs_as_root_and_its_sandbox_stays(tmp_path: Path) -> None:
+def test_without_libvirt_qemu_qemu_runs_by_the_number_of_it_and_never_as_root(
+    tmp_path: Path,
+) -> None:
     with daemon_with("") as daemon:
         assert started(daemon, tmp_path).returncode == 0
-        warnings = [line for line in daemon.log.read_text().splitlines() if "runs as root" in line]
+        warnings = [line for line in daemon.log.read_text().splitlines() if "runs as 64055" in line]
         assert len(warnings) == 1
         assert " WARNING " in warnings[0]
         assert "'limited'" in warnings[0]
         assert "libvirt-qemu" in warnings[0]
         (pid,) = daemon.emulators()
+        assert Path(f"/proc/{pid}").stat().st_uid == 64055
         argv = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
         assert argv[argv.index("-sandbox") + 1].startswith("on,")
         assert limits(pid)["Max core file size"] == ["0", "0"]
@@ -96,4 +99,6 @@ def test_the_log_warns_of_a_qemu_that_runs_as_root_and_its_sandbox_stays(tmp_pat
 def test_a_qemu_that_is_root_because_qemu_conf_says_so_is_not_warned_of(tmp_path: Path) -> None:
     with daemon_with('user = "root"\ngroup = "root"\n') as daemon:
         assert started(daemon, tmp_path).returncode == 0
-        assert "runs as root" not in daemon.log.read_text()
+        assert "runs as" not in daemon.log.read_text()
+        (pid,) = daemon.emulators()
+        assert Path(f"/proc/{pid}").stat().st_uid == 0

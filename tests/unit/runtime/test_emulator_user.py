@@ -9,7 +9,13 @@ import pwd
 import pytest
 
 from conf.settings import QemuConfig
-from supervisor.runtime.emulator_user import User, emulator_user, supplementary_groups
+from rpc.errors import ErrorCode, VirError
+from supervisor.runtime.emulator_user import (
+    User,
+    emulator_user,
+    is_unnamed_default,
+    supplementary_groups,
+)
 
 KVM, QEMU = 107, 64055
 
@@ -34,6 +40,49 @@ def debian(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid, 7])
     monkeypatch.setattr(pwd, "getpwnam", user_named)
     monkeypatch.setattr(grp, "getgrnam", group_named)
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
+    """A host without the user libvirt-qemu, with the group kvm; and who has which number."""
+    taken: dict[int, str] = {}
+
+    def missing(name: str) -> pwd.struct_passwd:
+        raise KeyError(name)
+
+    def group_named(name: str) -> grp.struct_group:
+        if name != "kvm":
+            raise KeyError(name)
+        return grp.struct_group(("kvm", "x", KVM, []))
+
+    def user_of(number: int) -> pwd.struct_passwd:
+        return pwd.struct_passwd((taken[number], "x", number, number, "", "/", "/bin/false"))
+
+    def group_of(number: int) -> grp.struct_group:
+        return grp.struct_group((taken[number], "x", number, []))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pwd, "getpwnam", missing)
+    monkeypatch.setattr(grp, "getgrnam", group_named)
+    monkeypatch.setattr(pwd, "getpwuid", user_of)
+    monkeypatch.setattr(grp, "getgrgid", group_of)
+    return taken
+
+
+@pytest.mark.usefixtures("bare")
+def test_without_libvirt_qemu_the_user_is_debians_number_for_it_and_never_root() -> None:
+    user = emulator_user(QemuConfig())
+    assert user == User(QEMU, QEMU, "")
+    assert not user.is_own
+    assert is_unnamed_default(user)
+    assert supplementary_groups(user) == [QEMU, KVM]
+
+
+def test_a_number_that_another_user_has_is_not_qemus(bare: dict[int, str]) -> None:
+    bare[QEMU] = "backup"
+    with pytest.raises(VirError, match=r"user 'backup'.*64055.*qemu\.conf") as refused:
+        emulator_user(QemuConfig())
+    assert refused.value.code is ErrorCode.CONFIG_UNSUPPORTED
 
 
 @pytest.mark.usefixtures("debian")

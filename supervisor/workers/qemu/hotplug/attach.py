@@ -29,7 +29,6 @@ from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers import usb_devices
-from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs
 from supervisor.workers.qemu.argv.secret_encryption import EncryptedSecret, encryptor
@@ -41,7 +40,7 @@ from supervisor.workers.qemu.external import virtiofsd
 from supervisor.workers.qemu.external.processes import end_process
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.hotplug.file_owners import chown_files
+from supervisor.workers.qemu.hotplug.file_owners import chown_files, give_back
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
 from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interface, live_interface
@@ -86,7 +85,7 @@ async def attach(guest: Guest, xml: str) -> None:
             )
             first = await free_index(guest)
             nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
-        undo.callback(restore, chown_files(guest, plan.device))
+        undo.callback(give_back, guest, chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
             _start_virtiofsd(guest, plan.device, undo)
         # The controller is added after the backends, which may fail: removing it again takes the

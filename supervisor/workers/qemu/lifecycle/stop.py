@@ -88,7 +88,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     await end_processes(status, context.paths.domain_dir(status.id, name))
     context.paths.swtpm_socket(status.id, name).unlink(missing_ok=True)
     remove_emulator_group(cgroup_name(status))
-    restore(status.owners)
+    restore(status.owners, context.previous_owners)
     remove_directories(context.paths, status)
     if "<hugepages" in xml:
         hugepages.remove_directories(hugepages.find_hugepages(context.config), status)

@@ -44,7 +44,7 @@ def domain_files(domain: Domain) -> Iterator[ChownedFile]:
         yield from disk_files(disk)
     for path in (domain.os.kernel, domain.os.initrd, domain.os.dtb):
         if path:
-            yield ChownedFile(path, restored=False)  # domains share kernels
+            yield ChownedFile(path, shared=True)
     nvram = nvram_path(domain)
     if nvram:
         yield ChownedFile(nvram)
@@ -55,12 +55,12 @@ def domain_files(domain: Domain) -> Iterator[ChownedFile]:
 
 
 def disk_files(disk: Disk) -> Iterator[ChownedFile]:
-    """List the images of a disk; only a writable top image is restored to its owner."""
+    """List the images of a disk; guests share all but a writable top image."""
     shared = disk.readonly or disk.shareable or disk.device == "cdrom"
     for depth, (source, _, _) in enumerate(disk.chain()):
         path = source.place or (source.file if source.type == "file" else source.dev)
         if path and source.type in ("file", "block") and not _keeps_owner(source):
-            yield ChownedFile(path, restored=depth == 0 and not shared)
+            yield ChownedFile(path, shared=depth > 0 or shared)
 
 
 def character_device_files(device: CharDevice) -> Iterator[ChownedFile]:

@@ -22,6 +22,7 @@ from rpc.enums import (
 from supervisor.objects.domain_status_xml import Status, find_status
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
+from supervisor.workers.file_owners import restore
 from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
@@ -50,6 +51,8 @@ async def reconnect(context: WorkerContext, name: str) -> Guest | Status | None:
     """
     stored = find_status(context.paths.status(name))
     if stored is None:
+        # A worker may have died at a start before it wrote a status: files are the guest's yet.
+        restore(context.previous_owners.own(), context.previous_owners)
         return None
     status, xml = stored
     process = _find_process(context, status)

@@ -53,7 +53,7 @@ from supervisor.workers.qemu.start.qemu_process import (
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.qemu.start.unsupported import check_supported
 from supervisor.workers.running_guest import new_status
-from supervisor.workers.spawn import warn_of_root
+from supervisor.workers.spawn import check_reachable, warn_of_missing_user
 from supervisor.workers.state_table import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.unix_sockets import listen
 
@@ -87,7 +87,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
         complete_live_cache(disk)
     label = live_xml.static_dac_label(domain)
     user = emulator_user(context.config, label)
-    warn_of_root(domain.name, user, context.config, label)
+    warn_of_missing_user(domain.name, user)
     probed = await context.node.link("hostd").call(probe_request(domain))
     assign_addresses(domain, probed.facts)
     assign_aliases(domain)
@@ -179,13 +179,17 @@ def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
     context, status = start.context, start.status
     undo.callback(files.remove_directories, context.paths, status)
     files.make_directories(context.paths, status, start.user)
+    check_reachable(start.domain_dir, start.user)
     if has_hugepages(start.domain):
         undo.callback(hugepages.remove_directories, start.hugepages, status)
         hugepages.make_directories(start.hugepages, status, start.user)
     files.create_nvram(start.domain, context.paths, context.config)
     if start.manages_owners:
-        status.owners = chown_for_guest(files.domain_files(start.domain), start.user)
-        undo.callback(restore, status.owners)
+        previous_owners = context.previous_owners
+        status.owners = chown_for_guest(
+            files.domain_files(start.domain), start.user, previous_owners
+        )
+        undo.callback(restore, status.owners, previous_owners)
     start.write_status()
     undo.callback(remove_status, context.paths.status(start.name))
 

@@ -75,8 +75,8 @@ def test_detected_images_are_in_the_chain_and_belong_to_the_disks_files() -> Non
         ("file", "/base", "raw"),
     ]
     assert found.chain_ends()
-    given = [(file.path, file.restored) for file in disk_files(found)]
-    assert given == [("/top", True), ("/lv", False), ("/base", False)]
+    given = [(file.path, file.shared) for file in disk_files(found)]
+    assert given == [("/top", False), ("/lv", True), ("/base", True)]
     before = format_domain(domain_of(found), live=True)
     complete_disk(found, files)
     assert format_domain(domain_of(found), live=True) == before  # completing is idempotent

@@ -1,0 +1,153 @@
+"""Files belong to QEMU's user while guests use them, and to their previous owners afterwards."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from supervisor.objects.domain_status_xml import Owner
+from supervisor.runtime.emulator_user import User
+from supervisor.workers import previous_owners
+from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
+from supervisor.workers.previous_owners import PreviousOwners, is_shared_file_system
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change owners")
+
+QEMU = User(64055, 64056, "")
+ALICE = (1001, 1002)
+
+
+class Guests:
+    """Domains of one host, and which of them are active."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.active = {"web", "mail"}
+
+    def of(self, name: str) -> PreviousOwners:
+        return PreviousOwners(self.folder / "owners", name, self.active.__contains__)
+
+
+@pytest.fixture
+def guests(tmp_path: Path) -> Guests:
+    return Guests(tmp_path)
+
+
+def image(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.write_bytes(b"data")
+    os.chown(path, *ALICE)
+    return path
+
+
+def owner_of(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_uid, status.st_gid
+
+
+def test_every_image_of_a_chain_gets_its_owner_back(tmp_path: Path, guests: Guests) -> None:
+    top, base = image(tmp_path, "top"), image(tmp_path, "base")
+    files = [ChownedFile(str(top)), ChownedFile(str(base), shared=True)]
+    owners = chown_for_guest(files, QEMU, guests.of("web"))
+    assert owner_of(top) == owner_of(base) == (QEMU.uid, QEMU.gid)
+    restore(owners, guests.of("web"))
+    assert owner_of(top) == owner_of(base) == ALICE
+    assert not list((tmp_path / "owners").glob("*.json"))
+
+
+def test_a_base_that_another_guest_uses_is_given_back_with_the_last(
+    tmp_path: Path, guests: Guests
+) -> None:
+    base = ChownedFile(str(image(tmp_path, "base")), shared=True)
+    first = chown_for_guest([base], QEMU, guests.of("web"))
+    second = chown_for_guest([base], QEMU, guests.of("mail"))
+    restore(first, guests.of("web"))
+    assert owner_of(Path(base.path)) == (QEMU.uid, QEMU.gid)
+    restore(second, guests.of("mail"))
+    assert owner_of(Path(base.path)) == ALICE
+
+
+def test_a_user_of_the_file_that_does_not_run_any_more_does_not_keep_it(
+    tmp_path: Path, guests: Guests
+) -> None:
+    base = ChownedFile(str(image(tmp_path, "base")), shared=True)
+    chown_for_guest([base], QEMU, guests.of("mail"))
+    owners = chown_for_guest([base], QEMU, guests.of("web"))
+    guests.active.discard("mail")
+    restore(owners, guests.of("web"))
+    assert owner_of(Path(base.path)) == ALICE
+
+
+def test_a_worker_finds_what_its_predecessor_took_before_it_died(
+    tmp_path: Path, guests: Guests
+) -> None:
+    disk = image(tmp_path, "disk")
+    chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web"))
+    assert guests.of("mail").own() == []
+    restore(guests.of("web").own(), guests.of("web"))
+    assert owner_of(disk) == ALICE
+
+
+def test_a_start_that_cannot_have_a_file_gives_the_others_back(
+    tmp_path: Path, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, other = image(tmp_path, "disk"), image(tmp_path, "other")
+    change = os.chown
+
+    def refuse(path: str, uid: int, gid: int) -> None:
+        if uid == QEMU.uid and os.path.samefile(path, other):
+            raise PermissionError(1, "Operation not permitted", path)
+        change(path, uid, gid)
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(Exception, match=f"unable to set user and group of '{other}'"):
+        chown_for_guest([ChownedFile(str(disk)), ChownedFile(str(other))], QEMU, guests.of("web"))
+    assert owner_of(disk) == ALICE
+
+
+def test_no_other_file_is_given_to_the_previous_owner(tmp_path: Path, guests: Guests) -> None:
+    disk, victim = image(tmp_path, "disk"), tmp_path / "shadow"
+    victim.write_text("root's")
+    owners = chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web"))
+    disk.unlink()
+    disk.symlink_to(victim)  # as a guest that took QEMU over could
+    restore(owners, guests.of("web"))
+    assert owner_of(victim) == (0, 0)
+
+
+def test_a_file_that_is_qemus_already_stays_qemus(tmp_path: Path, guests: Guests) -> None:
+    disk = image(tmp_path, "disk")
+    os.chown(disk, QEMU.uid, QEMU.gid)
+    assert chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web")) == []
+
+
+def test_a_shared_file_that_other_hosts_may_use_stays_qemus(
+    tmp_path: Path, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previous_owners, "is_shared_file_system", lambda device: True)
+    top, base = image(tmp_path, "top"), image(tmp_path, "base")
+    files = [ChownedFile(str(top)), ChownedFile(str(base), shared=True)]
+    restore(chown_for_guest(files, QEMU, guests.of("web")), guests.of("web"))
+    assert owner_of(top) == ALICE
+    assert owner_of(base) == (QEMU.uid, QEMU.gid)
+
+
+def test_file_systems_of_several_hosts_are_known(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "22 1 0:45 / /srv rw,relatime shared:1 - nfs4 host:/srv rw,vers=4.2\n"
+        "23 1 8:1 / / rw,relatime shared:2 - ext4 /dev/sda1 rw\n"
+    )
+    assert is_shared_file_system(os.makedev(0, 45), mounts)
+    assert not is_shared_file_system(os.makedev(8, 1), mounts)
+    assert not is_shared_file_system(os.makedev(9, 9), mounts)
+
+
+def test_an_owner_that_an_earlier_version_recorded_is_restored(
+    tmp_path: Path, guests: Guests
+) -> None:
+    disk = image(tmp_path, "disk")
+    restore([Owner(str(disk), 0, 0)], guests.of("web"))
+    assert owner_of(disk) == (0, 0)
