@@ -15,6 +15,7 @@ MAX_MESSAGE: Final = 33554432 + 4  # bytes, the length included
 MAX_PAYLOAD: Final = 33554408
 MAX_DESCRIPTORS: Final = 32
 MIN_MESSAGE: Final = 28
+PIECE: Final = 16384  # bytes of a message under way that are kept together
 _LENGTH: Final = struct.Struct(">I")
 _MESSAGE: Final = struct.Struct(">IIIiIII")
 _HOLE: Final = struct.Struct(">qI")
@@ -128,40 +129,49 @@ class FrameDecoder:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        # Pieces of one size: a buffer that grows with a message leaves holes in the heap, and with
+        # many clients these were as large as what the buffers held.
+        self._pieces: list[bytearray] = []
+        self._received = 0  # bytes of a message that is not complete
         self._needed = 0  # bytes without which no message is complete
 
     @property
     def buffered(self) -> int:
-        """The bytes of a message that is not complete."""
-        return len(self._buffer)
+        """The bytes that a message takes that is not complete."""
+        return len(self._pieces) * PIECE
 
-    def feed(self, data: bytes) -> list[Frame]:
+    @property
+    def expected(self) -> int:
+        """The bytes that are to come before a message can be complete."""
+        return self._needed - self._received if self._received else 0
+
+    def feed(self, data: bytes | bytearray) -> list[Frame]:
         """Take bytes; return the messages that are complete.
 
         Raises:
             FrameError: the bytes cannot be messages.
         """
-        if self._buffer:
-            self._buffer += data
-            if len(self._buffer) < self._needed:
+        left = len(data)
+        if self._received:
+            self._keep(memoryview(data))
+            left = self._received
+            if left < self._needed:
                 return []
-            data = bytes(self._buffer)
-            self._buffer.clear()
+            data = self._take()
         frames: list[Frame] = []
-        start, left = 0, len(data)
+        view, start = memoryview(data), 0
         while left >= MIN_MESSAGE:
             size, *fields = _MESSAGE.unpack_from(data, start)
             header = Header._make(fields)
             check_size(size)
             skip, count = MIN_MESSAGE, 0
             if header.type in WITH_DESCRIPTORS:
-                skip, count = MIN_MESSAGE + 4, descriptors(data, start, size)
+                skip, count = MIN_MESSAGE + 4, descriptors(data, start, size, left)
             whole = size + count
             if left < whole:
                 self._needed = whole
                 break
-            frames.append(Frame(header, data[start + skip : start + size], count))
+            frames.append(Frame(header, bytes(view[start + skip : start + size]), count))
             start += whole
             left -= whole
         else:
@@ -169,8 +179,28 @@ class FrameDecoder:
             if left >= _LENGTH.size:
                 check_size(_LENGTH.unpack_from(data, start)[0])
         if left:
-            self._buffer += memoryview(data)[start:]
+            self._keep(view[start : start + left])
         return frames
+
+    def _take(self) -> bytearray:
+        """Join the pieces; each is freed when it is copied: a message can have 32 MiB."""
+        whole = bytearray(len(self._pieces) * PIECE)
+        for place in range(len(self._pieces)):
+            piece, self._pieces[place] = self._pieces[place], bytearray()
+            whole[place * PIECE : place * PIECE + len(piece)] = piece
+        self._pieces.clear()
+        self._received = 0
+        return whole
+
+    def _keep(self, data: memoryview) -> None:
+        while data:
+            start = self._received % PIECE
+            if start == 0:
+                self._pieces.append(bytearray(PIECE))
+            part = data[: PIECE - start]
+            self._pieces[-1][start : start + len(part)] = part
+            self._received += len(part)
+            data = data[len(part) :]
 
 
 def check_size(size: int) -> None:
@@ -183,17 +213,18 @@ def check_size(size: int) -> None:
         raise FrameError(f"a message of {size} bytes")
 
 
-def descriptors(data: bytes, start: int, size: int) -> int:
+def descriptors(data: bytes | bytearray, start: int, size: int, left: int) -> int:
     """Return how many descriptors follow a message of a type that has some.
 
-    It is 0 while the count is not received: the message is not complete either.
+    `left` bytes from its start are received. It is 0 while the count is not: the message is not
+    complete either.
 
     Raises:
         FrameError: there is no count, or it is too large.
     """
     if size < MIN_MESSAGE + 4:
         raise FrameError("a message with descriptors without their count")
-    if len(data) - start < MIN_MESSAGE + 4:
+    if left < MIN_MESSAGE + 4:
         return 0
     (count,) = _LENGTH.unpack_from(data, start + MIN_MESSAGE)
     if count > MAX_DESCRIPTORS:

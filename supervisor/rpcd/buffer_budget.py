@@ -1,7 +1,7 @@
 """Budget of bytes that all clients of rpcd together may have waiting in it.
 
-Owns: the sum of unsent replies and half-read messages, and which client is closed beyond it.
-May touch: connections, to close them.
+Owns: the sum of unsent replies, of calls that wait or run and of half-read messages, and which
+client is closed beyond it. May touch: connections, to close them.
 
 A client may have 64 MiB unsent and a message of 32 MiB half read: a hundred of them would take the
 memory of all. Beyond the budget the client that holds the most is closed, again and again, so that
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-MAX_BUFFERED: Final = 96 * 1024 * 1024
+MAX_BUFFERED: Final = 64 * 1024 * 1024
 
 
 class Buffering(Protocol):

@@ -1,6 +1,9 @@
-"""Calls of one client that wait because max_client_requests of its calls run.
+"""Calls of one client that wait: for others of its calls, for its reading, for its turn.
 
 Owns: their frames and descriptors. Pure, but for closing descriptors.
+
+max_client_requests of its calls run at a time; a client that does not read its replies gets no
+further ones.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import Final
 from rpc.framing import Frame
 from supervisor.rpcd.transport.connected import close_all
 
-MAX_QUEUED: Final = 1024 * 1024  # bytes of queued calls from which reading stops
+MAX_QUEUED: Final = 256 * 1024  # bytes of queued calls from which reading stops
 QUEUED_CALL: Final = 512  # bytes that a queued call counts besides its payload
 QUEUED_DESCRIPTOR: Final = 16 * 1024  # and for each descriptor: rpcd has few for all clients
 
@@ -25,6 +28,11 @@ class CallQueue:
 
     def __len__(self) -> int:
         return len(self._calls)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the queued calls, with what each counts besides its payload."""
+        return self._size
 
     @property
     def is_full(self) -> bool:

@@ -35,6 +35,7 @@ from supervisor.rpcd.transport.transport import Transport
 from supervisor.rpcd.uri import ConnectTarget
 
 CALL_TYPES: Final = (MessageType.CALL, MessageType.CALL_WITH_FDS)
+LARGE: Final = 64 * 1024  # bytes of a call from which the budget of all clients is looked at
 EVENT_SERIAL: Final = 1  # of every event message: clients match none by it
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,9 @@ class ServerClient:
         self._connection = Connection(transport, authentication, clients.budget)
         self._client: Client | None = None
         self._running = 0
+        self._running_bytes = 0  # their arguments
         self._queue = CallQueue()
+        self._drain: asyncio.Task[None] | None = None  # waits until the client has read
         self._streams = ClientStreams(self._connection, router.end_stream)
         self._tasks: set[asyncio.Task[None]] = set()
         self._keepalive: KeepaliveTimer | None = None
@@ -126,12 +129,44 @@ class ServerClient:
             self._connection.send(keepalive.message(keepalive.PONG))
 
     def _accept_call(self, frame: Frame, descriptors: list[int]) -> None:
-        if self._running < self._clients.limits.max_client_requests and not self._queue:
+        if not self._queue and self._may_call() and self._clients.turns.take():
             self._call(frame, descriptors)
             return
         self._queue.append(frame, descriptors)
+        self._wait_turn()
+        self._count_calls()
         if self._queue.is_full:
             self._streams.read_pause.hold("calls", on=True)
+
+    def _may_call(self) -> bool:
+        """Return whether to begin another call now; if not, what to wait for is under way."""
+        if self._connection.transport.is_congested:
+            if self._drain is None:
+                self._drain = self._loop.create_task(self._wait_drained())
+            return False
+        return self._running < self._clients.limits.max_client_requests
+
+    async def _wait_drained(self) -> None:
+        await self._connection.transport.drained()
+        self._drain = None
+        self._wait_turn()
+
+    def _wait_turn(self) -> None:
+        if self._queue and self._may_call():
+            self._clients.turns.wait(self)
+
+    def call_next(self) -> None:
+        """Begin a queued call: it is this client's turn."""
+        if not self._queue or not self._may_call():
+            return
+        self._call(*self._queue.pop())
+        self._count_calls()
+        if self._queue.has_room:
+            self._streams.read_pause.hold("calls", on=False)
+        self._wait_turn()
+
+    def _count_calls(self) -> None:
+        self._connection.count_calls(self._queue.size + self._running_bytes)
 
     def _call(self, frame: Frame, descriptors: list[int]) -> None:
         header = frame.header
@@ -152,6 +187,9 @@ class ServerClient:
             self._reply_error(header, error)
             return
         self._running += 1
+        self._running_bytes += len(frame.payload)
+        if len(frame.payload) > LARGE:
+            self._count_calls()
         task = self._loop.create_task(self._forward(header, procedure, frame.payload, descriptors))
         self._tasks.add(task)
         task.add_done_callback(self._call_done)
@@ -191,6 +229,10 @@ class ServerClient:
         except VirError as error:
             self._reply_error(header, error)
             return
+        finally:
+            self._running_bytes -= len(payload)
+            if len(payload) > LARGE:
+                self._count_calls()
         if self._connection.closed:
             discard(reply)
             return
@@ -226,10 +268,7 @@ class ServerClient:
             name = self._connection.name
             log.error("client %s: a call failed inside rpcd", name, exc_info=error)
             self.close()
-        while self._queue and self._running < self._clients.limits.max_client_requests:
-            self._call(*self._queue.pop())
-        if self._queue.has_room:
-            self._streams.read_pause.hold("calls", on=False)
+        self._wait_turn()
 
     def _reply_error(self, call: Header, error: VirError) -> None:
         name = self._programs.procedure_name(call)
@@ -240,6 +279,9 @@ class ServerClient:
         if self._keepalive is not None:
             self._keepalive.stop()
         self._queue.clear()
+        self._clients.turns.forget(self)
+        if self._drain is not None:
+            self._drain.cancel()
         self._streams.close()
         self.callbacks.clear()
         self._clients.remove(self)

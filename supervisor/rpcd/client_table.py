@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from conf.settings import DaemonConfig
 from ipc import Node, handles
@@ -18,6 +18,10 @@ from supervisor.messages.root import KeepRunning
 from supervisor.messages.rpcd import ClientList, ListClients
 from supervisor.rpcd.auth.authentication import Authentication
 from supervisor.rpcd.buffer_budget import BufferBudget
+from supervisor.rpcd.turns import Turns
+
+RESERVED: Final = 16  # places of each socket that only administrators get
+RESERVED_SHARE: Final = 10  # but at most one in so many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,20 +71,26 @@ class ClientTable:
         self.limits = limits  # replaced when the configuration is reloaded
         self.clients: set[ClientHandle] = set()
         self.budget = BufferBudget()
+        self.turns = Turns()
         self.on_client_closed: list[Callable[[], None]] = []
         self._node = node
         self._instance = os.urandom(6).hex()
         self._count = 0
+        self._readers = 0  # clients of the read-only socket
 
-    def has_room(self, *, read_only: bool) -> bool:
-        """Return whether another client fits; read-only ones get half of max_clients at most.
+    def has_room(self, *, read_only: bool, administrator: bool) -> bool:
+        """Return whether another client fits.
 
-        Anybody on the host may open the read-only socket, and would keep administrators out.
+        Anybody on the host may open the read-only socket: its clients get half of max_clients at
+        most. The last places of both sockets are kept for administrators, who could not help else.
         """
-        if len(self.clients) >= self.limits.max_clients:
+        most = self.limits.max_clients
+        if len(self.clients) >= most - reserved(most, administrator=administrator):
             return False
-        readers = sum(client.read_only for client in self.clients) if read_only else 0
-        return not read_only or readers < max(1, self.limits.max_clients // 2)
+        if not read_only:
+            return True
+        most = max(1, most // 2)
+        return self._readers < most - reserved(most, administrator=administrator)
 
     def may_connect(self, authentication: Authentication) -> bool:
         """Return whether another client may come in: few whose authentication is not complete."""
@@ -103,12 +113,14 @@ class ClientTable:
     def add(self, client: ClientHandle) -> None:
         """Record that a client connected."""
         self.clients.add(client)
+        self._readers += client.read_only
         if len(self.clients) == 1:
             self._node.control.send(KeepRunning(busy=True, why="clients are connected"))
 
     def remove(self, client: ClientHandle) -> None:
         """Record that a client's connection is closed."""
-        self.clients.discard(client)
+        self.clients.remove(client)
+        self._readers -= client.read_only
         if client.has_called_services:  # the others have nothing of it that they could release
             self._node.publish(ClientClosed(client=client.identifier))
         if not self.clients:
@@ -130,3 +142,8 @@ class ClientTable:
     def list_clients(self, _: ListClients) -> ClientList:
         """List the connected clients."""
         return ClientList(identifiers=[client.identifier for client in self.clients])
+
+
+def reserved(places: int, *, administrator: bool) -> int:
+    """Return how many of a socket's places a client may not take."""
+    return 0 if administrator else min(RESERVED, places // RESERVED_SHARE)

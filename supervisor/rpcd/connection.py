@@ -27,6 +27,7 @@ class Connection:
         self._budget = budget
         self._authentication = authentication
         self._decoder = FrameDecoder()
+        self._calls = 0  # bytes of calls that wait or run
         self._on_frame: Callable[[Frame, list[int]], None]
 
     @property
@@ -46,6 +47,9 @@ class Connection:
         self._on_frame = on_frame
 
         def closed() -> None:
+            # The client and its connection hold each other: what is half read would wait for the
+            # next collection.
+            self._decoder = FrameDecoder()
             self._budget.forget(self)
             on_close()
 
@@ -53,8 +57,15 @@ class Connection:
 
     @property
     def buffered(self) -> int:
-        """The bytes of replies that the client has not read, and of a message not yet complete."""
-        return self.transport.unsent + self._decoder.buffered
+        """The bytes of its unread replies, its waiting and running calls, its half message."""
+        return self.transport.unsent + self._decoder.buffered + self._calls
+
+    def count_calls(self, size: int) -> None:
+        """Count the bytes of the client's calls that wait or run."""
+        grown = size > self._calls
+        self._calls = size
+        if grown and not self.transport.closed:
+            self._budget.report(self)
 
     def send(self, message: bytes, descriptors: list[int] | None = None) -> None:
         """Send a message, then its descriptors (which are closed once sent), in order."""
@@ -78,6 +89,7 @@ class Connection:
                 self.drop("it announced descriptors and sent none")
                 return
             self._on_frame(frame, [waiting.popleft() for _ in range(frame.descriptors)])
+        self.transport.expect(self._decoder.expected)
         if self._decoder.buffered and not self.transport.closed:
             self._budget.report(self)
 

@@ -10,9 +10,11 @@ rpcd runs one, for libvirt's API. Another, such as the admin program on its own 
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from conf.settings import DaemonConfig
 from ipc import Node
@@ -22,10 +24,13 @@ from supervisor.rpcd.client_table import ClientTable, Limits
 from supervisor.rpcd.programs import Programs
 from supervisor.rpcd.router import Router
 from supervisor.rpcd.tls_acceptor import TlsAcceptor
-from supervisor.rpcd.transport.listener import Listener
+from supervisor.rpcd.transport.listener import Admission, Listener
 from supervisor.rpcd.transport.tcp import tcp_transport
 from supervisor.rpcd.transport.transport import Transport
 from supervisor.rpcd.transport.unix import unix_transport
+
+ROOT: Final = 0  # its uid
+UNIX: Final = ("rw", "ro")  # kinds of sockets
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +69,7 @@ class Server:
         self.tls = TlsAcceptor(node)
         self._programs = programs
         self._router = router
+        self._administrators = {ROOT} | ({os.geteuid()} if router.session else set())
         self._listeners: list[Listener] = []
         router.on_event.append(self.clients.deliver)
 
@@ -75,13 +81,11 @@ class Server:
             listening: the socket.
         """
         kind = name.partition(":")[0]
-        connect = unix_transport if kind in ("rw", "ro") else tcp_transport
 
         def admit(transport: Transport) -> None:
             self.accept(transport, self.policies[kind])
 
-        def accept(client: socket.socket) -> None:
-            transport = connect(client)
+        def accept(transport: Transport) -> None:
             if kind != "tls":
                 admit(transport)
             elif self.clients.may_wait(len(self.tls.pending)):
@@ -89,9 +93,14 @@ class Server:
             else:
                 self._turn_away(transport)
 
-        read_only = self.policies[kind].read_only
-        listener = Listener(listening, self.clients, accept, read_only=read_only)
-        self._listeners.append(listener)
+        administrators = self._administrators if kind in UNIX else frozenset()
+        admission = Admission(self.clients, administrators, self.policies[kind].read_only)
+        connect = self.connect_unix if kind in UNIX else tcp_transport
+        self._listeners.append(Listener(listening, admission, connect, accept))
+
+    def connect_unix(self, client: socket.socket) -> Transport:
+        """Make the transport of a client of a Unix socket."""
+        return unix_transport(client)
 
     def accept(self, transport: Transport, policy: SocketPolicy) -> None:
         """Serve a client, or close it when too many clients are not authenticated."""

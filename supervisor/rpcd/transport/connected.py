@@ -17,10 +17,12 @@ from typing import Final
 
 from supervisor.messages.calls import Identity
 
-READ_SIZE: Final = 65536  # bytes read in one turn of the loop: other clients get theirs
+# Bytes read in one turn of the loop, so that other clients get theirs: 4 KiB are 146 small calls.
+READ_SIZE: Final = 4096
+MAX_READ: Final = 65536  # of a message under way
 MAX_DESCRIPTORS: Final = 32  # of one message (virNetMessage)
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
-CONGESTED: Final = 1024 * 1024  # unsent bytes at which streams pause
+CONGESTED: Final = 512 * 1024  # unsent bytes at which streams and calls pause
 MAX_UNSENT: Final = 64 * 1024 * 1024  # unsent bytes at which the client is closed
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class SocketTransport:
         self._loop = asyncio.get_running_loop()
         self._unsent: deque[bytes | int] = deque()  # an int is a descriptor
         self.unsent = 0  # bytes of them
+        self._read_size = READ_SIZE
         self._reading = False
         self._drained: asyncio.Event = asyncio.Event()
         self._drained.set()
@@ -105,6 +108,15 @@ class SocketTransport:
         if not self._unsent:
             self._loop.call_soon(self.close)
 
+    @property
+    def is_congested(self) -> bool:
+        """Whether so much is unsent that nothing should be added: `drained` waits for its end."""
+        return not self._drained.is_set()
+
+    def expect(self, size: int) -> None:
+        """Read so many bytes at once from now on, for the message under way lacks them."""
+        self._read_size = min(max(size, READ_SIZE), MAX_READ)
+
     async def drained(self) -> None:
         """Wait until the client has read most of what was queued."""
         await self._drained.wait()
@@ -124,7 +136,7 @@ class SocketTransport:
     def _readable(self) -> None:
         try:
             data, ancillary, flags, _ = self._socket.recvmsg(
-                READ_SIZE, ANCILLARY, socket.MSG_CMSG_CLOEXEC
+                self._read_size, ANCILLARY, socket.MSG_CMSG_CLOEXEC
             )
         except (BlockingIOError, InterruptedError):
             return

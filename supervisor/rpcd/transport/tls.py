@@ -61,6 +61,15 @@ class TlsTransport:
         """Encrypted bytes that the client has not taken."""
         return self._inner.unsent
 
+    @property
+    def is_congested(self) -> bool:
+        """Whether so much is unsent that nothing should be added: `drained` waits for its end."""
+        return self._inner.is_congested
+
+    def expect(self, size: int) -> None:
+        """Tell how many bytes the message under way lacks: they may be read at once."""
+        self._inner.expect(size)
+
     def handshake(self, on_done: Callable[[], None], on_close: Callable[[], None]) -> None:
         """Begin the handshake.
 

@@ -30,6 +30,13 @@ class Transport(Protocol):
     def unsent(self) -> int:
         """Bytes that the client has not taken."""
 
+    @property
+    def is_congested(self) -> bool:
+        """Whether so much is unsent that nothing should be added: `drained` waits for its end."""
+
+    def expect(self, size: int) -> None:
+        """Tell how many bytes the message under way lacks: they may be read at once."""
+
     def start(self, on_data: Callable[[bytes], None], on_close: Callable[[], None]) -> None:
         """Begin to read; `on_close` is called once."""
 

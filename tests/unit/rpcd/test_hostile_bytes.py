@@ -14,11 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conf.settings import DaemonConfig
 from ipc import Descriptor
 from rpc import framing
 from rpc.framing import Header, MessageType, Status
 from rpc.table import Procedure
 from supervisor.messages.calls import ClientReply
+from supervisor.rpcd.turns import CALLS_A_TURN
 from tests.unit.rpcd.server_under_test import DEADLINE_S, REMOTE, Peer, client
 
 LENGTH = struct.Struct(">I")
@@ -217,15 +219,55 @@ def test_calls_beyond_max_client_requests_stay_in_the_socket_buffer() -> None:
     run(scenario)
 
 
-def test_a_client_that_never_reads_is_closed() -> None:
+def test_a_client_that_never_reads_large_replies_is_closed() -> None:
     async def large(_: Procedure, __: bytes, ___: list[Descriptor]) -> ClientReply:
-        return ClientReply(payload=bytes(4 << 20))
+        return ClientReply(payload=bytes(20 << 20))
 
     async def scenario() -> None:
         async with client(large) as peer:
             await peer.open()
             await peer.send(peer.call("connect_get_capabilities") * 20)
             await peer.is_forgotten()
+
+    run(scenario)
+
+
+def test_a_client_that_does_not_read_its_replies_gets_no_further_ones_until_it_does() -> None:
+    asked: list[str] = []
+
+    async def large(procedure: Procedure, _: bytes, __: list[Descriptor]) -> ClientReply:
+        asked.append(procedure.name)
+        return ClientReply(payload=bytes(512 << 10))
+
+    async def scenario() -> None:
+        async with client(large) as peer:
+            await peer.open()
+            for _ in range(40):
+                await peer.send(peer.call("connect_get_capabilities"))
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert len(asked) <= 2 * DaemonConfig().max_client_requests
+            frames = [await peer.receive() for _ in range(40)]
+            assert sorted(frame.header.serial for frame in frames) == list(range(2, 42))
+
+    run(scenario)
+
+
+def test_a_client_with_many_calls_leaves_others_their_turn() -> None:
+    async def scenario() -> None:
+        async with client() as peer:
+            await peer.open()
+            calls = 40 * CALLS_A_TURN
+            await peer.send(b"".join(peer.call("connect_is_secure") for _ in range(calls)))
+            turns, replies = 0, asyncio.ensure_future(answers(peer, calls))
+            while not replies.done():
+                await asyncio.sleep(0)
+                turns += 1
+            assert await replies == calls
+            assert turns >= calls // CALLS_A_TURN
+
+    async def answers(peer: Peer, calls: int) -> int:
+        return len([await peer.receive() for _ in range(calls)])
 
     run(scenario)
 

@@ -56,6 +56,13 @@ class MemoryTransport:
     def close_when_sent(self) -> None:
         self.close()
 
+    @property
+    def is_congested(self) -> bool:
+        return False
+
+    def expect(self, size: int) -> None:
+        """Bytes come from the test alone."""
+
     async def drained(self) -> None:
         """Everything is sent at once."""
 
