@@ -6,6 +6,7 @@ Owns: fork and exec. May touch: the new process; the worker's own limits while i
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -21,6 +22,9 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.emulator_user import User, is_unnamed_default, supplementary_groups
 
 UNLIMITED: Final = "unlimited"
+#: A shell that executes its arguments when a line comes from its input, and exits at the input's
+#: end: when the process that would send the line has died. Its last word begins its own errors.
+HOLD: Final = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "cannot execute binary")
 
 log = logging.getLogger(__name__)
 
@@ -123,20 +127,70 @@ def _core_limit(text: str) -> int:
     raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
 
 
+@dataclass(slots=True)
+class HeldProcess:
+    """A process that executes the emulator when it is released.
+
+    Until then it is a shell that waits: it can be moved to its cgroup before it has threads and
+    memory. It exits if this process ends or closes it without releasing it.
+    """
+
+    pid: int
+    _go: int = -1  # the end of a pipe; -1: it is not held
+
+    def release(self) -> None:
+        """Let it execute the emulator; a process that has been killed meanwhile is no error."""
+        if self._go >= 0:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._go, b"go\n")
+        self.close()
+
+    def close(self) -> None:
+        """Close the pipe."""
+        if self._go >= 0:
+            os.close(self._go)
+            self._go = -1
+
+
+def spawn_held(spawning: Spawning) -> HeldProcess:
+    """Start a process that executes the emulator once it is released.
+
+    Raises:
+        VirError: as `spawn`.
+    """
+    binary = spawning.argv[0]
+    if not os.access(binary, os.X_OK):
+        detail = f"cannot execute binary {binary}: {os.strerror(errno.ENOENT)}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+    waiting, go = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = _spawn(spawning, (*HOLD, *spawning.argv), waiting)
+    except BaseException:
+        os.close(go)
+        raise
+    finally:
+        os.close(waiting)
+    return HeldProcess(pid, go)
+
+
 def spawn(spawning: Spawning) -> int:
     """Start the emulator in a session of its own; its pid.
 
     Raises:
         VirError: INTERNAL_ERROR: it cannot be executed; SYSTEM_ERROR: it cannot have its limits.
     """
+    return _spawn(spawning, spawning.argv, subprocess.DEVNULL)
+
+
+def _spawn(spawning: Spawning, argv: Sequence[str], stdin: int) -> int:
     user = spawning.user
     switch = not user.is_own
     try:
         with _own_rlimits(spawning.rlimits):
             process = subprocess.Popen(
-                spawning.argv,
+                argv,
                 env=spawning.environ,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=spawning.log_fd,
                 stderr=spawning.log_fd,
                 pass_fds=spawning.fds,
@@ -147,7 +201,7 @@ def spawn(spawning: Spawning) -> int:
                 extra_groups=supplementary_groups(user) if switch else None,
             )
     except OSError as error:
-        detail = f"cannot execute binary {spawning.argv[0]}: {error.strerror}"
+        detail = f"cannot execute binary {argv[0]}: {error.strerror}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
     process.returncode = 0  # its exit is seen by a pidfd, not by this object
     return process.pid

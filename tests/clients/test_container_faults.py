@@ -29,7 +29,7 @@ from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
-from supervisor.workers import cgroups
+from supervisor.workers.cgroups import containers, hierarchies
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.lxc.container import Container, ContainerResources
 from supervisor.workers.lxc.reconnect import reconnect
@@ -226,10 +226,10 @@ def test_the_error_names_the_resource_that_is_missing_or_wrong(
 
 
 def test_a_new_worker_ends_the_unfinished_start_of_a_killed_one(box: Boxes) -> None:
-    group = cgroups.group_name(str(uuid4()), "orphan")
+    group = containers.group_name(str(uuid4()), "orphan")
     folder = Path("/sys/fs/cgroup")
     made: list[Any] = []
-    for root in cgroups.layout().hierarchies.values():
+    for root in hierarchies.layout().hierarchies.values():
         (root / group / "below").mkdir(parents=True)
         made.append(root / group)
     sleeper = subprocess.Popen(["sleep", "60"])

@@ -18,6 +18,8 @@ from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.paths import Paths
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers.cgroups.group import Group
+from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.running_guest import RunningGuest
 
@@ -57,6 +59,11 @@ class Container(RunningGuest):
     def folder(self) -> Path:
         """The private folder, which is liblxc's lxcpath."""
         return container_folder(self.context.paths, self.name)
+
+    @property
+    def cgroup(self) -> Group:
+        """Its group, in every hierarchy of the host."""
+        return Group(layout(), self.group)
 
     @property
     def init_pid(self) -> int:

@@ -21,7 +21,7 @@ from conf.domain import Domain
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime import subprocesses
-from supervisor.workers import cgroups
+from supervisor.workers.cgroups import containers
 from supervisor.workers.lxc.commands import COMMAND_S
 from supervisor.workers.lxc.container import (
     Container,
@@ -120,12 +120,12 @@ async def return_device(container: Container, name: str) -> None:
     resources = read_resources(container.folder, container.group)
     is_paused = container.state is DomainState.PAUSED
     if not is_paused:
-        await cgroups.freeze(container.group, frozen=True)
+        await containers.freeze(container.group, frozen=True)
     try:
         await _move_to_host(netns_path(container.init_pid), resources, name)
     finally:
         if not is_paused:
-            await cgroups.freeze(container.group, frozen=False)
+            await containers.freeze(container.group, frozen=False)
     resources.host_netdevs.pop(name, None)
     save_resources(container.folder, resources)
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from rpc.enums import DomainShutdownFlagValues, DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.workers import cgroups
+from supervisor.workers.cgroups import containers
 from supervisor.workers.guest_log import last_error_output
 from supervisor.workers.lxc import start_barrier
 from supervisor.workers.lxc.checks import open_inside
@@ -144,10 +144,10 @@ async def suspend(container: Container) -> None:
     """Freeze every process.
 
     Raises:
-        VirError: OPERATION_INVALID: the container is paused; those of `cgroups.freeze`.
+        VirError: OPERATION_INVALID: the container is paused; those of `containers.freeze`.
     """
     require(container.name, container.state, Trigger.SUSPENDED, ErrorDomain.LXC)
-    await cgroups.freeze(container.group, frozen=True)
+    await containers.freeze(container.group, frozen=True)
     container.transition(Trigger.SUSPENDED)
 
 
@@ -161,7 +161,7 @@ async def resume(container: Container) -> None:
     if container.at_barrier:
         await _execute_init(container)
     else:
-        await cgroups.freeze(container.group, frozen=False)
+        await containers.freeze(container.group, frozen=False)
     container.transition(Trigger.RESUMED)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from conf.domain import format_domain, parse_domain
 from supervisor.runtime.child import ChildProcess
-from supervisor.workers.cgroups import layout
+from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.lxc.calls.consoles import Consoles, ContainerProvider
 from supervisor.workers.lxc.calls.namespaces import NamespaceCalls
 from supervisor.workers.lxc.calls.statistics import Statistics

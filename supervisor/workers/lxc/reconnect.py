@@ -14,7 +14,7 @@ from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.objects.domain_status_xml import Status, find_status
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
-from supervisor.workers import cgroups
+from supervisor.workers.cgroups import containers
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.lxc import start_barrier
 from supervisor.workers.lxc.container import Container, container_folder, read_resources
@@ -43,7 +43,7 @@ async def reconnect(context: WorkerContext, name: str) -> Container | Status | N
         return await _finish_exited(context, status, xml)
     container = Container(context, xml, status, process)
     resources = read_resources(
-        container_folder(context.paths, name), cgroups.group_name(status.uuid, name)
+        container_folder(context.paths, name), containers.group_name(status.uuid, name)
     )
     container.group = resources.group
     await _query_state(container)
@@ -83,7 +83,7 @@ async def _find_init(container: Container) -> None:
         log.warning("%s: the pid of init is not known yet: %s", container.name, error)
     frozen = False
     with contextlib.suppress(VirError):
-        frozen = cgroups.is_frozen(container.group)
+        frozen = containers.is_frozen(container.group)
     if frozen and container.state is DomainState.RUNNING:
         container.transition(Trigger.STOPPED)
     elif not frozen and container.state is DomainState.PAUSED:

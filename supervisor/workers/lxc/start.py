@@ -23,7 +23,11 @@ from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers import cgroups, usb_devices
+from supervisor.workers import usb_devices
+from supervisor.workers.cgroups import containers
+from supervisor.workers.cgroups.group import Group
+from supervisor.workers.cgroups.hierarchies import layout
+from supervisor.workers.cgroups.limits import has_bfq
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.interfaces import detach_port
@@ -106,7 +110,7 @@ async def launch(
     domain.id = request.id
     assign_aliases(domain)
     partition = domain.partition or ""
-    group = cgroups.group_name(domain.uuid or "", domain.name, partition)
+    group = containers.group_name(domain.uuid or "", domain.name, partition)
     status = new_status(domain, request.id, request.autodestroy)
     status.restart = restarted
     async with AsyncExitStack() as undo:
@@ -172,11 +176,12 @@ async def attach_interfaces(start: StartContext) -> None:
 
 async def write_config(start: StartContext) -> None:
     """Write the configuration file of lxc-start."""
-    domain, layout = start.domain, cgroups.layout()
+    domain, hierarchies = start.domain, layout()
     user, group = checks.init_ids(domain, start.mount_points.get("/", ""))
     facts = HostFacts(
         group=start.resources.group,
-        v1_controllers=layout.v1_controllers,
+        v1_controllers=hierarchies.v1_controllers,
+        bfq=has_bfq(Group(hierarchies, start.resources.group)),
         max_tasks=checks.max_tasks(),
         interfaces=start.interfaces,
         mount_points=start.mount_points,
@@ -201,7 +206,7 @@ async def start_container(start: StartContext) -> None:
     await _hook(start, "start")
     start.undo.push_async_callback(abort_start, folder, start.resources)
     await kill_processes(folder, start.resources)  # of a container whose folder was lost
-    cgroups.enable_controllers(start.resources.group)
+    containers.enable_parents(start.resources.group)
     log_path = context.paths.guest_log(start.name)
     command = start_command(folder, log_path, plan_init(start.domain))
     start.log.log_start(command, {}, "5", "lxc")

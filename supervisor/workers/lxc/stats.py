@@ -7,15 +7,14 @@ Source: libvirt 9.0, virConnectGetAllDomainStats; Linux, cgroup-v1 and cgroup-v2
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
-from conf.types.size import KIB
 from rpc.enums import DomainStatsTypes, TypedParameterType
 from rpc.errors import VirError
 from supervisor.messages.worker import StatsParam
-from supervisor.runtime.procfs import TICK_NS, interface_counters
-from supervisor.workers import cgroups
+from supervisor.runtime.procfs import interface_counters
+from supervisor.workers.cgroups import containers, readings
+from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.lxc.container import Container
 
 P = TypedParameterType
@@ -27,59 +26,6 @@ OPERATIONS: Final = {"Read": "rd", "Write": "wr"}
 IO_STAT: Final = {"rbytes": "rd_bytes", "wbytes": "wr_bytes", "rios": "rd_req", "wios": "wr_req"}
 
 
-@dataclass(frozen=True, slots=True)
-class CpuTimes:
-    """CPU time in ns."""
-
-    total: int
-    user: int
-    system: int
-
-
-def cpu_times(group: str) -> CpuTimes:
-    """Read a container's CPU time.
-
-    Raises:
-        VirError: SYSTEM_ERROR: it cannot be read.
-    """
-    if "cpuacct" in cgroups.layout().v1_controllers:
-        total = int(cgroups.read("cpuacct", group, "cpuacct.usage"))
-        ticks = parse_counters(cgroups.read("cpuacct", group, "cpuacct.stat"))
-        return CpuTimes(total, ticks.get("user", 0) * TICK_NS, ticks.get("system", 0) * TICK_NS)
-    micros = parse_counters(cgroups.read("cpu", group, "cpu.stat"))
-    names = ("usage_usec", "user_usec", "system_usec")
-    return CpuTimes(*(micros.get(name, 0) * 1000 for name in names))
-
-
-def percpu_times(group: str) -> list[int]:
-    """Read the CPU time in ns on each CPU of the host; version 2 does not count it."""
-    if "cpuacct" not in cgroups.layout().v1_controllers:
-        return []
-    return [int(name) for name in cgroups.read("cpuacct", group, "cpuacct.usage_percpu").split()]
-
-
-def memory_kib(group: str) -> int:
-    """Read the memory of a container in KiB, page cache included.
-
-    Raises:
-        VirError: SYSTEM_ERROR: it cannot be read.
-    """
-    version_1 = "memory" in cgroups.layout().v1_controllers
-    file = "memory.usage_in_bytes" if version_1 else "memory.current"
-    return int(cgroups.read("memory", group, file)) // KIB
-
-
-def memory_stat(group: str) -> dict[str, int]:
-    """Read memory.stat: bytes and counts by the kernel's names."""
-    return parse_counters(cgroups.read("memory", group, "memory.stat"))
-
-
-def parse_counters(text: str) -> dict[str, int]:
-    """Parse lines of a name and a number."""
-    rows = (line.split() for line in text.splitlines())
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
-
-
 def block_counters(group: str, number: str = "") -> dict[str, int]:
     """Read requests and bytes, read and written.
 
@@ -87,15 +33,15 @@ def block_counters(group: str, number: str = "") -> dict[str, int]:
         group: the container's.
         number: of one device, "MAJOR:MINOR"; "": of all together.
     """
-    if "blkio" in cgroups.layout().v1_controllers:
-        sums = parse_blkio_v1(cgroups.read("blkio", group, "blkio.throttle.io_serviced"), number)
-        moved = cgroups.read("blkio", group, "blkio.throttle.io_service_bytes")
+    if "blkio" in layout().v1_controllers:
+        sums = parse_blkio_v1(containers.read("blkio", group, "blkio.throttle.io_serviced"), number)
+        moved = containers.read("blkio", group, "blkio.throttle.io_service_bytes")
         sizes = parse_blkio_v1(moved, number)
         return {
             **{f"{name}_req": sums[name] for name in ("rd", "wr")},
             **{f"{name}_bytes": sizes[name] for name in ("rd", "wr")},
         }
-    return parse_io_stat(cgroups.read("blkio", group, "io.stat"), number)
+    return parse_io_stat(containers.read("blkio", group, "io.stat"), number)
 
 
 def parse_blkio_v1(text: str, number: str) -> dict[str, int]:
@@ -139,7 +85,7 @@ async def get_stats(container: Container, groups: int) -> list[StatsParam]:
 
 
 def _cpu(container: Container) -> Iterator[StatsParam]:
-    times = cpu_times(container.group)
+    times = readings.cpu_times(container.cgroup)
     yield StatsParam("cpu.time", P.ULLONG, times.total)
     yield StatsParam("cpu.user", P.ULLONG, times.user)
     yield StatsParam("cpu.system", P.ULLONG, times.system)
@@ -150,7 +96,7 @@ def _balloon(container: Container) -> Iterator[StatsParam]:
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     yield StatsParam("balloon.current", P.ULLONG, current)
     yield StatsParam("balloon.maximum", P.ULLONG, domain.memory)
-    yield StatsParam("balloon.rss", P.ULLONG, memory_kib(container.group))
+    yield StatsParam("balloon.rss", P.ULLONG, readings.memory_kib(container.cgroup))
 
 
 def _vcpus(container: Container) -> Iterator[StatsParam]:

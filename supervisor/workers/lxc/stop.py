@@ -17,7 +17,8 @@ from conf.domain import Domain, parse_domain
 from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
-from supervisor.workers import cgroups, lifecycle_actions
+from supervisor.workers import lifecycle_actions
+from supervisor.workers.cgroups import containers
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
 from supervisor.workers.lifecycle_actions import Action
@@ -52,8 +53,8 @@ async def stop(container: Container, reason: DomainShutoffReason, *, graceful: b
     container.status.ending = before or reason  # an earlier reason counts
     container.save()
     with contextlib.suppress(VirError):  # frozen processes do not exit; the cgroup may be gone
-        if cgroups.is_frozen(container.group):
-            await cgroups.freeze(container.group, frozen=False)
+        if containers.is_frozen(container.group):
+            await containers.freeze(container.group, frozen=False)
     if graceful and not container.at_barrier:
         _signal(container, signal.SIGTERM)
         if await container.process.wait_exit(GRACEFUL_S):
@@ -69,7 +70,7 @@ async def stop(container: Container, reason: DomainShutoffReason, *, graceful: b
     if await container.process.wait_exit(KILL_S):
         return
     container.process.send_signal(signal.SIGKILL)
-    cgroups.kill(container.group)
+    containers.kill(container.group)
     if not await container.process.wait_exit(KILL_S):
         detail = f"a process of '{container.name}' does not exit: it is in uninterruptible sleep"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC)
@@ -92,7 +93,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
         set_shutoff_reason(
             status, parse_domain(xml), orderly=orderly, rebooted=has_rebooted(folder)
         )
-    resources = read_resources(folder, cgroups.group_name(status.uuid, name))
+    resources = read_resources(folder, containers.group_name(status.uuid, name))
     await (kill_processes if status.pid else abort_start)(folder, resources)
     await context.hooks.notify(name, "stopped", xml)
     if has_netd_interfaces(xml):
@@ -135,22 +136,23 @@ async def kill_processes(folder: Path, resources: ContainerResources) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + EMPTY_S
     groups = (resources.group, f"{resources.group}.monitor")
-    if not any(True for group in groups for _ in cgroups.directories(group)):
+    if not any(True for group in groups for _ in containers.directories(group)):
         return
     kill_monitor(folder)
-    while any(cgroups.pids(group) for group in groups) and loop.time() < deadline:
+    while any(containers.pids(group) for group in groups) and loop.time() < deadline:
         for group in groups:
-            cgroups.thaw(group)
-            cgroups.kill(group)
+            containers.thaw(group)
+            containers.kill(group)
         await asyncio.sleep(PAUSE_S)
     while (
-        any(True for group in groups for _ in cgroups.directories(group)) and loop.time() < deadline
+        any(True for group in groups for _ in containers.directories(group))
+        and loop.time() < deadline
     ):
         for group in groups:
-            cgroups.remove(group)
+            containers.remove(group)
         await asyncio.sleep(PAUSE_S)
     for group in groups:
-        for path in cgroups.directories(group):
+        for path in containers.directories(group):
             log.error("%s cannot be removed: it has processes that do not exit", path)
 
 

@@ -1,7 +1,6 @@
 """<cputune>: CPU affinity and scheduling policy of QEMU's threads.
 
-Owns: those. May touch: QEMU's threads. May not touch: cgroups; `start.unsupported` refuses what
-needs one.
+Owns: those. May touch: QEMU's threads. May not touch: cgroups (`cgroup.guest_cgroup`).
 Source: libvirt 9.0 formatdomain, "CPU Tuning".
 """
 

@@ -22,8 +22,10 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.agent.connection import AgentConnection
+from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.running_guest import RunningGuest
@@ -56,6 +58,7 @@ class Guest(RunningGuest):
         self.agent_lock = ChangeLock(self.name, context.driver.errors)
         self.agent_connection: AgentConnection | None = None  # of the command under way
         self._event_waits: list[tuple[Collection[str], asyncio.Event]] = []
+        self.cgroup = GuestCgroup(layout(), status.cgroup)
         self.vcpu_threads: list[int] = []  # thread ids, in the order of the vCPUs
         self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug
         self.unplugged: dict[str, asyncio.Event] = {}  # by alias: set by DEVICE_DELETED

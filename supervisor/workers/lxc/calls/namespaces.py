@@ -17,7 +17,7 @@ from rpc.values import Domain as DomainId
 from rpc.values import DomainInterface
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.lxc import LXC
-from supervisor.workers import cgroups
+from supervisor.workers.cgroups import containers
 from supervisor.workers.interface_addresses import query_addresses
 from supervisor.workers.lxc.calls.consoles import ContainerProvider
 from supervisor.workers.lxc.commands import run_program
@@ -128,7 +128,7 @@ def find_process(container: Container, number: int) -> int:
     """
     if number == 1:
         return container.init_pid
-    for pid in cgroups.pids(container.group):
+    for pid in containers.pids(container.group):
         if namespace_pid(read_status(pid)) == number:
             return pid
     raise LXC.errors.invalid_arg(f"the container '{container.name}' has no process {number}")

@@ -21,6 +21,7 @@ from rpc.values import DomainMemoryStat, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.lxc import LXC
 from supervisor.runtime.procfs import interface_counters
+from supervisor.workers.cgroups import readings
 from supervisor.workers.lxc import stats
 from supervisor.workers.lxc.calls.consoles import ContainerProvider
 from supervisor.workers.lxc.checks import device_number
@@ -64,10 +65,10 @@ class Statistics:
         Raises:
             VirError: INVALID_ARG; OPERATION_UNSUPPORTED: cgroups version 2.
         """
-        group = self._worker.guest().group
+        group = self._worker.guest().cgroup
         if start_cpu != -1:
-            return cpu_table(stats.percpu_times(group), nparams, start_cpu, ncpus)
-        times = stats.cpu_times(group)
+            return cpu_table(readings.percpu_times(group), nparams, start_cpu, ncpus)
+        times = readings.cpu_times(group)
         totals = params(
             {
                 "cpu_time": ULLong(times.total),
@@ -127,10 +128,10 @@ class Statistics:
 
 def memory_stats(container: Container) -> Iterator[tuple[int, int]]:
     """Read the memory statistics of a container, in KiB or counts."""
-    domain, counted = container.domain, stats.memory_stat(container.group)
+    domain, counted = container.domain, readings.memory_stat(container.cgroup)
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     yield Tag.ACTUAL_BALLOON, current
-    yield Tag.RSS, stats.memory_kib(container.group)
+    yield Tag.RSS, readings.memory_kib(container.cgroup)
     for tag, names, unit in MEMORY:
         value = next((counted[name] for name in names if name in counted), None)
         if value is not None:

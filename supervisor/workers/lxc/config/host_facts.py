@@ -23,6 +23,7 @@ class HostFacts:
 
     group: str  # the container's cgroup, below the root of every hierarchy
     v1_controllers: frozenset[str] = frozenset()  # controllers that version 1 of cgroups has
+    bfq: bool = False  # I/O weights are those of the BFQ scheduler
     max_tasks: int = 0  # pids.max of the container; 0: no limit
     interfaces: Mapping[int, LxcInterface] = field(
         default_factory=dict

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from conf.domain import Domain
+from supervisor.workers.cgroups.limits import limits_from, setting_lines
 from supervisor.workers.lxc.config.host_facts import HostFacts
-from supervisor.workers.lxc.config.limits import limits_from, setting_lines
 from supervisor.workers.lxc.config.mounts import mount_lines, root_lines
 from supervisor.workers.lxc.config.network import is_private, network_lines
 from supervisor.workers.lxc.config.privileges import capability_lines, device_lines, user_lines
@@ -64,7 +64,9 @@ def _lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
     yield setting("lxc.cgroup.dir.monitor", f"{facts.group}.monitor", "domain/resource/partition")
     yield f"lxc.cgroup.dir.monitor.pivot = {PIVOT}"
     yield from device_lines(domain, facts)
-    limits = limits_from(domain, facts.v1_controllers, facts.device_numbers, facts.max_tasks)
+    limits = limits_from(
+        domain, facts.v1_controllers, facts.device_numbers, facts.max_tasks, bfq=facts.bfq
+    )
     for key, value in setting_lines(limits, facts.v1_controllers):
         yield setting(key, value, "domain")
     yield "lxc.hook.version = 1"  # version 0 would append arguments to ours

@@ -16,15 +16,16 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.runtime.procfs import is_stopped
-from supervisor.workers.cgroups import remove_emulator_group
+from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
+from supervisor.workers.qemu.cgroup import placement
+from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start import hugepages
 from supervisor.workers.qemu.start.files import remove_directories
-from supervisor.workers.qemu.start.qemu_process import cgroup_name
 
 TERM_S: Final = 2.0  # QEMU flushes its caches and exits within this, if its disks answer
 GRACEFUL_S: Final = 10.0
@@ -87,8 +88,8 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
         await detach_port(context, status.uuid)
     await end_processes(status, context.paths.domain_dir(status.id, name))
     context.paths.swtpm_socket(status.id, name).unlink(missing_ok=True)
-    remove_emulator_group(cgroup_name(status))
     restore(status.owners, context.previous_owners)
+    await placement.remove(GuestCgroup(layout(), status.cgroup))
     remove_directories(context.paths, status)
     if "<hugepages" in xml:
         hugepages.remove_directories(hugepages.find_hugepages(context.config), status)

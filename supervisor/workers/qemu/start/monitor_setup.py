@@ -22,6 +22,8 @@ from supervisor.workers.lifecycle_actions import allows_reboot
 from supervisor.workers.qemu import cputune
 from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.block.iotune import throttle_commands
+from supervisor.workers.qemu.cgroup.guest_cgroup import iothread_name, vcpu_name
+from supervisor.workers.qemu.cgroup.settings import thread_limits
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast, IOThreadInfo
@@ -90,7 +92,7 @@ async def configure(guest: Guest, monitor: Monitor) -> None:
         fill_chardevs(guest.domain, await query_chardevs(monitor))
     if guest_agent.channel_path(guest) is not None:
         guest_agent.publish_state(guest, ConnectDomainEventAgentLifecycleReason.DOMAIN_STARTED)
-    if cputune.needs_thread_ids(domain):
+    if guest.cgroup.exists or cputune.needs_thread_ids(domain):
         await apply_thread_tuning(guest, monitor)
     await enable_balloon_stats(domain, monitor)
 
@@ -164,14 +166,42 @@ def are_recorded(chardevs: Sequence[ChardevInfo], xml: str) -> bool:
 
 
 async def apply_thread_tuning(guest: Guest, monitor: Monitor) -> None:
-    """Set CPU affinity and scheduling of QEMU's threads (<cputune>)."""
+    """Move QEMU's threads to their groups, and set their CPU affinity and scheduling (<cputune>).
+
+    Raises:
+        VirError: SYSTEM_ERROR: the kernel refuses.
+    """
     cpus = await monitor.query("query-cpus-fast", list[CpuInfoFast])
-    vcpus = [cpu.thread_id for cpu in sorted(cpus, key=lambda cpu: cpu.cpu_index)]
+    threads = {cpu.cpu_index: cpu.thread_id for cpu in sorted(cpus, key=lambda cpu: cpu.cpu_index)}
     iothreads = {}
     if guest.domain.iothread_list():
         infos = await monitor.query("query-iothreads", list[IOThreadInfo])
         iothreads = {int(info.id.removeprefix("iothread")): info.thread_id for info in infos}
+    place_threads(guest, threads, iothreads)
+    vcpus = list(threads.values())
     cputune.apply_cputune(guest.domain, guest.process.pid, vcpus, iothreads)
+
+
+def place_threads(guest: Guest, vcpus: dict[int, int], iothreads: dict[int, int]) -> None:
+    """Move threads of vCPUs and I/O threads to groups of their own, with what <cputune> sets there.
+
+    Args:
+        guest: whose threads they are.
+        vcpus: thread ids by the number of the vCPU.
+        iothreads: thread ids by the id in the XML.
+
+    Raises:
+        VirError: SYSTEM_ERROR: the kernel refuses.
+    """
+    cgroup = guest.cgroup
+    if len(set(vcpus.values())) < len(vcpus):
+        vcpus = {}  # one thread emulates them all: they share the emulator's group
+    named = {vcpu_name(number): tid for number, tid in vcpus.items()}
+    named |= {iothread_name(number): tid for number, tid in iothreads.items()}
+    v1_controllers = cgroup.group.layout.v1_controllers
+    for name, tid in named.items():
+        limits = thread_limits(guest.domain, name, v1_controllers, cgroup.has_threads)
+        cgroup.add_thread(name, tid, limits)
 
 
 async def enable_balloon_stats(domain: Domain, monitor: Monitor) -> None:

@@ -18,19 +18,18 @@ from typing import Final
 from conf.settings import QemuConfig
 from conf.types.cpuset import parse_cpuset
 from supervisor.messages.worker import FreshBoot, StartSource
-from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers.cgroups import remove_emulator_group
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
 from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master_key
+from supervisor.workers.qemu.cgroup.placement import in_thread, place
 from supervisor.workers.qemu.interfaces import InterfaceFds
 from supervisor.workers.qemu.start.files import open_outputs
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.running_guest import record_process
-from supervisor.workers.spawn import Spawning, rlimits_of, spawn
+from supervisor.workers.spawn import HeldProcess, Spawning, rlimits_of, spawn, spawn_held
 
 KILL_S: Final = 5.0
 NODES_ONLINE: Final = Path("/sys/devices/system/node/online")
@@ -144,20 +143,25 @@ def plan_command(start: StartContext, inputs: LaunchInputs, log_file: GuestLog) 
     )
 
 
-def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStack) -> GuestProcess:
-    """Spawn QEMU and write its pid file.
+async def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStack) -> GuestProcess:
+    """Spawn QEMU in its cgroup, and write its pid file.
 
     Raises:
+        ConfError: "config_unsupported": the host cannot limit what the XML limits.
         VirError: INTERNAL_ERROR: it cannot be executed; SYSTEM_ERROR: it cannot have its limits.
     """
-    context, status = start.context, start.status
-    process = GuestProcess.open_child(spawn(command))
+    context, status, cgroup = start.context, start.status, start.cgroup
+    held = spawn_held(command) if cgroup.exists else HeldProcess(spawn(command))
+    undo.callback(held.close)
+    process = GuestProcess.open_child(held.pid)
     undo.push_async_callback(kill, process)
-    undo.callback(remove_emulator_group, cgroup_name(status))
     record_process(status, process.identity)
     pid_file = context.paths.pid_file(start.name)
     undo.callback(pid_file.unlink, missing_ok=True)
     pid_file.write_text(f"{process.pid}")
+    if cgroup.exists:
+        await in_thread(lambda: place(cgroup, start.domain, held.pid))
+    held.release()
     return process
 
 
@@ -166,8 +170,3 @@ async def kill(process: GuestProcess) -> None:
     process.send_signal(signal.SIGKILL)
     if not await process.wait_exit(KILL_S):
         log.error("QEMU process %d does not end by SIGKILL", process.pid)
-
-
-def cgroup_name(status: Status) -> str:
-    """Return the name of a domain's cgroup; as libvirt, 20 characters of the domain's name."""
-    return f"qemu-{status.id}-{status.name[:20]}"

@@ -10,11 +10,11 @@ the rest.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
@@ -26,7 +26,7 @@ from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers import usb_devices
-from supervisor.workers.cgroups import move_process
+from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
 from supervisor.workers.file_owners import chown_for_guest, restore
@@ -35,6 +35,8 @@ from supervisor.workers.interfaces import detach_port, netd_interfaces
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
 from supervisor.workers.qemu.block.disk_sources import drop_missing_disks, resolve_volumes
+from supervisor.workers.qemu.cgroup import placement
+from supervisor.workers.qemu.cgroup.settings import check_available
 from supervisor.workers.qemu.external import virtiofsd
 from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
@@ -44,12 +46,7 @@ from supervisor.workers.qemu.start import files, hugepages, live_xml
 from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
-from supervisor.workers.qemu.start.qemu_process import (
-    cgroup_name,
-    launch_inputs,
-    plan_command,
-    spawn_qemu,
-)
+from supervisor.workers.qemu.start.qemu_process import launch_inputs, plan_command, spawn_qemu
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.qemu.start.unsupported import check_supported
 from supervisor.workers.running_guest import new_status
@@ -95,6 +92,9 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     virtiofsd.complete(virtiofsd.served(domain), descriptors)
     await resolve_volumes(context.node.link("stord"), domain.devices.disks)
     domain_dir = context.paths.domain_dir(request.id, domain.name)
+    cgroup = placement.plan_cgroup(domain, request.id, str(domain_dir), layout())
+    if not cgroup.exists:
+        check_available(domain, cgroup.has, session=context.session)
     monitor = str(domain_dir / "monitor.sock")
     status = new_status(domain, request.id, request.autodestroy, monitor)
     status.agent_timeout = request.agent_timeout
@@ -107,6 +107,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
         status=status,
         domain_dir=domain_dir,
         hugepages=find_hugepages(context.config),
+        cgroup=cgroup,
     )
 
 
@@ -142,12 +143,13 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         inputs = launch_inputs(start, monitor, fds, secrets, tpm_sockets, closing)
         command = plan_command(start, inputs, log_file)
         await start.run_hook("start")
-        guest = Guest(context, start.domain, start.status, spawn_qemu(start, command, undo))
+        process = await spawn_qemu(start, command, undo)
+        guest = Guest(context, start.domain, start.status, process)
         undo.callback(guest.close_monitor)
         # While this process held the listening socket too, connecting to a QEMU that died would
         # succeed and wait for a greeting for ever.
         monitor.close()
-        await _connect(guest, log_file)
+        await connect_monitor(guest, log_file, MONITOR_S)
         await start.run_hook("started")
     await _run_vcpus(guest, paused=start.request.paused)
     guest.live_xml = format_domain(start.domain, live=True, secure=True)
@@ -190,8 +192,27 @@ def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
             files.domain_files(start.domain), start.user, previous_owners
         )
         undo.callback(restore, status.owners, previous_owners)
+    status.cgroup = start.cgroup.group.path
     start.write_status()
     undo.callback(remove_status, context.paths.status(start.name))
+    _make_cgroup(start, undo)
+
+
+def _make_cgroup(start: StartContext, undo: AsyncExitStack) -> None:
+    """Make the group, whose path the status has by now; a host may let us make none.
+
+    Raises:
+        ConfError: "config_unsupported": the XML limits what only a group can.
+    """
+    if not start.cgroup.exists:
+        return
+    undo.push_async_callback(placement.remove, start.cgroup)
+    if start.cgroup.make():
+        placement.record_partition(start.domain)
+    else:
+        start.cgroup.group = replace(start.cgroup.group, path="")
+        start.status.cgroup = ""
+    check_available(start.domain, start.cgroup.has, session=start.context.session)
 
 
 async def _attach_interfaces(
@@ -228,15 +249,6 @@ def _listen(start: StartContext) -> socket.socket:
     if not start.user.is_own:
         os.chown(start.monitor_path, start.user.uid, start.user.gid)
     return monitor
-
-
-async def _connect(guest: Guest, log_file: GuestLog) -> None:
-    """Set QEMU up over its monitor, while the kernel moves it to its cgroup."""
-    move = asyncio.create_task(move_process(guest.process.pid, cgroup_name(guest.status)))
-    try:
-        await connect_monitor(guest, log_file, MONITOR_S)
-    finally:
-        await asyncio.wait({move})
 
 
 async def _run_vcpus(guest: Guest, *, paused: bool) -> None:

@@ -14,6 +14,7 @@ from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.emulator_user import User
 from supervisor.workers.context import WorkerContext
+from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.hugepages import HugePages
 
@@ -30,6 +31,7 @@ class StartContext:
     status: Status
     domain_dir: Path
     hugepages: HugePages
+    cgroup: GuestCgroup
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.memory import MemoryDevice
 from conf.domain.devices.source import Source
-from conf.domain.tuning import Cputune, Memtune
+from conf.domain.tuning import Cputune
 from conf.errors import ConfError
 
 T = TypeVar("T")
@@ -29,7 +29,6 @@ T = TypeVar("T")
 REMOVE: Final = "remove it to start the domain"
 CONTAINERS: Final = "it is for containers (lxc:///); remove it to start the domain"
 RESCTRL: Final = "it needs resctrl; remove it"
-CGROUPS: Final = "QEMU domains have no cgroup limits yet; remove it to start the domain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,6 @@ def unsupported_elements(domain: Domain) -> Iterator[UnsupportedElement]:
     devices = domain.devices
     yield from _apply(DOMAIN, [domain])
     yield from _apply(CPUTUNE, [domain.cputune] if domain.cputune else [])
-    yield from _apply(MEMTUNE, [domain.memtune] if domain.memtune else [])
     for disk in devices.disks:
         suffix = f" of disk '{disk.target.dev}'"
         yield from _apply(DISK, [disk], suffix)
@@ -138,47 +136,15 @@ def _features(*names: str) -> tuple[Check[Domain], ...]:
     return tuple(rule(name) for name in names)
 
 
-def _limits(names: tuple[str, ...], parent: str) -> tuple[Check[T], ...]:
-    """Check the limits that need a cgroup, each an attribute of the model."""
-
-    def rule(name: str) -> Check[T]:
-        return Check(
-            f"<{name}> in <{parent}>", lambda tune: getattr(tune, name) is not None, CGROUPS
-        )
-
-    return tuple(rule(name) for name in names)
-
-
 CPUTUNE: Final[tuple[Check[Cputune], ...]] = (
-    *_limits(
-        (
-            "shares", "period", "quota", "global_period", "global_quota", "emulator_period",
-            "emulator_quota", "iothread_period", "iothread_quota",
-        ),
-        "cputune",
-    ),
     Check("<cachetune> in <cputune>", lambda tune: tune.cachetunes, RESCTRL),
     Check("<memorytune> in <cputune>", lambda tune: tune.memorytunes, RESCTRL),
-)  # fmt: skip
-MEMTUNE: Final[tuple[Check[Memtune], ...]] = _limits(
-    ("hard_limit", "soft_limit", "min_guarantee", "swap_hard_limit"), "memtune"
 )
 DOMAIN: Final[tuple[Check[Domain], ...]] = (
+    Check("<numatune>", lambda domain: domain.numatune is not None),
     Check(
-        "<weight> in <blkiotune>",
-        lambda domain: domain.blkiotune and domain.blkiotune.weight is not None,
-        CGROUPS,
-    ),
-    Check(
-        "<device> in <blkiotune>",
-        lambda domain: domain.blkiotune and domain.blkiotune.devices,
-        CGROUPS,
-    ),
-    Check("<numatune>", lambda domain: domain.numatune is not None, CGROUPS),
-    Check(
-        "<partition> in <resource>",
-        lambda domain: domain.partition not in (None, "/machine"),
-        CGROUPS,
+        "<min_guarantee> in <memtune>",
+        lambda domain: domain.memtune and domain.memtune.min_guarantee is not None,
     ),
     Check(
         lambda domain: f"<seclabel model='{_foreign_seclabel(domain)}'>",

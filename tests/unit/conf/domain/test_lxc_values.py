@@ -13,7 +13,7 @@ from conf.domain import Domain, parse_domain
 from conf.domain.lxc.defaults import complete_container
 from conf.domain.lxc.startable import check_startable
 from conf.errors import ConfError
-from supervisor.workers.cgroups import group_name
+from supervisor.workers.cgroups.containers import group_name
 from supervisor.workers.lxc.config import HostFacts, LxcInterface, plan_config
 
 NAMESPACE: Final = "http://libvirt.org/schemas/domain/lxc/1.0"

@@ -13,13 +13,15 @@ from conf.domain.devices.filesystem import FilesystemSource
 from conf.domain.lxc.defaults import complete_container
 from conf.domain.lxc.model import InitVariable
 from conf.errors import ConfError
-from supervisor.workers import cgroups
-from supervisor.workers.cgroups import Limit
+from supervisor.workers.cgroups import containers, hierarchies
+from supervisor.workers.cgroups.changes import plan_change
+from supervisor.workers.cgroups.group import Limit
+from supervisor.workers.cgroups.limits import UNLIMITED_KIB, limits_from
+from supervisor.workers.cgroups.readings import as_kib
 from supervisor.workers.lxc.calls.namespaces import namespace_pid
 from supervisor.workers.lxc.calls.statistics import cpu_table
 from supervisor.workers.lxc.checks import lookup_id
 from supervisor.workers.lxc.config import HostFacts, LxcInterface, plan_config
-from supervisor.workers.lxc.config.limits import UNLIMITED_KIB, limits_from
 from supervisor.workers.lxc.config.plan import hostname
 from supervisor.workers.lxc.interfaces import free_name, route_commands
 from supervisor.workers.lxc.liblxc import (
@@ -38,7 +40,6 @@ from supervisor.workers.lxc.lifecycle import (
     signal_for,
 )
 from supervisor.workers.lxc.stats import parse_blkio_v1, parse_io_stat
-from supervisor.workers.lxc.tuning import as_kib, plan_change
 
 LEGACY = frozenset({"cpu", "cpuacct", "memory", "cpuset", "blkio", "devices", "freezer", "pids"})
 
@@ -208,11 +209,11 @@ def test_hierarchies_are_found_by_controller_and_name() -> None:
         "3 0 0:3 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
         "4 0 0:4 / /tmp rw - tmpfs tmpfs rw\nbroken\n"
     )
-    layout = cgroups.parse_layout(mounts)
+    layout = hierarchies.parse_layout(mounts)
     assert layout.v1_controllers == {"cpu", "cpuacct", "name=systemd"}
     assert layout.folder("cpu", "g") == Path("/sys/fs/cgroup/cpu/g")
     assert layout.folder("memory", "g") == Path("/sys/fs/cgroup/unified/g")
-    name = cgroups.group_name("12345678-0000", "a b/c", "/machine/web")
+    name = containers.group_name("12345678-0000", "a b/c", "/machine/web")
     assert name == "machine/web.partition/lxc-a_b_c-12345678"
 
 

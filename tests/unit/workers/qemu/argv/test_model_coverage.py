@@ -11,7 +11,7 @@ import dataclasses
 import json
 import sys
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import pytest
@@ -24,11 +24,26 @@ from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
 from supervisor.workers.qemu.block.iotune import throttle_commands
+from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_limits
 from supervisor.workers.qemu.start.unsupported import check_supported, unsupported_elements
 from tests.qemu_binary import facts
 from tests.unit.workers.qemu.argv.argv_corpus import CORPUS
 from tests.unit.workers.qemu.argv.argv_options import ELSEWHERE, EVERYWHERE, OWN, SECRETS
 from tests.unit.workers.qemu.argv.argv_plan import GENERATED, runtime
+
+
+class AllDevices(Mapping[str, str]):
+    """Every path is a block device's."""
+
+    def __getitem__(self, path: str) -> str:
+        return "8:0"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
 
 COPYING: Final = dataclasses.replace.__code__
 Word = tuple[str, str]  # a class of the model, and its field
@@ -135,6 +150,10 @@ def test_each_field_is_acted_on_or_refused_or_listed_with_its_reason(
                 check_supported(domain)
             for disk in domain.devices.disks:
                 throttle_commands(disk)
+            with contextlib.suppress(ConfError):
+                guest_limits(domain, frozenset(), AllDevices(), bfq=False)
+            for thread in ("emulator", "vcpu0", "iothread1"):
+                thread_limits(domain, thread, frozenset(), lambda _: True)
             with contextlib.suppress(ConfError):
                 plan_launch(domain, emulator, brought(domain))
     assert planned > 300

@@ -27,12 +27,10 @@ def test_an_ordinary_domain_is_supported() -> None:
 @pytest.mark.parametrize(
     ("xml", "element", "remedy"),
     [
-        ({"inner": "<numatune><memory nodeset='0'/></numatune>"}, "<numatune>", "cgroup"),
-        ({"inner": "<cputune><shares>9</shares></cputune>"}, "<shares> in <cputune>", "cgroup"),
         (
-            {"inner": "<memtune><hard_limit>9</hard_limit></memtune>"},
-            "<hard_limit> in <memtune>",
-            "cgroup",
+            {"inner": "<memtune><min_guarantee>9</min_guarantee></memtune>"},
+            "<min_guarantee> in <memtune>",
+            "remove",
         ),
         ({"inner": "<launchSecurity type='s390-pv'/>"}, "<launchSecurity>", "remove"),
         ({"inner": "<features><htm state='on'/></features>"}, "<htm> in <features>", "remove"),

@@ -1,6 +1,6 @@
 """cgroup limits: the tuning elements of the XML as values of each version's controllers.
 
-Owns: that mapping, for a start and for changes while the container runs. Pure.
+Owns: that mapping, for a start and for changes while the guest runs. Pure, but for `has_bfq`.
 Source: Linux, Documentation/admin-guide/cgroup-v1, cgroup-v2; libvirt 9.0 formatdomain.
 """
 
@@ -10,14 +10,18 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.tuning import Blkiotune
+from conf.domain.tuning import Blkiotune, Memtune
 from conf.errors import ConfError
-from supervisor.workers.cgroups import Limit
+from rpc.errors import VirError
+from supervisor.workers.cgroups.group import Group, Limit
 
 UNLIMITED_KIB: Final = 9007199254740991  # VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
 DEFAULT_PERIOD: Final = 100000  # microseconds
 SHARES: Final = (2, 262144)
 WEIGHTS: Final = (1, 10000)
+SWAP_BELOW_MEMORY: Final = (
+    "memory hard_limit tunable value must be lower than or equal to swap_hard_limit"
+)
 
 
 def limits_from(
@@ -25,8 +29,17 @@ def limits_from(
     v1_controllers: frozenset[str],
     device_numbers: Mapping[str, str],
     max_tasks: int = 0,
+    *,
+    bfq: bool = False,
 ) -> list[Limit]:
-    """List all limits of a domain, in an order in which the kernel accepts them.
+    """List all limits of a container, in an order in which the kernel accepts them.
+
+    Args:
+        domain: the container's.
+        v1_controllers: the controllers that the host has as version 1.
+        device_numbers: "MAJOR:MINOR" by the path in the XML.
+        max_tasks: that it may have at a time; 0: as many as it likes.
+        bfq: whether I/O weights are those of the BFQ scheduler (`has_bfq`).
 
     Raises:
         ConfError: a number is out of the controller's range.
@@ -38,7 +51,7 @@ def limits_from(
     if memory is not None and memory.nodeset:
         limits.append(Limit("cpuset", "cpuset.mems", memory.nodeset))
     if domain.blkiotune is not None:
-        limits += blkio_limits(domain.blkiotune, v1_controllers, device_numbers)
+        limits += blkio_limits(domain.blkiotune, v1_controllers, device_numbers, bfq=bfq)
     if max_tasks:
         limits.append(Limit("pids", "pids.max", str(max_tasks)))
     return limits
@@ -50,14 +63,23 @@ def cpuset_limit(cpuset: str) -> Limit:
 
 
 def memory_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]:
-    """Convert <memory> and <memtune> to cgroup limits."""
-    tune = domain.memtune
+    """Convert <memory> and <memtune> of a container to cgroup limits."""
     current = domain.current_memory.amount if domain.current_memory else domain.memory
-    hard = tune.hard_limit.amount if tune and tune.hard_limit else current
-    limits = [hard_limit(hard, v1_controllers)]
-    if tune and tune.soft_limit:
+    return memtune_limits(domain.memtune or Memtune(), v1_controllers, hard=current)
+
+
+def memtune_limits(
+    tune: Memtune, v1_controllers: frozenset[str], hard: int = UNLIMITED_KIB
+) -> list[Limit]:
+    """Convert <memtune> to cgroup limits; `hard`: the limit in KiB where it says none."""
+    limits = []
+    if tune.hard_limit:
+        hard = tune.hard_limit.amount
+    if tune.hard_limit or hard < UNLIMITED_KIB:
+        limits.append(hard_limit(hard, v1_controllers))
+    if tune.soft_limit:
         limits.append(soft_limit(tune.soft_limit.amount, v1_controllers))
-    if tune and tune.swap_hard_limit:
+    if tune.swap_hard_limit:
         limits.append(swap_limit(tune.swap_hard_limit.amount, hard, v1_controllers))
     return limits
 
@@ -83,8 +105,7 @@ def swap_limit(kib: int, hard_kib: int, v1_controllers: frozenset[str]) -> Limit
         ConfError: both together are less than memory alone.
     """
     if kib < hard_kib and kib < UNLIMITED_KIB:
-        detail = f"the limit of memory and swap ({kib} KiB) is below that of memory ({hard_kib})"
-        raise ConfError("invalid_arg", detail, "domain/memtune/swap_hard_limit")
+        raise ConfError("invalid_arg", SWAP_BELOW_MEMORY, "domain/memtune/swap_hard_limit")
     if "memory" in v1_controllers:
         return Limit("memory", "memory.memsw.limit_in_bytes", _bytes(kib, "-1"))
     swap = kib if kib >= UNLIMITED_KIB else kib - min(hard_kib, kib)
@@ -116,7 +137,7 @@ def shares(value: int, v1_controllers: frozenset[str]) -> Limit:
     """
     least, most = SHARES if "cpu" in v1_controllers else WEIGHTS
     if not least <= value <= most:
-        detail = f"shares are from {least} to {most} on this host, not {value}"
+        detail = f"shares '{value}' must be in range [{least}, {most}]"
         raise ConfError("invalid_arg", detail, "domain/cputune/shares")
     return Limit("cpu", "cpu.shares" if "cpu" in v1_controllers else "cpu.weight", str(value))
 
@@ -135,39 +156,50 @@ def bandwidth(period: int | None, quota: int | None, v1_controllers: frozenset[s
 
 
 def blkio_limits(
-    tune: Blkiotune, v1_controllers: frozenset[str], device_numbers: Mapping[str, str]
+    tune: Blkiotune,
+    v1_controllers: frozenset[str],
+    device_numbers: Mapping[str, str],
+    *,
+    bfq: bool = False,
 ) -> list[Limit]:
     """Convert <blkiotune> to limits.
 
     Raises:
         ConfError: the host has no such block device.
     """
-    limits: list[Limit] = []
-    if tune.weight:
-        limits.append(blkio_weight(tune.weight, v1_controllers))
+    weight = weight_file(v1_controllers, bfq=bfq)
+    limits = [Limit("blkio", weight, str(tune.weight))] if tune.weight else []
     for device in tune.devices:
         number = device_numbers.get(device.path or "")
         if number is None:
             detail = f"'{device.path}' is no block device of this host"
             raise ConfError("invalid_arg", detail, "domain/blkiotune/device/path")
         if device.weight:
-            weight = blkio_weight(device.weight, v1_controllers)
-            file = "blkio.weight_device" if "blkio" in v1_controllers else weight.file
+            file = f"{weight}_device" if "blkio" in v1_controllers else weight
             limits.append(Limit("blkio", file, f"{number} {device.weight}"))
-        for name, value in (
-            ("read_iops_sec", device.read_iops_sec),
-            ("write_iops_sec", device.write_iops_sec),
-            ("read_bytes_sec", device.read_bytes_sec),
-            ("write_bytes_sec", device.write_bytes_sec),
-        ):
+        for name in THROTTLES:
+            value = getattr(device, name)
             if value:
                 limits.append(throttle(name, number, value, v1_controllers))
     return limits
 
 
-def blkio_weight(weight: int, v1_controllers: frozenset[str]) -> Limit:
-    """Set the block I/O weight of the container."""
-    return Limit("blkio", "blkio.weight" if "blkio" in v1_controllers else "io.weight", str(weight))
+def weight_file(v1_controllers: frozenset[str], *, bfq: bool) -> str:
+    """Return the file of the block I/O weight."""
+    prefix = "blkio" if "blkio" in v1_controllers else "io"
+    return f"{prefix}.bfq.weight" if bfq else f"{prefix}.weight"
+
+
+def has_bfq(group: Group) -> bool:
+    """Return whether I/O weights are those of the BFQ scheduler: this kernel has no others."""
+    try:
+        folder = group.layout.folder("blkio", group.path)
+    except VirError:
+        return False
+    if not group.is_v1("blkio"):
+        return (folder / "io.bfq.weight").exists()
+    root = group.layout.hierarchies["blkio"]  # the root group has no weight, but BFQ's counters
+    return any(root.glob("blkio.bfq.*")) or (folder / "blkio.bfq.weight").exists()
 
 
 #: A throttle's file in version 1, and its key in version 2's io.max.

@@ -1,0 +1,195 @@
+"""GuestCgroup: the group of a running QEMU, and a group below it for each kind of its threads.
+
+Owns: those groups. May touch: their files. May not touch: other groups; threads' affinity.
+
+The group has the limits of the whole guest. Below it `emulator` has QEMU's main loop and helpers,
+`vcpuN` the thread of a vCPU, `iothreadN` that of an I/O thread, in the hierarchies whose values
+threads can have each for itself: version 1's cpu and cpuset, version 2 as threaded groups.
+Source: libvirt 9.0, virCgroupNewThread; Linux, cgroup-v2, "Threads".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.cgroups.group import THREADED, V2_NAMES, Group, Limit
+from supervisor.workers.cgroups.hierarchies import SLICE, UNIFIED, Layout
+
+#: The controllers that a guest needs of version 1; cpuacct where version 2 does not count.
+CONTROLLERS: Final[tuple[str, ...]] = ("cpu", "cpuset", "memory", "blkio", "devices")
+EMULATOR: Final = "emulator"
+IOTHREAD: Final = "iothread"
+
+log = logging.getLogger(__name__)
+
+
+def vcpu_name(number: int) -> str:
+    """Name the group of a vCPU's thread."""
+    return f"vcpu{number}"
+
+
+def iothread_name(number: int) -> str:
+    """Name the group of an I/O thread, by its id in the XML."""
+    return f"{IOTHREAD}{number}"
+
+
+def guest_hierarchies(layout: Layout) -> tuple[str, ...]:
+    """Choose the hierarchies of a guest's group; of co-mounted controllers one stands for all."""
+    wanted = [name for name in CONTROLLERS if name in layout.v1_controllers]
+    if UNIFIED in layout.hierarchies:
+        wanted.append(UNIFIED)
+    elif "cpuacct" in layout.v1_controllers:
+        wanted.append("cpuacct")
+    return _by_mount(layout, wanted)
+
+
+def thread_hierarchies(layout: Layout) -> tuple[str, ...]:
+    """Choose the hierarchies in which threads have groups of their own."""
+    wanted = [name for name in THREADED if name in layout.v1_controllers]
+    if UNIFIED in layout.hierarchies and len(wanted) < len(THREADED):
+        wanted.append(UNIFIED)
+    return _by_mount(layout, wanted)
+
+
+def _by_mount(layout: Layout, names: Iterable[str]) -> tuple[str, ...]:
+    by_mount = {layout.hierarchies[name]: name for name in reversed(list(names))}
+    return tuple(reversed(by_mount.values()))
+
+
+class GuestCgroup:
+    """The groups of one QEMU; without a group every change is refused, and nothing is read."""
+
+    def __init__(self, layout: Layout, path: str) -> None:
+        """Describe them.
+
+        Args:
+            layout: the host's hierarchies.
+            path: of the group below each hierarchy's root; "": the guest has none.
+        """
+        self.group = Group(layout, path)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the guest has a group."""
+        return bool(self.group.path)
+
+    def has(self, controller: str) -> bool:
+        """Return whether the guest's group has a controller."""
+        return self.exists and self.group.has(controller)
+
+    # The whole guest.
+
+    def make(self) -> bool:
+        """Make the group in every hierarchy that lets us; whether there is one."""
+        layout, made = self.group.layout, False
+        for hierarchy in guest_hierarchies(layout):
+            try:
+                self.group.make([hierarchy])
+                made = True
+            except OSError as error:
+                log.debug("no group %s in %s: %s", self.group.path, hierarchy or "v2", error)
+        return made
+
+    def add_process(self, pid: int) -> None:
+        """Move QEMU into the group, before it has threads; it takes some 20 ms.
+
+        Raises:
+            VirError: SYSTEM_ERROR: the kernel refuses.
+        """
+        try:
+            self.group.add_process(pid, self._present(guest_hierarchies(self.group.layout)))
+        except OSError as error:
+            detail = f"unable to add process {pid} to cgroup {self.group.path}: {error.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from error
+
+    def _present(self, hierarchies: Iterable[str]) -> list[str]:
+        layout = self.group.layout
+        return [
+            name for name in hierarchies if (layout.hierarchies[name] / self.group.path).is_dir()
+        ]
+
+    def remove(self) -> bool:
+        """Remove the groups, and our slice with the last guest; whether none is left."""
+        self.group.remove()
+        if self.group.path.startswith(f"{SLICE}/"):
+            for root in set(self.group.layout.hierarchies.values()):
+                with contextlib.suppress(OSError):  # ENOTEMPTY while another guest is in it
+                    os.rmdir(root / SLICE)
+        return not any(True for _ in self.group.directories())
+
+    # Threads.
+
+    def thread(self, name: str) -> Group:
+        """Return the group of `EMULATOR`, a vCPU or an I/O thread."""
+        return self.group.child(name)
+
+    def has_threads(self, controller: str) -> bool:
+        """Return whether threads have this controller's values each for itself."""
+        if not self.exists:
+            return False
+        if controller in self.group.layout.v1_controllers:
+            return self.group.has(controller)
+        with contextlib.suppress(VirError, OSError):
+            folder = self.group.layout.folder(UNIFIED, self.group.path)
+            return V2_NAMES[controller] in (folder / "cgroup.subtree_control").read_text().split()
+        return False
+
+    def add_thread(self, name: str, tid: int, limits: Iterable[Limit] = ()) -> None:
+        """Make a thread's group, set its limits, and move the thread into it.
+
+        Without a group of the guest nothing is done.
+
+        Raises:
+            VirError: SYSTEM_ERROR: the kernel refuses.
+        """
+        hierarchies = self._present(thread_hierarchies(self.group.layout)) if self.exists else []
+        if not hierarchies:
+            return
+        group = self.thread(name)
+        try:
+            group.make_threaded(hierarchies)
+            for limit in limits:
+                group.write(limit)
+            group.add_thread(tid, hierarchies)
+        except OSError as error:
+            detail = f"unable to add thread {tid} to cgroup {group.path}: {error.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from error
+
+    def remove_thread(self, name: str) -> None:
+        """Remove the group of a thread that has exited; a missing one is no error."""
+        if self.exists:
+            self.thread(name).remove()
+
+    def set_cpus(self, name: str, cpuset: str) -> None:
+        """Set on which of the host's CPUs the threads of a group may run.
+
+        Args:
+            name: of `EMULATOR`, `vcpu_name` or `iothread_name`.
+            cpuset: as in the XML; "" for all of the guest's.
+
+        Raises:
+            VirError: SYSTEM_ERROR: the host has no such CPU. Without cpuset nothing is done: the
+                threads' affinity says it too.
+        """
+        self._set(name, "cpuset.cpus", cpuset)
+
+    def set_mems(self, name: str, nodeset: str) -> None:
+        """Set from which of the host's nodes the threads of a group get memory.
+
+        Raises:
+            VirError: SYSTEM_ERROR: the host has no such node.
+        """
+        self._set(name, "cpuset.mems", nodeset)
+
+    def _set(self, name: str, file: str, value: str) -> None:
+        if not self.has_threads("cpuset"):
+            return
+        group = self.thread(name)
+        if not value and self.group.is_v1("cpuset"):
+            value = self.group.read("cpuset", file)
+        group.write(Limit("cpuset", file, value or "\n"))
