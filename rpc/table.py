@@ -85,6 +85,11 @@ class Procedure:
         return "long" in self.line.marks
 
     @property
+    def changes(self) -> bool:
+        """Whether the call, a worker's, changes its domain: no other change runs beside it."""
+        return "changes" in self.line.marks
+
+    @property
     def before_open(self) -> bool:
         """Whether the call needs no CONNECT_OPEN, whatever its arguments are."""
         return "before-open" in self.line.marks

@@ -23,7 +23,7 @@ _CALL: Final = re.compile(r"(\d+) (\w+) \((.*?)\) -> \((.*?)\)(?:\s+(.*))?")
 #: What may follow a procedure or an event.
 MARKS: Final = frozenset(
     {"owner", "stream", "sparse-flag", "high", "long", "ro", "before-auth", "before-open", "api"}
-    | {"domain", "for", "event", "exclusive"}
+    | {"domain", "for", "event", "exclusive", "changes"}
 )
 #: Marks that end in the name of an argument.
 ARGUMENT_MARKS: Final = ("ro-denied-", "before-open-")

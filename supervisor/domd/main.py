@@ -23,6 +23,7 @@ from supervisor.domd.calls.device import DeviceCalls
 from supervisor.domd.calls.interface_parameters import InterfaceParameterCalls
 from supervisor.domd.calls.job import JobCalls
 from supervisor.domd.calls.lifecycle import LifecycleCalls
+from supervisor.domd.calls.lifecycle_action import LifecycleActionCalls
 from supervisor.domd.calls.lxc_info import LxcInfoCalls
 from supervisor.domd.calls.metadata import MetadataCalls
 from supervisor.domd.calls.native_xml import NativeXmlCalls
@@ -104,6 +105,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         InterfaceParameterCalls(registry, changer),
         VcpuCalls(registry, workers),
         AgentTimeoutCalls(registry, workers),
+        LifecycleActionCalls(changer, driver.errors),
         TuningCalls(registry, changer, workers, driver),
         NativeXmlCalls(builder, driver.errors),
         LifecycleCalls(registry, builder, definitions, domain_files, domains, workers),
@@ -146,6 +148,7 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         InterfaceParameterCalls,
         VcpuCalls,
         AgentTimeoutCalls,
+        LifecycleActionCalls,
         TuningCalls,
         NativeXmlCalls,
         LifecycleCalls,

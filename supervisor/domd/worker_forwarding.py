@@ -49,6 +49,26 @@ class WorkerForwarding:
             procedure, domain, arguments = self._target(invoke)
             if not domain.is_active:
                 return await self._answer_offline(invoke, procedure, domain, arguments)
+        except VirError:
+            for descriptor in invoke.descriptors:
+                descriptor.close()
+            raise
+        if not procedure.changes:
+            return await self._call_worker(invoke, procedure, domain)
+        async with domain.jobs.hold(procedure.name):
+            return await self._call_worker(invoke, procedure, domain)
+
+    async def _call_worker(
+        self, invoke: ClientRequest, procedure: Procedure, domain: DomainObject
+    ) -> ClientReply:
+        """Have the worker of an active domain answer, if it is one still.
+
+        Raises:
+            VirError: OPERATION_INVALID: the domain is off; the worker's error.
+        """
+        try:
+            if not domain.is_active:
+                raise not_running(domain)
             link = self._node.link(domain.worker)
         except VirError:
             for descriptor in invoke.descriptors:

@@ -6,10 +6,12 @@ from typing import Final
 
 from rpc.enums import (
     DomainAuthorizedSSHKeysSetFlags,
+    DomainBlockResizeFlags,
     DomainChannelFlags,
     DomainConsoleFlags,
     DomainCreateFlags,
     DomainDestroyFlagsValues,
+    DomainDirtyRateCalcFlags,
     DomainGetHostnameFlags,
     DomainOpenGraphicsFlags,
     DomainQemuMonitorCommandFlags,
@@ -73,6 +75,10 @@ QEMU: Final = Driver(
         "DomainQemuMonitorCommand": DomainQemuMonitorCommandFlags.HMP,
         "DomainGetHostname": DomainGetHostnameFlags.LEASE | DomainGetHostnameFlags.AGENT,
         "DomainSetTime": DomainSetTimeFlags.SYNC,
+        "DomainBlockResize": DomainBlockResizeFlags.BYTES,
+        "DomainStartDirtyRateCalc": DomainDirtyRateCalcFlags.DIRTY_BITMAP
+        | DomainDirtyRateCalcFlags.DIRTY_RING,
+        "DomainQemuMonitorCommandWithFiles": DomainQemuMonitorCommandFlags.HMP,
         "DomainSetUserPassword": DomainSetUserPasswordFlags.ENCRYPTED,
         "DomainAuthorizedSSHKeysSet": DomainAuthorizedSSHKeysSetFlags.APPEND
         | DomainAuthorizedSSHKeysSetFlags.REMOVE,
@@ -82,7 +88,8 @@ QEMU: Final = Driver(
     | DomainStatsTypes.VCPU
     | DomainStatsTypes.INTERFACE
     | DomainStatsTypes.BLOCK
-    | DomainStatsTypes.IOTHREAD,
+    | DomainStatsTypes.IOTHREAD
+    | DomainStatsTypes.DIRTYRATE,
     publishes_resumed_on_start=True,
     scheduler_parameters=(
         "cpu_shares",

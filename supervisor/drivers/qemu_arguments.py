@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from rpc.enums import DomainAuthorizedSSHKeysSetFlags as KeysFlags
-from rpc.enums import DomainGuestInfoTypes, NodeSuspendTarget
+from rpc.enums import DomainBlockResizeFlags, DomainGuestInfoTypes, NodeSuspendTarget
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 ALL_TYPES: Final = sum(DomainGuestInfoTypes)
+LARGEST_KIB: Final = ((1 << 64) - 1) // 1024
+LONGEST_PERIOD_S: Final = 60
 CHANGES: Final = KeysFlags.APPEND | KeysFlags.REMOVE
 
 
@@ -58,8 +60,24 @@ def check_trim(mount_point: str | None, minimum: int, flags: int) -> None:
         raise _unsupported("Specifying mount point is not supported for now")
 
 
+def check_resize(disk: str, size: int, flags: int) -> None:
+    """Refuse a size in KiB that has no number of bytes."""
+    if not flags & DomainBlockResizeFlags.BYTES and size > LARGEST_KIB:
+        detail = f"size must be less than {LARGEST_KIB}"
+        raise VirError(ErrorCode.OVERFLOW, detail, ErrorDomain.QEMU)
+
+
+def check_dirty_rate(seconds: int, flags: int) -> None:
+    """Refuse a period that QEMU does not measure."""
+    if not 1 <= seconds <= LONGEST_PERIOD_S:
+        detail = (
+            f"seconds={seconds} is invalid, please choose value within [1, {LONGEST_PERIOD_S}]."
+        )
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
+
+
 #: By procedure; each gets its arguments after the domain, and raises INVALID_ARG or
-#: ARGUMENT_UNSUPPORTED.
+#: the code that libvirt has for the case.
 ARGUMENT_CHECKS: Final[Mapping[str, Callable[..., None]]] = {
     "domain_get_guest_info": check_guest_info,
     "domain_pm_suspend_for_duration": check_pm_suspend,
@@ -67,6 +85,8 @@ ARGUMENT_CHECKS: Final[Mapping[str, Callable[..., None]]] = {
     "domain_authorized_ssh_keys_set": check_authorized_keys,
     "domain_fsthaw": check_thaw,
     "domain_fstrim": check_trim,
+    "domain_block_resize": check_resize,
+    "domain_start_dirty_rate_calc": check_dirty_rate,
 }
 
 

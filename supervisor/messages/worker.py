@@ -174,6 +174,20 @@ class SetAgentTimeout(Request[Ack], frozen=True, kw_only=True, tag="worker.set_a
     timeout: int  # virDomainAgentResponseTimeoutValues, or seconds
 
 
+class SetLifecycleAction(
+    Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_lifecycle_action"
+):
+    """Set what happens when the guest powers off, reboots or crashes.
+
+    Errors: CONFIG_UNSUPPORTED; those of QEMU. The reply has the new live XML, and no
+    `StatusChanged` is sent for it.
+    """
+
+    deadline_s = 15.0
+    event: str  # "on_poweroff", "on_reboot" or "on_crash"
+    action: str  # as in the XML
+
+
 class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_metadata"):
     """Set title, description and metadata of the live XML.
 

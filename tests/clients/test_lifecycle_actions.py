@@ -99,12 +99,3 @@ def test_a_crash_with_restart_resets_the_machine(link: Any, tiny: Guest) -> None
     assert domain.isActive()
     assert domain.ID() == number
     watch.close()
-
-
-def test_a_crash_with_rename_restart_starts_the_definition(link: Any, tiny: Guest) -> None:
-    watch = Watch(link)
-    run(link, tiny, "panic", "<on_crash>rename-restart</on_crash>")
-    watch.wait_for("bound", STARTED, BOOTED)
-    watch.wait_for("bound", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
-    watch.wait_for("bound", STARTED, BOOTED)
-    watch.close()

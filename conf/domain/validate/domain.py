@@ -28,6 +28,7 @@ from conf.domain.validate.devices import (
     check_videos,
 )
 from conf.domain.validate.disks import check_disks
+from conf.domain.validate.lifecycle import check_lifecycle_actions
 from conf.domain.validate.memories import check_memories
 from conf.domain.validate.resources import check_cpu, check_memory, check_threads, check_vcpus
 from conf.emulator import EmulatorFacts
@@ -61,6 +62,7 @@ def check_completed(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = F
     _check_emulator(domain, facts)
     _check_boot(domain)
     _check_firmware(domain)
+    check_lifecycle_actions(domain)
     check_vcpus(domain, facts)
     check_cpu(domain)
     check_memory(domain)

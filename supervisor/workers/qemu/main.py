@@ -16,6 +16,8 @@ from supervisor.dispatch.events import encode_event
 from supervisor.runtime.child import ChildProcess
 from supervisor.workers.main import preload_worker, run_worker
 from supervisor.workers.qemu.calls.consoles import Consoles
+from supervisor.workers.qemu.calls.dirty_rate import DirtyRateCalls
+from supervisor.workers.qemu.calls.disks import DiskCalls
 from supervisor.workers.qemu.calls.display_and_input import DisplayAndInput
 from supervisor.workers.qemu.calls.filesystems import FilesystemCalls
 from supervisor.workers.qemu.calls.guest_agent import GuestAgentCalls
@@ -35,6 +37,8 @@ CALLS: Final = (
     InterfaceAddressCalls,
     FilesystemCalls,
     GuestAgentCalls,
+    DiskCalls,
+    DirtyRateCalls,
 )
 #: The devices that most domains have: parsing them compiles their models.
 SPECIMEN: Final = """

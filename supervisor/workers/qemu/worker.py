@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.errors import ConfError
 from ipc import Ack, handles
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.messages.worker import (
     AgentVcpus,
     CountAgentVcpus,
+    DomainStatus,
     Reset,
     SetAgentTimeout,
+    SetLifecycleAction,
     Wakeup,
 )
 from supervisor.workers.context import WorkerContext
@@ -71,6 +75,16 @@ class QemuWorker(Worker[Guest]):
     async def count_agent_vcpus(self, _: CountAgentVcpus) -> AgentVcpus:
         """Count the processors that the guest's agent reports (VIR_DOMAIN_VCPU_GUEST)."""
         return await count_vcpus(self.guest())
+
+    @handles(SetLifecycleAction)
+    async def set_lifecycle_action(self, request: SetLifecycleAction) -> DomainStatus:
+        """Set what happens when the guest powers off, reboots or crashes."""
+        guest = self.guest()
+        try:
+            await commands.set_action(guest, request.event, request.action)
+        except ConfError as error:
+            raise from_conf_error(error, self._errors.domain) from error
+        return guest.get_status()
 
     @handles(SetAgentTimeout)
     def set_agent_timeout(self, request: SetAgentTimeout) -> Ack:

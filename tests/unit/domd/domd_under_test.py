@@ -56,6 +56,7 @@ from supervisor.messages.worker import (
     GetStatus,
     Reboot,
     Resume,
+    SetLifecycleAction,
     SetMetadata,
     Shutdown,
     ShutoffInfo,
@@ -232,6 +233,10 @@ class FakeWorker:
 
     @handles(AttachDevice)
     async def attach_device(self, request: AttachDevice) -> DomainStatus:
+        return await self._change(request)
+
+    @handles(SetLifecycleAction)
+    async def set_lifecycle_action(self, request: SetLifecycleAction) -> DomainStatus:
         return await self._change(request)
 
     @handles(SetMetadata)

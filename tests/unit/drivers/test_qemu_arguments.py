@@ -22,6 +22,9 @@ INVALID, UNSUPPORTED = ErrorCode.INVALID_ARG, ErrorCode.ARGUMENT_UNSUPPORTED
         ("domain_authorized_ssh_keys_set", ("root", [], 0), ("root", [], 1), INVALID),
         ("domain_authorized_ssh_keys_set", ("root", ["k"], 2), ("root", [], 2), INVALID),
         ("domain_fsthaw", ([], 0), (["/"], 0), UNSUPPORTED),
+        ("domain_block_resize", ("vda", 1 << 62, 1), ("vda", 1 << 62, 0), ErrorCode.OVERFLOW),
+        ("domain_start_dirty_rate_calc", (60, 0), (61, 0), ErrorCode.CONFIG_UNSUPPORTED),
+        ("domain_start_dirty_rate_calc", (1, 0), (0, 0), ErrorCode.CONFIG_UNSUPPORTED),
         ("domain_fstrim", (None, 9, 0), ("/", 0, 0), UNSUPPORTED),
     ],
 )

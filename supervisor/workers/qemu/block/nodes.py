@@ -136,6 +136,20 @@ def _indexed_elements(disk: Disk) -> Iterator[Source | BackingStore]:
         store = store.backing_store
 
 
+def find_indexed(disk: Disk, index: int) -> Source | BackingStore | None:
+    """Find the image of a disk's chain that has the number."""
+    return next((item for item in _indexed_elements(disk) if item.index == index), None)
+
+
+def image_of_node(disks: Iterable[Disk], node_name: str) -> tuple[Disk, int] | None:
+    """Find the disk of the live XML, and the number of its image, that a node belongs to."""
+    match = NODE_NAME.fullmatch(node_name)
+    for disk in disks:
+        if match and find_indexed(disk, int(match[1])) is not None:
+            return disk, int(match[1])
+    return None
+
+
 def disk_of_node(disks: Iterable[Disk], node_name: str) -> Disk | None:
     """Find the disk of the live XML that a node belongs to."""
     match = NODE_NAME.fullmatch(node_name)
@@ -172,6 +186,14 @@ def is_drive_of(disk: Disk, qdev: str, device: str) -> bool:
     """
     alias = disk.alias
     return bool(alias) and (alias in qdev.split("/") or device == f"drive-{alias}")
+
+
+def image_path(disk: Disk, index: int) -> str | None:
+    """Return the path of the image with the number; None: it is on a server."""
+    for element, (source, _, _) in zip(_indexed_elements(disk), disk.chain(), strict=False):
+        if element.index == index:
+            return source.file or source.dev
+    return None
 
 
 def disk_path(disk: Disk) -> str:

@@ -50,6 +50,27 @@ class MonitorAndAgent:
         Raises:
             VirError: INTERNAL_ERROR: it is not a command; OPERATION_TIMEOUT.
         """
+        return await self._execute(cmd, flags, None)
+
+    async def domain_monitor_command_with_files(
+        self, call: ClientCall, dom: DomainId, cmd: str, flags: int
+    ) -> str:
+        """Execute a client's command with the descriptor that came with it (`getfd`, `add-fd`).
+
+        Raises:
+            VirError: INVALID_ARG: several descriptors; else as `domain_monitor_command`.
+        """
+        if len(call.descriptors) > 1:
+            detail = "at most 1 fd can be passed to qemu along with a command"
+            raise QEMU.errors.invalid_arg(detail)
+        try:
+            fd = call.descriptors[0].fileno() if call.descriptors else None
+            return await self._execute(cmd, flags, fd)
+        finally:
+            for descriptor in call.descriptors:
+                descriptor.close()
+
+    async def _execute(self, cmd: str, flags: int, fd: int | None) -> str:
         guest = self._worker.guest()
         if flags & HMP:
             arguments = {"command-line": cmd}
@@ -57,7 +78,7 @@ class MonitorAndAgent:
             return await guest.monitor.query(command, str, arguments, timeout_s=CLIENT_S)
         try:
             raw = msgspec.Raw(cmd.encode())
-            message = await guest.monitor.execute_raw(raw, timeout_s=CLIENT_S)
+            message = await guest.monitor.execute_raw(raw, timeout_s=CLIENT_S, fd=fd)
         except ValueError as error:
             detail = f"cannot parse json {cmd[:200]}: {error}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from conf.domain.validate.lifecycle import check_lifecycle_actions
 from rpc.enums import DomainRebootFlagValues, DomainShutdownFlagValues, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers import lifecycle_actions
@@ -123,6 +124,33 @@ async def resume(guest: Guest) -> None:
         raise
     if guest.state is not DomainState.RUNNING:
         guest.transition(trigger)
+
+
+async def set_action(guest: Guest, event: str, action: str) -> None:
+    """Set the action for an event of the guest, in QEMU and in the live XML.
+
+    Args:
+        guest: that runs.
+        event: "on_poweroff", "on_reboot" or "on_crash".
+        action: as in the XML.
+
+    Raises:
+        ConfError: "config_unsupported": QEMU's guests cannot have it. VirError: those of QEMU.
+    """
+    domain = guest.domain
+    previous = getattr(domain, event)
+    allowed_reboot = lifecycle_actions.allows_reboot(domain)
+    setattr(domain, event, action)
+    try:
+        check_lifecycle_actions(domain)
+        allows_reboot = lifecycle_actions.allows_reboot(domain)
+        if allows_reboot != allowed_reboot:
+            reboot = "reset" if allows_reboot else "shutdown"
+            await guest.monitor.execute("set-action", {"reboot": reboot})
+    except BaseException:
+        setattr(domain, event, previous)
+        raise
+    guest.update_xml()
 
 
 async def wake_up(guest: Guest) -> None:

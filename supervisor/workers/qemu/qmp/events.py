@@ -27,7 +27,13 @@ from rpc.enums import (
 from supervisor.dispatch.events import encode_event
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.qemu.agent.guest_agent import CHANNEL, publish_state
-from supervisor.workers.qemu.block.nodes import disk_of_node, disk_path, is_drive_of
+from supervisor.workers.qemu.block.nodes import (
+    disk_of_node,
+    disk_path,
+    image_of_node,
+    image_path,
+    is_drive_of,
+)
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import on_device_deleted
 from supervisor.workers.qemu.lifecycle.policy import apply_action, fake_reboot
@@ -63,6 +69,14 @@ class BlockIoError(msgspec.Struct, frozen=True, rename="kebab"):
     action: str = ""
     nospace: bool = False
     reason: str = ""
+
+
+class WriteThreshold(msgspec.Struct, frozen=True, rename="kebab"):
+    """BLOCK_WRITE_THRESHOLD, in bytes."""
+
+    node_name: str = ""
+    amount_exceeded: int = 0
+    write_threshold: int = 0
 
 
 class RtcChange(msgspec.Struct, frozen=True):
@@ -236,6 +250,22 @@ def _io_error(guest: Guest, message: Message) -> None:
         guest.transition(Trigger.STOPPED_BY_ERROR)
 
 
+def _threshold_exceeded(guest: Guest, message: Message) -> None:
+    data = _data(message, WriteThreshold)
+    found = image_of_node(guest.domain.devices.disks, data.node_name)
+    if found is None:
+        return
+    disk, index = found
+    is_top = disk.source is not None and disk.source.index == index
+    path = image_path(disk, index)
+    # Clients may have set it by either name; libvirt 9.0 sends both for the image on top.
+    for dev in (disk.target.dev,) * is_top + (f"{disk.target.dev}[{index}]",):
+        fields = (guest.identity, dev, path, data.write_threshold, data.amount_exceeded)
+        payload = encode_event("domain_event_block_threshold", *fields)
+        event_id = DomainEventID.BLOCK_THRESHOLD
+        guest.context.forward_event("domain", event_id, guest.uuid, payload)
+
+
 def _disk(guest: Guest, data: BlockIoError) -> tuple[str, str]:
     """Return the alias and the path of the disk that an error names.
 
@@ -356,6 +386,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "GUEST_CRASHLOADED": _crash_loaded,
     "WATCHDOG": _watchdog,
     "BLOCK_IO_ERROR": _io_error,
+    "BLOCK_WRITE_THRESHOLD": _threshold_exceeded,
     "RTC_CHANGE": _rtc_changed,
     "BALLOON_CHANGE": _balloon_changed,
     "SUSPEND": _suspended,

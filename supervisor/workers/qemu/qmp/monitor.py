@@ -185,17 +185,23 @@ class Monitor:
                 self._abandon(command)
         return results
 
-    async def execute_raw(self, command: msgspec.Raw, *, timeout_s: float) -> Message:
+    async def execute_raw(
+        self, command: msgspec.Raw, *, timeout_s: float, fd: int | None = None
+    ) -> Message:
         """Execute a client's own command and return the reply or error reply unchanged.
+
+        Args:
+            command: as the client wrote it.
+            timeout_s: the deadline.
+            fd: a descriptor to pass with it; it stays the caller's.
 
         Raises:
             ValueError: it is not a command.
             VirError: as `execute`, but never `QmpError`.
         """
         number = self._number()
-        pending = _Command(
-            number, "client's", encode_raw_command(command, number), self._loop.create_future()
-        )
+        data = encode_raw_command(command, number)
+        pending = _Command(number, "client's", data, self._loop.create_future(), fd)
         self._send(pending)
         return await self._wait(pending, timeout_s)
 

@@ -94,6 +94,24 @@ class BlockInfo(msgspec.Struct, frozen=True, rename="kebab"):
     io_status: str = "ok"
 
 
+class VcpuDirtyRate(msgspec.Struct, frozen=True, rename="kebab"):
+    """How fast one vCPU writes, in MiB/s."""
+
+    id: int
+    dirty_rate: int
+
+
+class DirtyRateInfo(msgspec.Struct, frozen=True, rename="kebab"):
+    """`query-dirty-rate`; times in s, the rate in MiB/s."""
+
+    status: str = "unstarted"
+    start_time: int = 0
+    calc_time: int = 0
+    dirty_rate: int | None = None
+    mode: str | None = None
+    vcpu_dirty_rate: list[VcpuDirtyRate] = []
+
+
 class BalloonInfo(msgspec.Struct, frozen=True):
     """`query-balloon`."""
 

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from typing import Final, TypeVar
 
 from conf.types.size import KIB
-from rpc.enums import DomainMemoryStatTags, DomainStatsTypes, TypedParameterType
+from rpc.enums import (
+    DomainDirtyRateStatus,
+    DomainMemoryStatTags,
+    DomainStatsTypes,
+    TypedParameterType,
+)
 from supervisor.messages.worker import StatsParam
 from supervisor.runtime.procfs import interface_counters
 from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
@@ -21,6 +26,7 @@ from supervisor.workers.qemu.qmp.replies import (
     BlockInfo,
     BlockStats,
     CpuInfoFast,
+    DirtyRateInfo,
     GuestStats,
     IOThreadInfo,
 )
@@ -48,6 +54,11 @@ TAGS: Final = {
 }
 
 
+DIRTY_RATE_STATES: Final = {
+    "unstarted": DomainDirtyRateStatus.UNSTARTED,
+    "measuring": DomainDirtyRateStatus.MEASURING,
+    "measured": DomainDirtyRateStatus.MEASURED,
+}
 #: The queries of each group.
 QUERIES: Final[dict[DomainStatsTypes, tuple[Query, ...]]] = {
     DomainStatsTypes.BALLOON: (Query("query-balloon", BalloonInfo),),
@@ -57,6 +68,7 @@ QUERIES: Final[dict[DomainStatsTypes, tuple[Query, ...]]] = {
         Query("query-block", list[BlockInfo]),
     ),
     DomainStatsTypes.IOTHREAD: (Query("query-iothreads", list[IOThreadInfo]),),
+    DomainStatsTypes.DIRTYRATE: (Query("query-dirty-rate", DirtyRateInfo),),
 }
 
 
@@ -82,6 +94,7 @@ def _queries(guest: Guest, groups: int) -> Iterator[Query]:
         DomainStatsTypes.VCPU: not guest.vcpu_threads,
         DomainStatsTypes.BLOCK: bool(domain.devices.disks),
         DomainStatsTypes.IOTHREAD: bool(domain.iothread_list()),
+        DomainStatsTypes.DIRTYRATE: True,
     }
     for group, queries in QUERIES.items():
         if groups & group and applies[group]:
@@ -102,6 +115,8 @@ def _params(guest: Guest, groups: int, replies: dict[str, object]) -> Iterator[S
         yield from _blocks(guest, replies)
     if groups & DomainStatsTypes.IOTHREAD:
         yield from _iothreads(replies)
+    if groups & DomainStatsTypes.DIRTYRATE:
+        yield from _dirty_rate(replies)
 
 
 def _balloon(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
@@ -210,6 +225,24 @@ def _iothreads(replies: dict[str, object]) -> Iterator[StatsParam]:
         yield StatsParam(f"{prefix}.poll-max-ns", P.ULLONG, thread.poll_max_ns)
         yield StatsParam(f"{prefix}.poll-grow", P.UINT, thread.poll_grow)
         yield StatsParam(f"{prefix}.poll-shrink", P.UINT, thread.poll_shrink)
+
+
+def _dirty_rate(replies: dict[str, object]) -> Iterator[StatsParam]:
+    info = replies.get("query-dirty-rate")
+    if not isinstance(info, DirtyRateInfo) or info.status not in DIRTY_RATE_STATES:
+        return
+    status = DIRTY_RATE_STATES[info.status]
+    yield StatsParam("dirtyrate.calc_status", P.INT, status)
+    yield StatsParam("dirtyrate.calc_start_time", P.LLONG, info.start_time)
+    yield StatsParam("dirtyrate.calc_period", P.INT, info.calc_time)
+    if info.mode is not None:
+        yield StatsParam("dirtyrate.calc_mode", P.STRING, info.mode)
+    if status is not DomainDirtyRateStatus.MEASURED or info.dirty_rate is None:
+        return
+    yield StatsParam("dirtyrate.megabytes_per_second", P.LLONG, info.dirty_rate)
+    for vcpu in info.vcpu_dirty_rate:
+        name = f"dirtyrate.vcpu.{vcpu.id}.megabytes_per_second"
+        yield StatsParam(name, P.ULLONG, vcpu.dirty_rate)
 
 
 def _items(reply: object, item_type: type[T]) -> list[T]:

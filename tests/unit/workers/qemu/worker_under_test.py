@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,9 @@ class WorkerTree:
         request = Start(xml=self.xml(devices), id=1, paused=paused)
         return await self.worker.call(request)
 
-    async def call(self, name: str, *arguments: object) -> Any:
+    async def call(
+        self, name: str, *arguments: object, descriptors: Sequence[Descriptor] = ()
+    ) -> Any:
         """Make a client's call on the domain, as domd forwards it."""
         procedure = wire_table.load().named(name)
         dom = DomainId(self.name, uuid.UUID(UUID).bytes, 1)
@@ -140,6 +142,7 @@ class WorkerTree:
             procedure=procedure.number,
             payload=procedure.encode_args((dom, *arguments)),
             client=client,
+            descriptors=list(descriptors),
         )
         return procedure.decode_ret((await self.worker.call(request)).payload)
 
