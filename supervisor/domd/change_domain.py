@@ -36,6 +36,9 @@ class DomainChange:
     #: False: the edit touches neither devices nor the machine, so no emulator has to be probed.
     revalidates: bool = True
     size: int = 0  # characters of the client's document
+    #: Refuses the change before it is planned; it gets the running guest's definition and the
+    #: persistent one, each None where the change does not concern it.
+    check: Callable[[Definition | None, Definition | None], None] | None = None
 
 
 class DomainChanger:
@@ -69,6 +72,8 @@ class DomainChanger:
         async with domain.jobs.hold(change.name):
             selected = select_for_change(domain, impact & IMPACT_FLAGS)
             live, config = selected
+            if change.check is not None:
+                change.check(live, config)
             planned = await self._plan(config, change) if config is not None else None
             if live is not None:
                 request = await off_loop(

@@ -21,12 +21,15 @@ from supervisor.domd.calls.agent_timeout import AgentTimeoutCalls
 from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
 from supervisor.domd.calls.interface_parameters import InterfaceParameterCalls
+from supervisor.domd.calls.iothread import IothreadCalls
 from supervisor.domd.calls.job import JobCalls
 from supervisor.domd.calls.lifecycle import LifecycleCalls
 from supervisor.domd.calls.lifecycle_action import LifecycleActionCalls
 from supervisor.domd.calls.lxc_info import LxcInfoCalls
+from supervisor.domd.calls.memory import MemoryCalls
 from supervisor.domd.calls.metadata import MetadataCalls
 from supervisor.domd.calls.native_xml import NativeXmlCalls
+from supervisor.domd.calls.pinning import PinningCalls
 from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.calls.snapshot import SnapshotCalls
 from supervisor.domd.calls.stats import StatsCalls
@@ -103,9 +106,12 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         MetadataCalls(registry, changer, publisher),
         DeviceCalls(changer, driver.errors),
         InterfaceParameterCalls(registry, changer),
-        VcpuCalls(registry, workers),
         AgentTimeoutCalls(registry, workers),
         LifecycleActionCalls(changer, driver.errors),
+        VcpuCalls(registry, changer, workers),
+        PinningCalls(registry, changer),
+        IothreadCalls(registry, changer),
+        *((MemoryCalls(registry, changer),) if driver.has_balloon else ()),
         TuningCalls(registry, changer, workers, driver),
         NativeXmlCalls(builder, driver.errors),
         LifecycleCalls(registry, builder, definitions, domain_files, domains, workers),
@@ -149,6 +155,9 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         VcpuCalls,
         AgentTimeoutCalls,
         LifecycleActionCalls,
+        PinningCalls,
+        IothreadCalls,
+        *((MemoryCalls,) if driver.has_balloon else ()),
         TuningCalls,
         NativeXmlCalls,
         LifecycleCalls,

@@ -50,6 +50,7 @@ class Driver:
     worker_stats: int = 0  # virDomainStatsTypes that only the domain's worker knows
     #: Typed parameters of virDomainGetSchedulerParameters.
     scheduler_parameters: tuple[str, ...] = ()
+    has_balloon: bool = False  # a guest's memory is changed by its balloon, else by its cgroup
     has_cgroups: bool = False  # domains run in cgroups whose limits can be read and set
     #: The worker that started a domain is replaced by a fresh one: liblxc and parsing the XML leave
     #: it several MiB larger for the whole life of the container.

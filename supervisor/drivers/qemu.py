@@ -91,6 +91,7 @@ QEMU: Final = Driver(
     | DomainStatsTypes.IOTHREAD
     | DomainStatsTypes.DIRTYRATE,
     publishes_resumed_on_start=True,
+    has_balloon=True,
     scheduler_parameters=(
         "cpu_shares",
         "vcpu_period",

@@ -6,7 +6,6 @@ May touch: the registry; /proc for a guest's processor time. May not touch: file
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from conf.domain.devices.disk import Disk
@@ -19,14 +18,13 @@ from rpc.enums import (
     DomainXMLFlags,
 )
 from rpc.values import Domain as DomainId
-from rpc.values import DomainIothreadInfo, DomainSecurityLabel, TypedParam
+from rpc.values import DomainSecurityLabel, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.listing import domain_filter
 from supervisor.domd.readahead import Readahead
 from supervisor.domd.registry import DomainRegistry, not_running
-from supervisor.objects.impact import IMPACT_FLAGS, select_for_query
 from supervisor.runtime.procfs import open_stat, read_cpu_ns
 
 XML_FLAGS: Final = (
@@ -203,28 +201,6 @@ class QueryCalls:
         self._errors.check_flags("DomainGetMessages", flags, sum(DomainMessageType))
         self._registry.find(dom)
         return []
-
-    def domain_get_iothread_info(
-        self, call: ClientCall, dom: DomainId, flags: int
-    ) -> tuple[list[DomainIothreadInfo], int]:
-        """Return the iothreads and the host CPUs that each may use, live or of the definition.
-
-        Raises:
-            VirError: INVALID_ARG, OPERATION_INVALID: as `select_for_query`.
-        """
-        self._errors.check_flags("DomainGetIOThreadInfo", flags, IMPACT_FLAGS)
-        domain = select_for_query(self._registry.find(dom), flags).domain
-        cpus = os.cpu_count() or 1
-        pins = (
-            {pin.iothread: pin.cpuset for pin in domain.cputune.iothreadpins}
-            if domain.cputune
-            else {}
-        )
-        infos = [
-            DomainIothreadInfo(thread.id, cpumap(pins.get(thread.id), cpus))
-            for thread in domain.iothread_list()
-        ]
-        return infos, len(infos)
 
     def domain_get_block_job_info(
         self, call: ClientCall, dom: DomainId, path: str, flags: int

@@ -1,38 +1,59 @@
-"""virDomain queries about processors: how many a domain has, and on which of the host's they run.
+"""virDomain calls about processors: how many a domain has, and which of them are enabled.
 
 Owns: one method per procedure, named as in the table.
-May touch: the registry; a guest's agent, through its worker.
-Source: libvirt 9.0, qemuDomainGetVcpusFlags, virDomainDefGetVcpuPinInfoHelper.
+May touch: definitions and running guests, through `change_domain`; a guest's agent, through its
+worker.
+Source: libvirt 9.0, qemuDomainGetVcpusFlags, qemuDomainSetVcpusFlags, qemuDomainSetVcpu; measured.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.tuning import Cputune
+from conf.domain.vcpu_states import (
+    check_vcpus_to_set,
+    set_vcpu_count,
+    set_vcpu_maximum,
+    set_vcpus,
+)
+from conf.errors import ConfError
+from conf.types.cpuset import parse_cpuset
+from ipc import Request
+from rpc.enums import DomainModificationImpact as Impact
 from rpc.enums import DomainVcpuFlags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.calls.query import cpumap
-from supervisor.domd.registry import DomainRegistry
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.domd.change_domain import DomainChange, DomainChanger
+from supervisor.domd.domain import Definition
+from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.workers import Workers
-from supervisor.messages.worker import CountAgentVcpus
-from supervisor.objects.impact import IMPACT_FLAGS, select_for_query
+from supervisor.messages.worker import CountAgentVcpus, DomainStatus
+from supervisor.messages.worker_resources import SetAgentVcpus, SetVcpuCount, SetVcpus
+from supervisor.objects.impact import IMPACT_FLAGS, select_for_query, select_impact
 
-VCPU_FLAGS: Final = (
+QUERY_FLAGS: Final = (
     DomainVcpuFlags.LIVE | DomainVcpuFlags.CONFIG | DomainVcpuFlags.MAXIMUM | DomainVcpuFlags.GUEST
 )
+SET_FLAGS: Final = QUERY_FLAGS | DomainVcpuFlags.HOTPLUGGABLE
+MAX_VCPU: Final = 4096  # the highest number in a map of a client's
+
+LiveRequest = Callable[[Definition], Request[DomainStatus]]
 
 
 class VcpuCalls:
-    """The queries of one driver."""
+    """The calls of one driver."""
 
-    def __init__(self, registry: DomainRegistry, workers: Workers) -> None:
+    def __init__(self, registry: DomainRegistry, changer: DomainChanger, workers: Workers) -> None:
         self._registry = registry
         self._errors = registry.errors
+        self._changer = changer
         self._workers = workers
+
+    # How many.
 
     async def domain_get_vcpus_flags(self, call: ClientCall, dom: DomainId, flags: int) -> int:
         """Return the number of vCPUs: current or maximum, live, in the definition or in the guest.
@@ -41,7 +62,7 @@ class VcpuCalls:
             VirError: OPERATION_INVALID for the live number of a domain that is off; INVALID_ARG
                 for the guest's own view of one; the agent's errors.
         """
-        self._errors.check_flags("DomainGetVcpusFlags", flags, VCPU_FLAGS)
+        self._errors.check_flags("DomainGetVcpusFlags", flags, QUERY_FLAGS)
         domain = self._registry.find(dom)
         definition = select_for_query(domain, flags & IMPACT_FLAGS).domain
         maximum = bool(flags & DomainVcpuFlags.MAXIMUM)
@@ -56,43 +77,149 @@ class VcpuCalls:
         call.cacheable = True
         return definition.maximum_vcpus if maximum else definition.current_vcpus
 
-    def domain_get_vcpu_pin_info(
-        self, call: ClientCall, dom: DomainId, ncpumaps: int, maplen: int, flags: int
-    ) -> tuple[bytes, int]:
-        """Return on which of the host's CPUs each vCPU may run, as cpumaps of `maplen` bytes.
+    async def domain_set_vcpus(self, call: ClientCall, dom: DomainId, nvcpus: int) -> None:
+        """Plug or unplug vcpus of a running guest."""
+        await self.domain_set_vcpus_flags(call, dom, nvcpus, Impact.LIVE)
+
+    async def domain_set_vcpus_flags(
+        self, call: ClientCall, dom: DomainId, nvcpus: int, flags: int
+    ) -> None:
+        """Set the number of vcpus: live, in the definition, its maximum, or those the guest uses.
 
         Raises:
-            VirError: INVALID_ARG, OPERATION_INVALID: as `select_for_query`.
+            VirError: INVALID_ARG: more than there can be; OPERATION_INVALID: the domain is off;
+                OPERATION_UNSUPPORTED: the maximum of a running guest; as the worker's
+                `SetVcpuCount` and `SetAgentVcpus`.
         """
-        self._errors.check_flags("DomainGetVcpuPinInfo", flags, IMPACT_FLAGS)
-        self._check_positive(ncpumaps=ncpumaps, maplen=maplen)
-        domain = select_for_query(self._registry.find(dom), flags).domain
-        pins = {pin.vcpu: pin.cpuset for pin in (domain.cputune or Cputune()).vcpupins}
-        count = min(ncpumaps, domain.maximum_vcpus)
-        maps = (pin_map(pins.get(number), domain, maplen) for number in range(count))
-        return b"".join(maps), count
+        self._errors.check_flags("DomainSetVcpusFlags", flags, SET_FLAGS)
+        check_vcpu_flags(nvcpus, flags)
+        if flags & DomainVcpuFlags.GUEST:
+            domain = self._registry.find(dom)
+            select_impact(domain, flags)
+            if not domain.is_active:
+                raise not_running(domain)
+            await self._workers.call_running(domain, SetAgentVcpus(count=nvcpus))
+        elif flags & DomainVcpuFlags.MAXIMUM:
+            await self._set_maximum(dom, nvcpus, flags)
+        else:
+            await self._set_count(dom, nvcpus, flags)
 
-    def domain_get_emulator_pin_info(
-        self, call: ClientCall, dom: DomainId, maplen: int, flags: int
-    ) -> tuple[bytes, int]:
-        """Return on which of the host's CPUs the emulator's own threads may run.
+    async def _set_maximum(self, dom: DomainId, maximum: int, flags: int) -> None:
+        def check(live: Definition | None, _: Definition | None) -> None:
+            if live is not None:
+                detail = "maximum vcpu count of a live domain can't be modified"
+                raise self._errors.operation_unsupported(detail)
+
+        await self._change(
+            dom, flags, check, lambda domain: set_vcpu_maximum(domain, maximum), unreachable
+        )
+
+    async def _set_count(self, dom: DomainId, count: int, flags: int) -> None:
+        def check(live: Definition | None, config: Definition | None) -> None:
+            for definition, kind in ((live, "live"), (config, "persistent")):
+                if definition is not None and count > definition.domain.maximum_vcpus:
+                    raise self._errors.invalid_arg(
+                        "requested vcpus is greater than max allowable vcpus for the "
+                        f"{kind} domain: {count} > {definition.domain.maximum_vcpus}"
+                    )
+
+        hotpluggable = bool(flags & DomainVcpuFlags.HOTPLUGGABLE)
+        await self._change(
+            dom,
+            flags,
+            check,
+            lambda domain: set_vcpu_count(domain, count, hotpluggable=hotpluggable),
+            lambda _: SetVcpuCount(count=count),
+        )
+
+    # Which.
+
+    async def domain_set_vcpu(
+        self, call: ClientCall, dom: DomainId, cpumap: str, state: int, flags: int
+    ) -> None:
+        """Enable or disable the vcpus of a map such as "1-3,^2".
 
         Raises:
-            VirError: INVALID_ARG, OPERATION_INVALID: as `select_for_query`.
+            VirError: INVALID_ARG: no such vcpu, or it cannot change; OPERATION_UNSUPPORTED: a live
+                one cannot; as the worker's `SetVcpus`.
         """
-        self._errors.check_flags("DomainGetEmulatorPinInfo", flags, IMPACT_FLAGS)
-        self._check_positive(maplen=maplen)
-        domain = select_for_query(self._registry.find(dom), flags).domain
-        return pin_map((domain.cputune or Cputune()).emulatorpin, domain, maplen), 1
+        self._errors.check_flags("DomainSetVcpu", flags, IMPACT_FLAGS)
+        numbers = read_vcpu_map(cpumap, state, self._errors.domain)
+        if not numbers:
+            raise self._errors.invalid_arg("no vcpus selected for modification")
+        last = max(numbers)
 
-    def _check_positive(self, **numbers: int) -> None:
-        for name, number in numbers.items():
-            if number <= 0:
-                raise self._errors.invalid_arg(f"{name} must be greater than zero")
+        def check(live: Definition | None, config: Definition | None) -> None:
+            for definition, kind in ((config, "persistent"), (live, "live")):
+                if definition is not None and last >= definition.domain.maximum_vcpus:
+                    detail = f"vcpu {last} is not present in {kind} config"
+                    raise self._errors.invalid_arg(detail)
+
+        def edit(domain: Domain) -> None:
+            check_vcpus_to_set(domain, numbers)
+            set_vcpus(domain, numbers, enabled=bool(state))
+
+        request = SetVcpus(numbers=sorted(numbers), enabled=bool(state))
+        await self._change(dom, flags, check, edit, lambda _: request)
+
+    async def _change(
+        self,
+        dom: DomainId,
+        flags: int,
+        check: Callable[[Definition | None, Definition | None], None],
+        edit: Callable[[Domain], None],
+        live_request: LiveRequest,
+    ) -> None:
+        def checked_edit(domain: Domain) -> None:
+            try:
+                edit(domain)
+            except ConfError as error:
+                raise from_conf_error(error, self._errors.domain) from error
+
+        change = DomainChange(
+            name="vcpus", edit=checked_edit, live_request=live_request, revalidates=False,
+            check=check,
+        )  # fmt: skip
+        await self._changer.change_domain(dom, flags, change)
 
 
-def pin_map(cpuset: str | None, domain: Domain, length: int) -> bytes:
-    """Return a pin as a cpumap of `length` bytes; without one, <vcpu cpuset> or every CPU."""
-    default = domain.vcpu.cpuset if domain.vcpu is not None else None
-    cpus = cpumap(cpuset or default, os.cpu_count() or 1)
-    return cpus[:length].ljust(length, b"\0")
+def unreachable(_: Definition) -> Request[DomainStatus]:
+    """Make no request: the change was refused for a running guest."""
+    raise AssertionError("a maximum is never set live")
+
+
+def check_vcpu_flags(count: int, flags: int) -> None:
+    """Refuse what libvirt's own library refuses before it calls a driver.
+
+    Raises:
+        VirError: INVALID_ARG.
+    """
+    detail = ""
+    if flags & DomainVcpuFlags.GUEST and flags & DomainVcpuFlags.CONFIG:
+        detail = (
+            "Flags 'VIR_DOMAIN_VCPU_GUEST' and 'VIR_DOMAIN_AFFECT_CONFIG' are mutually exclusive"
+        )
+    elif flags & DomainVcpuFlags.MAXIMUM and not flags & DomainVcpuFlags.CONFIG:
+        detail = "Flag 'VIR_DOMAIN_AFFECT_CONFIG' is required by flag 'VIR_DOMAIN_VCPU_MAXIMUM'"
+    elif count == 0:
+        detail = "nvcpus in virDomainSetVcpusFlags must not be zero"
+    if detail:
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.DOMAIN)
+
+
+def read_vcpu_map(cpumap: str, state: int, domain: ErrorDomain) -> frozenset[int]:
+    """Read a client's map of vcpus and the state that they are to have.
+
+    Raises:
+        VirError: INVALID_ARG: the state is neither 0 nor 1, or the map cannot be read.
+    """
+    if state not in (0, 1):
+        raise VirError(ErrorCode.INVALID_ARG, "unsupported state value", domain)
+    detail = f"Failed to parse bitmap '{cpumap}'"
+    try:
+        numbers = parse_cpuset(cpumap)
+    except ValueError as error:
+        raise VirError(ErrorCode.INVALID_ARG, detail) from error
+    if numbers and max(numbers) >= MAX_VCPU:
+        raise VirError(ErrorCode.INVALID_ARG, detail)
+    return numbers

@@ -59,9 +59,10 @@ class Guest(RunningGuest):
         self.agent_connection: AgentConnection | None = None  # of the command under way
         self._event_waits: list[tuple[Collection[str], asyncio.Event]] = []
         self.cgroup = GuestCgroup(layout(), status.cgroup)
-        self.vcpu_threads: list[int] = []  # thread ids, in the order of the vCPUs
+        self.vcpu_threads: dict[int, int] = {}  # thread ids by vcpu; empty: to be queried
         self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug
-        self.unplugged: dict[str, asyncio.Event] = {}  # by alias: set by DEVICE_DELETED
+        #: What the guest did with a request to release a device, by alias: whether it has.
+        self.unplugged: dict[str, asyncio.Future[bool]] = {}
         self.tray_moved = asyncio.Event()  # set, and replaced, by DEVICE_TRAY_MOVED
         self._monitor: Monitor | None = None
         self._reconnecting: asyncio.Task[None] | None = None

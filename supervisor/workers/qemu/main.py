@@ -21,6 +21,7 @@ from supervisor.workers.qemu.calls.disks import DiskCalls
 from supervisor.workers.qemu.calls.display_and_input import DisplayAndInput
 from supervisor.workers.qemu.calls.filesystems import FilesystemCalls
 from supervisor.workers.qemu.calls.guest_agent import GuestAgentCalls
+from supervisor.workers.qemu.calls.guest_vcpus import GuestVcpuCalls
 from supervisor.workers.qemu.calls.interface_addresses import InterfaceAddressCalls
 from supervisor.workers.qemu.calls.monitor_and_agent import MonitorAndAgent
 from supervisor.workers.qemu.calls.statistics import Statistics
@@ -39,6 +40,7 @@ CALLS: Final = (
     GuestAgentCalls,
     DiskCalls,
     DirtyRateCalls,
+    GuestVcpuCalls,
 )
 #: The devices that most domains have: parsing them compiles their models.
 SPECIMEN: Final = """

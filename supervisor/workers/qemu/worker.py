@@ -6,6 +6,7 @@ May not touch: definitions, other domains.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Final
 
 from conf.errors import ConfError
@@ -20,9 +21,23 @@ from supervisor.messages.worker import (
     SetLifecycleAction,
     Wakeup,
 )
+from supervisor.messages.worker_resources import (
+    AddIothread,
+    PinThreads,
+    RemoveIothread,
+    SetAgentVcpus,
+    SetBalloon,
+    SetBalloonPeriod,
+    SetIothread,
+    SetVcpuCount,
+    SetVcpus,
+)
+from supervisor.runtime.shield import run_to_completion
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
-from supervisor.workers.qemu.agent.guest_vcpus import count_vcpus
+from supervisor.workers.qemu import balloon, iothreads, vcpus
+from supervisor.workers.qemu.affinity import pin_threads
+from supervisor.workers.qemu.agent.guest_vcpus import count_vcpus, set_vcpu_count
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import detach
 from supervisor.workers.qemu.hotplug.update import attach_or_insert, update
@@ -93,3 +108,64 @@ class QemuWorker(Worker[Guest]):
         guest.status.agent_timeout = request.timeout
         guest.save()
         return Ack()
+
+    @handles(SetAgentVcpus)
+    async def set_agent_vcpus(self, request: SetAgentVcpus) -> Ack:
+        """Have the guest use this many of its processors (VIR_DOMAIN_VCPU_GUEST)."""
+        await set_vcpu_count(self.guest(), request.count)
+        return Ack()
+
+    # Processors, threads and memory.
+
+    @handles(SetVcpuCount)
+    async def set_vcpu_count(self, request: SetVcpuCount) -> DomainStatus:
+        """Plug or unplug vcpus."""
+        guest = await self.wait_running()
+        return await self._change_vcpus(guest, vcpus.set_count(guest, request))
+
+    @handles(SetVcpus)
+    async def set_vcpus(self, request: SetVcpus) -> DomainStatus:
+        """Plug or unplug the vcpu that was named."""
+        guest = await self.wait_running()
+        return await self._change_vcpus(guest, vcpus.set_vcpus(guest, request))
+
+    async def _change_vcpus(self, guest: Guest, work: Coroutine[None, None, None]) -> DomainStatus:
+        """Change vcpus; without the device lock, which plugging one takes: see `detach_device`."""
+        try:
+            await run_to_completion(work)
+        except ConfError as error:
+            raise from_conf_error(error, self._errors.domain) from error
+        return guest.get_status()
+
+    @handles(PinThreads)
+    async def pin_threads(self, request: PinThreads) -> DomainStatus:
+        """Pin threads of the guest."""
+        return await self._change_device(pin_threads(await self.wait_running(), request))
+
+    @handles(SetBalloon)
+    async def set_balloon(self, request: SetBalloon) -> DomainStatus:
+        """Ask the guest to use this much memory."""
+        guest = await self.wait_running()
+        await balloon.set_balloon(guest, request.kib)
+        return guest.get_status()
+
+    @handles(SetBalloonPeriod)
+    async def set_balloon_period(self, request: SetBalloonPeriod) -> DomainStatus:
+        """Set how often the balloon driver reports."""
+        guest = await self.wait_running()
+        return await self._change_device(balloon.set_period(guest, request.seconds))
+
+    @handles(AddIothread)
+    async def add_iothread(self, request: AddIothread) -> DomainStatus:
+        """Start an iothread."""
+        return await self._change_device(iothreads.add(await self.wait_running(), request.id))
+
+    @handles(RemoveIothread)
+    async def remove_iothread(self, request: RemoveIothread) -> DomainStatus:
+        """End an iothread."""
+        return await self._change_device(iothreads.remove(await self.wait_running(), request.id))
+
+    @handles(SetIothread)
+    async def set_iothread(self, request: SetIothread) -> DomainStatus:
+        """Set how an iothread polls, and the size of its thread pool."""
+        return await self._change_device(iothreads.configure(await self.wait_running(), request))

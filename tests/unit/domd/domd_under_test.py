@@ -66,6 +66,7 @@ from supervisor.messages.worker import (
     UpdateDevice,
     WorkerStatus,
 )
+from supervisor.messages.worker_resources import PinThreads, SetBalloon, SetVcpuCount
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import boot_id
@@ -241,6 +242,18 @@ class FakeWorker:
 
     @handles(SetMetadata)
     async def set_metadata(self, request: SetMetadata) -> DomainStatus:
+        return await self._change(request)
+
+    @handles(SetVcpuCount)
+    async def set_vcpu_count(self, request: SetVcpuCount) -> DomainStatus:
+        return await self._change(request)
+
+    @handles(PinThreads)
+    async def pin_threads(self, request: PinThreads) -> DomainStatus:
+        return await self._change(request)
+
+    @handles(SetBalloon)
+    async def set_balloon(self, request: SetBalloon) -> DomainStatus:
         return await self._change(request)
 
     async def _acknowledge(self, request: Request[Ack]) -> Ack:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from conf.domain.features import Size
+from conf.domain.vcpu_states import started_vcpus
 from conf.errors import ConfError
 from conf.types.size import to_kib
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
@@ -53,8 +54,8 @@ def _mib(size: Size) -> int:
 
 
 def smp(context: Context) -> Options:
-    """Build -smp: the number of vcpus and their topology."""
-    current, maximum = context.domain.current_vcpus, context.domain.maximum_vcpus
+    """Build -smp: the vcpus that stay, and the topology; the others are plugged before it runs."""
+    current, maximum = started_vcpus(context.domain), context.domain.maximum_vcpus
     cpu = context.domain.cpu
     topology = cpu.topology if cpu else None
     parts = [str(current)]

@@ -74,8 +74,6 @@ class Statistics:
             stats = await query_balloon_stats(guest)
             if stats is not None:
                 values += balloon_stats(stats)
-        else:
-            values.append((DomainMemoryStatTags.ACTUAL_BALLOON, guest.domain.memory))
         values.append((DomainMemoryStatTags.RSS, resident_kib(guest.process.pid)))
         return [DomainMemoryStat(tag, value) for tag, value in values[:max_stats]]
 
@@ -185,7 +183,7 @@ class Statistics:
     ) -> tuple[list[VcpuInfo], bytes]:
         """Return the vCPUs' times and CPU affinities."""
         guest = self._worker.guest()
-        counted = list(vcpus(guest, (await vcpu_threads(guest))[:maxinfo]))
+        counted = list(vcpus(guest, await vcpu_threads(guest)))[:maxinfo]
         infos = [VcpuInfo(vcpu.number, vcpu.state, vcpu.time_ns, vcpu.cpu) for vcpu in counted]
         if maplen == 0:
             return infos, b""

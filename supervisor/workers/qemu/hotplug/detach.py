@@ -1,17 +1,13 @@
 """Detaches a device from a running domain.
 
-Owns: `device_del`, and removing the backend after DEVICE_DELETED, however late that comes.
+Owns: removing the backend after DEVICE_DELETED, however late that comes.
 May touch: QEMU, by QMP; netd, by `interfaces`; owners of images.
-
-`device_del` of a PCI or SCSI device only asks the guest, which may take minutes or ignore it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator
-from typing import Final
 
 import msgspec
 
@@ -37,10 +33,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import BlockNode
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 from supervisor.workers.qemu.hotplug.qmp_steps import describe_device, is_hotpluggable
-
-UNPLUG_S: Final = (
-    5.0  # for DEVICE_DELETED; as with libvirt, the call succeeds after it all the same
-)
+from supervisor.workers.qemu.hotplug.unplug import note_answer, unplug
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +51,7 @@ async def detach(guest: Guest, request: DetachDevice) -> None:
 
     Raises:
         ConfError: "device_missing"; "operation_unsupported": it cannot be detached live.
-        VirError: QEMU refuses.
+        VirError: QEMU refuses; OPERATION_FAILED: the guest does.
     """
     if request.alias:
         _, device = find_by_alias(guest.domain, request.alias)
@@ -67,13 +60,7 @@ async def detach(guest: Guest, request: DetachDevice) -> None:
         device = find_device(guest.domain, tag, requested)
     _check_detachable(guest, device)
     name = device.alias or ""  # type: ignore[union-attr]
-    deleted = guest.unplugged.setdefault(name, asyncio.Event())
-    await guest.monitor.execute("device_del", {"id": name})
-    try:
-        async with asyncio.timeout(UNPLUG_S):
-            await deleted.wait()
-    except TimeoutError:
-        log.info("%s: the guest has not released %s yet", guest.name, name)
+    await unplug(guest, name)  # as with libvirt, the call succeeds without the guest's answer, too
 
 
 def _check_detachable(guest: Guest, device: Device) -> None:
@@ -127,9 +114,7 @@ async def complete(guest: Guest, alias: str) -> None:
         guest.update_and_publish()
     log.info("%s: device %s detached", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_REMOVED, guest.identity, alias)
-    deleted = guest.unplugged.pop(alias, None)
-    if deleted is not None:
-        deleted.set()
+    note_answer(guest, alias, released=True)
 
 
 async def _remove_backend(guest: Guest, device: Device) -> None:

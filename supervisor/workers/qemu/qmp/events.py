@@ -36,8 +36,10 @@ from supervisor.workers.qemu.block.nodes import (
 )
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import on_device_deleted
+from supervisor.workers.qemu.hotplug.unplug import note_answer
 from supervisor.workers.qemu.lifecycle.policy import apply_action, fake_reboot
 from supervisor.workers.qemu.qmp.protocol import Message
+from supervisor.workers.qemu.vcpus import on_vcpu_released, vcpu_number
 from supervisor.workers.state_table import Trigger
 
 MAX_DETAILS: Final = 1 << 20  # bytes of an event's data that clients get
@@ -317,13 +319,17 @@ def _woken(guest: Guest, _: Message) -> None:
 def _device_deleted(guest: Guest, message: Message) -> None:
     # QEMU sends it for the parts of a device, too; those have a path and no id.
     device = _data(message, DeviceData).device
-    if device:
+    number = vcpu_number(device)
+    if number is not None:
+        on_vcpu_released(guest, number)
+    elif device:
         on_device_deleted(guest, device)
 
 
 def _unplug_failed(guest: Guest, message: Message) -> None:
     device = _data(message, DeviceData).device
     if device:
+        note_answer(guest, device, released=False)
         guest.publish_event(DomainEventID.DEVICE_REMOVAL_FAILED, guest.identity, device)
 
 

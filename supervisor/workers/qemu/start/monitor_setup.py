@@ -10,7 +10,6 @@ import asyncio
 import datetime
 import logging
 from collections.abc import Sequence
-from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.graphics import Graphics
@@ -21,16 +20,15 @@ from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.lifecycle_actions import allows_reboot
 from supervisor.workers.qemu import cputune
 from supervisor.workers.qemu.agent import guest_agent
+from supervisor.workers.qemu.balloon import poll_statistics
 from supervisor.workers.qemu.block.iotune import throttle_commands
-from supervisor.workers.qemu.cgroup.guest_cgroup import iothread_name, vcpu_name
-from supervisor.workers.qemu.cgroup.settings import thread_limits
+from supervisor.workers.qemu.cgroup.threads import place_threads
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast, IOThreadInfo
 from supervisor.workers.qemu.start import live_xml
+from supervisor.workers.qemu.vcpus import plug_at_start
 from supervisor.workers.unix_sockets import connect
-
-PERIPHERALS: Final = "/machine/peripheral"
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +92,7 @@ async def configure(guest: Guest, monitor: Monitor) -> None:
         guest_agent.publish_state(guest, ConnectDomainEventAgentLifecycleReason.DOMAIN_STARTED)
     if guest.cgroup.exists or cputune.needs_thread_ids(domain):
         await apply_thread_tuning(guest, monitor)
+    await plug_at_start(guest, monitor)
     await enable_balloon_stats(domain, monitor)
 
 
@@ -182,39 +181,12 @@ async def apply_thread_tuning(guest: Guest, monitor: Monitor) -> None:
     cputune.apply_cputune(guest.domain, guest.process.pid, vcpus, iothreads)
 
 
-def place_threads(guest: Guest, vcpus: dict[int, int], iothreads: dict[int, int]) -> None:
-    """Move threads of vCPUs and I/O threads to groups of their own, with what <cputune> sets there.
-
-    Args:
-        guest: whose threads they are.
-        vcpus: thread ids by the number of the vCPU.
-        iothreads: thread ids by the id in the XML.
-
-    Raises:
-        VirError: SYSTEM_ERROR: the kernel refuses.
-    """
-    cgroup = guest.cgroup
-    if len(set(vcpus.values())) < len(vcpus):
-        vcpus = {}  # one thread emulates them all: they share the emulator's group
-    named = {vcpu_name(number): tid for number, tid in vcpus.items()}
-    named |= {iothread_name(number): tid for number, tid in iothreads.items()}
-    v1_controllers = cgroup.group.layout.v1_controllers
-    for name, tid in named.items():
-        limits = thread_limits(guest.domain, name, v1_controllers, cgroup.has_threads)
-        cgroup.add_thread(name, tid, limits)
-
-
 async def enable_balloon_stats(domain: Domain, monitor: Monitor) -> None:
     """Have QEMU poll the guest's balloon driver every <stats period=> seconds."""
     balloon = domain.devices.memballoon
     if balloon is None or balloon.model == "none" or not balloon.stats_period:
         return
-    arguments = {
-        "path": f"{PERIPHERALS}/{balloon.alias}",
-        "property": "guest-stats-polling-interval",
-        "value": balloon.stats_period,
-    }
     try:
-        await monitor.execute("qom-set", arguments)
+        await poll_statistics(monitor, balloon, balloon.stats_period)
     except QmpError as error:
         log.warning("%s: balloon statistics cannot be enabled: %s", domain.name, error)

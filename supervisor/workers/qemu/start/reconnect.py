@@ -30,6 +30,7 @@ from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
 from supervisor.workers.qemu.qmp.events import handle_event, resume_lifecycle_action
 from supervisor.workers.qemu.qmp.monitor import Monitor
 from supervisor.workers.qemu.qmp.replies import ChardevInfo, StatusInfo
+from supervisor.workers.qemu.start.follow_resources import follow_resources
 from supervisor.workers.qemu.start.monitor_setup import (
     are_recorded,
     fill_chardevs,
@@ -118,6 +119,7 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
     # The model is parsed only for a change: it takes 2.7 MiB, and most workers never need it.
     if not are_recorded(chardevs, guest.live_xml):
         _refresh_chardevs(guest, chardevs)
+    await follow_resources(guest, monitor)
     if guest.state in (DomainState.SHUTDOWN, DomainState.CRASHED):
         guest.run(resume_lifecycle_action(guest))
 

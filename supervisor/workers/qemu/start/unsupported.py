@@ -97,10 +97,10 @@ def _char_devices(domain: Domain) -> Iterator[CharDevice]:
     yield from (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels)
 
 
-def _enables_other_vcpus(domain: Domain) -> bool:
-    """Return whether <vcpus> enables others than the first: QEMU's -smp starts with those."""
-    enabled = {state.id for state in domain.vcpus if state.enabled}
-    return bool(domain.vcpus) and enabled != set(range(domain.current_vcpus))
+def _keeps_other_vcpus(domain: Domain) -> bool:
+    """Return whether others than the first vcpus have to stay: QEMU's -smp starts with those."""
+    kept = {state.id for state in domain.vcpus if state.enabled and not state.hotpluggable}
+    return bool(domain.vcpus) and kept != set(range(len(kept)))
 
 
 def _foreign_seclabel(domain: Domain) -> str | None:
@@ -188,9 +188,9 @@ DOMAIN: Final[tuple[Check[Domain], ...]] = (
     ),
     Check("<lxc:namespace>", lambda domain: domain.lxc_namespace is not None, CONTAINERS),
     Check(
-        "<vcpus> that does not enable the first virtual processors",
-        _enables_other_vcpus,
-        "enable vcpus 0 to N-1",
+        "hotpluggable='no' of a vcpu that is not one of the first",
+        _keeps_other_vcpus,
+        "say hotpluggable='yes'",
     ),
     Check(
         lambda domain: f"match='{domain.cpu.match if domain.cpu else ''}' of <cpu>",

@@ -33,6 +33,7 @@ from supervisor.workers.qemu.qmp.replies import (
 from supervisor.workers.qemu.stats.sources import (
     balloon_stats,
     resident_kib,
+    threads_by_vcpu,
     vcpus,
 )
 
@@ -137,8 +138,7 @@ def _balloon(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
 def _vcpus(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
     infos = replies.get("query-cpus-fast")
     if isinstance(infos, list):
-        ordered = sorted(infos, key=lambda cpu: cpu.cpu_index)
-        guest.vcpu_threads = [cpu.thread_id for cpu in ordered]
+        guest.vcpu_threads = threads_by_vcpu(infos)
     yield StatsParam("vcpu.current", P.UINT, guest.domain.current_vcpus)
     yield StatsParam("vcpu.maximum", P.UINT, guest.domain.maximum_vcpus)
     for vcpu in vcpus(guest, guest.vcpu_threads):

@@ -7,7 +7,7 @@ May not touch: what clients get (`domain_stats`, `calls.statistics`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -98,18 +98,24 @@ def _wait(folder: Path) -> int:
     return 0
 
 
-async def vcpu_threads(guest: Guest) -> list[int]:
-    """Return the vCPUs' threads in order; they are the same as long as QEMU runs."""
+async def vcpu_threads(guest: Guest) -> dict[int, int]:
+    """Return the threads of the vCPUs that are plugged; they change with these alone."""
     if not guest.vcpu_threads:
-        cpus = await guest.monitor.query("query-cpus-fast", list[CpuInfoFast])
-        ordered = sorted(cpus, key=lambda cpu: cpu.cpu_index)
-        guest.vcpu_threads = [cpu.thread_id for cpu in ordered]
+        guest.vcpu_threads = threads_by_vcpu(
+            await guest.monitor.query("query-cpus-fast", list[CpuInfoFast])
+        )
     return guest.vcpu_threads
 
 
-def vcpus(guest: Guest, threads: Iterable[int]) -> Iterator[Vcpu]:
+def threads_by_vcpu(cpus: Iterable[CpuInfoFast]) -> dict[int, int]:
+    """Return the threads of vCPUs; QEMU's index is the number of the place, whatever came first."""
+    ordered = sorted(cpus, key=lambda cpu: cpu.cpu_index)
+    return {cpu.cpu_index: cpu.thread_id for cpu in ordered}
+
+
+def vcpus(guest: Guest, threads: Mapping[int, int]) -> Iterator[Vcpu]:
     """Read the counters of the vCPUs' threads."""
-    for number, thread in enumerate(threads):
+    for number, thread in threads.items():
         vcpu = read_vcpu(number, guest.process.pid, thread)
         if vcpu is not None:
             yield vcpu

@@ -82,7 +82,7 @@ NOTES: Final = {
     "Interface": ("backend_type", "backend_log"),  # passt's; no type is accepted
     "Graphics": ("websocket_generated",),
     "MemoryTarget": ("current_amount",),
-    "VcpuState": ("hotpluggable", "order"),  # which go first when some go
+    "VcpuState": ("order",),  # in which they are plugged before the guest runs
     "Vsock": ("cid_auto",),  # the number chosen stands beside it
     "Panic": ("alias",),  # the device takes no id in stock's command line either
 }

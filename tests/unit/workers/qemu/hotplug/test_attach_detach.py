@@ -12,8 +12,7 @@ from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID, DomainState
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.worker import AttachDevice, DetachDevice, Suspend, UpdateDevice
-from supervisor.workers.qemu.hotplug import detach as detach_module
-from supervisor.workers.qemu.hotplug import update
+from supervisor.workers.qemu.hotplug import unplug, update
 from tests.unit.workers.qemu.worker_under_test import Script, WorkerTree, tree_of, until
 
 INTERFACE = (
@@ -188,7 +187,7 @@ async def test_a_device_that_the_guest_releases_is_removed_with_its_nodes(
 async def test_a_device_that_the_guest_releases_late_is_removed_then(
     tmp_path: Path, emulator_facts: EmulatorFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detach_module, "UNPLUG_S", 0.2)
+    monkeypatch.setattr(unplug, "UNPLUG_S", 0.2)
     async with tree_of(tmp_path, emulator_facts) as tree:
         await tree.start()
         await tree.worker.call(AttachDevice(xml=INTERFACE))
