@@ -31,9 +31,11 @@ from supervisor.domd.calls.metadata import MetadataCalls
 from supervisor.domd.calls.native_xml import NativeXmlCalls
 from supervisor.domd.calls.pinning import PinningCalls
 from supervisor.domd.calls.query import QueryCalls
+from supervisor.domd.calls.resources import ResourceCalls
 from supervisor.domd.calls.snapshot import SnapshotCalls
 from supervisor.domd.calls.stats import StatsCalls
 from supervisor.domd.calls.tuning import TuningCalls
+from supervisor.domd.calls.tuning_access import TuningAccess
 from supervisor.domd.calls.vcpu import VcpuCalls
 from supervisor.domd.change_domain import DomainChanger
 from supervisor.domd.definition_builder import Completion, DefinitionBuilder
@@ -96,6 +98,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     domains = RunningDomains(registry, builder, workers, ids, publisher, keep_running)
     recovery = Recovery(node, registry, workers, domains)
     changer = DomainChanger(registry, definitions, builder, domains)
+    access = TuningAccess(registry, changer, workers, driver, session=process.session)
     queries = QueryCalls(registry, domain_files)
     stats = StatsCalls(node, registry, queries, driver)
     targets = (
@@ -112,7 +115,8 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         PinningCalls(registry, changer),
         IothreadCalls(registry, changer),
         *((MemoryCalls(registry, changer),) if driver.has_balloon else ()),
-        TuningCalls(registry, changer, workers, driver),
+        TuningCalls(access, driver),
+        ResourceCalls(access),
         NativeXmlCalls(builder, driver.errors),
         LifecycleCalls(registry, builder, definitions, domain_files, domains, workers),
         JobCalls(registry),
@@ -159,6 +163,7 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         IothreadCalls,
         *((MemoryCalls,) if driver.has_balloon else ()),
         TuningCalls,
+        ResourceCalls,
         NativeXmlCalls,
         LifecycleCalls,
         JobCalls,

@@ -51,7 +51,8 @@ class Driver:
     #: Typed parameters of virDomainGetSchedulerParameters.
     scheduler_parameters: tuple[str, ...] = ()
     has_balloon: bool = False  # a guest's memory is changed by its balloon, else by its cgroup
-    has_cgroups: bool = False  # domains run in cgroups whose limits can be read and set
+    #: A memory limit that is none stays in the XML: without it a container has that of its memory.
+    keeps_unlimited_memory: bool = False
     #: The worker that started a domain is replaced by a fresh one: liblxc and parsing the XML leave
     #: it several MiB larger for the whole life of the container.
     replaces_worker_after_start: bool = False

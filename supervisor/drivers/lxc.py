@@ -45,5 +45,5 @@ LXC: Final = Driver(
     | DomainStatsTypes.BLOCK,
     replaces_worker_after_start=True,
     scheduler_parameters=("cpu_shares", "vcpu_period", "vcpu_quota"),
-    has_cgroups=True,
+    keeps_unlimited_memory=True,
 )

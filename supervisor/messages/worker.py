@@ -230,17 +230,6 @@ class UpdateDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker
     force: bool = False  # open a tray that the guest has locked
 
 
-class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_tuning"):
-    """Set memory, CPU and block I/O limits.
-
-    Errors: INVALID_ARG, SYSTEM_ERROR for what the kernel refuses; nothing has changed then. The
-    reply has the new live XML, and no `StatusChanged` is sent for it.
-    """
-
-    deadline_s = 15.0
-    xml: str  # the live XML with the new limits
-
-
 class StatsParam(msgspec.Struct, frozen=True, array_like=True):
     """One typed parameter: `type` is virTypedParameterType."""
 
@@ -255,6 +244,20 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     statistics: list[StatsParam]
 
 
+class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_tuning"):
+    """Set memory, CPU and block I/O limits.
+
+    Errors: OPERATION_INVALID: the guest's cgroup lacks the controller; INVALID_ARG; SYSTEM_ERROR:
+    the kernel refuses. Nothing has changed then. The reply has the new live XML, and no
+    `StatusChanged` is sent for it.
+    """
+
+    deadline_s = 15.0
+    xml: str  # the live XML with the new limits
+    controller: str = ""  # that the limits need: "cpu", "memory", "blkio" or "cpuset"; "": none
+    tunable: tuple[StatsParam, ...] = ()  # of the TUNABLE event that follows; (): there is none
+
+
 class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.get_stats"):
     """Query the statistics of these groups (virDomainStatsTypes) that domd does not have.
 
@@ -266,9 +269,13 @@ class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.get_stats"
 
 
 class GetTuning(Request[Stats], frozen=True, kw_only=True, tag="worker.get_tuning"):
-    """Query the limits in force, by libvirt's parameter names."""
+    """Query the limits in force, by libvirt's parameter names.
+
+    Errors: OPERATION_INVALID: the guest's cgroup lacks the controller.
+    """
 
     deadline_s = 5.0
+    controller: str  # "cpu", "memory", "blkio" or "cpuset"
 
 
 class StatusChanged(Event, frozen=True, kw_only=True, tag="worker.status_changed"):

@@ -5,15 +5,18 @@ Owns: which limits change, and undoing a failed change. May touch: the container
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Final
 
 from conf.domain import Domain, parse_domain
 from rpc.enums import TypedParameterType as P
 from rpc.errors import VirError
+from supervisor.drivers.lxc import LXC
 from supervisor.messages.worker import StatsParam
 from supervisor.workers.cgroups import readings
 from supervisor.workers.cgroups.changes import plan_change, write_limits
+from supervisor.workers.cgroups.controllers import require_controller
 from supervisor.workers.cgroups.group import Group, Limit
 from supervisor.workers.cgroups.limits import has_bfq, limits_from
 from supervisor.workers.lxc import checks
@@ -46,16 +49,17 @@ def _limits(group: Group, domain: Domain) -> list[Limit]:
     return limits_from(domain, v1_controllers, numbers, bfq=has_bfq(group))
 
 
-def get_tuning(container: Container) -> list[StatsParam]:
-    """Read the limits from the kernel; those of missing controllers are left out."""
+def get_tuning(container: Container, controller: str) -> list[StatsParam]:
+    """Read the limits of one controller from the kernel.
+
+    Raises:
+        VirError: OPERATION_INVALID: the host lacks it; SYSTEM_ERROR.
+    """
     group = container.cgroup
-    params: list[StatsParam] = []
-    for read in (_scheduler, _memory, _blkio):
-        try:
-            params += read(group)
-        except VirError:  # a controller that this host lacks
-            continue
-    return params
+    require_controller(controller, LXC.errors, present=group.has(controller))
+    if controller not in READERS:
+        return []
+    return list(READERS[controller](group))
 
 
 def _scheduler(group: Group) -> Iterator[StatsParam]:
@@ -71,4 +75,8 @@ def _memory(group: Group) -> Iterator[StatsParam]:
 
 
 def _blkio(group: Group) -> Iterator[StatsParam]:
-    yield StatsParam("weight", P.UINT, readings.blkio_weight(group))
+    with contextlib.suppress(VirError):  # the host has no I/O scheduler with weights
+        yield StatsParam("weight", P.UINT, readings.blkio_weight(group))
+
+
+READERS: Final = {"cpu": _scheduler, "memory": _memory, "blkio": _blkio}

@@ -14,8 +14,10 @@ from ipc import handles
 from rpc.enums import DomainEventID, DomainShutoffReason
 from rpc.errors import ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
+from supervisor.drivers.lxc import LXC
 from supervisor.messages.worker import DomainStatus, GetTuning, SetTuning, Stats
 from supervisor.objects.domain_phase import PhaseTrigger
+from supervisor.workers.cgroups.controllers import require_controller
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.lxc import lifecycle
@@ -69,6 +71,9 @@ class LxcWorker(Worker[Container]):
     def set_tuning(self, request: SetTuning) -> DomainStatus:
         """Change the limits."""
         guest = self.guest()
+        if request.controller:
+            present = guest.cgroup.has(request.controller)
+            require_controller(request.controller, LXC.errors, present=present)
         try:
             set_tuning(guest, request.xml)
         except ConfError as error:
@@ -76,9 +81,9 @@ class LxcWorker(Worker[Container]):
         return guest.get_status()
 
     @handles(GetTuning)
-    def get_tuning(self, _: GetTuning) -> Stats:
+    def get_tuning(self, request: GetTuning) -> Stats:
         """Read the limits."""
-        return Stats(statistics=get_tuning(self.guest()))
+        return Stats(statistics=get_tuning(self.guest(), request.controller))
 
     async def _init_exited(self, guest: Container) -> None:
         """Wait for the monitor, which exits after init; one that hangs is killed."""

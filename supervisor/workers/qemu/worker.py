@@ -12,13 +12,17 @@ from typing import Final
 from conf.errors import ConfError
 from ipc import Ack, handles
 from supervisor.dispatch.errors import from_conf_error
+from supervisor.drivers.qemu import QEMU
 from supervisor.messages.worker import (
     AgentVcpus,
     CountAgentVcpus,
     DomainStatus,
+    GetTuning,
     Reset,
     SetAgentTimeout,
     SetLifecycleAction,
+    SetTuning,
+    Stats,
     Wakeup,
 )
 from supervisor.messages.worker_resources import (
@@ -38,6 +42,7 @@ from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.qemu import balloon, iothreads, vcpus
 from supervisor.workers.qemu.affinity import pin_threads
 from supervisor.workers.qemu.agent.guest_vcpus import count_vcpus, set_vcpu_count
+from supervisor.workers.qemu.cgroup.tuning import get_tuning, publish_tunable, set_tuning
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import detach
 from supervisor.workers.qemu.hotplug.update import attach_or_insert, update
@@ -85,6 +90,23 @@ class QemuWorker(Worker[Guest]):
         """Wake the guest from S3 (virDomainPMWakeup)."""
         await commands.wake_up(self.guest())
         return Ack()
+
+    @handles(SetTuning)
+    def set_tuning(self, request: SetTuning) -> DomainStatus:
+        """Change the limits of the guest's cgroup."""
+        guest = self.guest()
+        try:
+            set_tuning(guest, request.xml, request.controller)
+        except ConfError as error:
+            raise from_conf_error(error, QEMU.error_domain) from error
+        if request.tunable:
+            publish_tunable(guest, request.tunable)
+        return guest.get_status()
+
+    @handles(GetTuning)
+    def get_tuning(self, request: GetTuning) -> Stats:
+        """Read the limits of the guest's cgroup."""
+        return Stats(statistics=get_tuning(self.guest(), request.controller))
 
     @handles(CountAgentVcpus)
     async def count_agent_vcpus(self, _: CountAgentVcpus) -> AgentVcpus:

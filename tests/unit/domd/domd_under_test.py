@@ -54,13 +54,16 @@ from supervisor.messages.worker import (
     DomainStatus,
     DomainStopped,
     GetStatus,
+    GetTuning,
     Reboot,
     Resume,
     SetLifecycleAction,
     SetMetadata,
+    SetTuning,
     Shutdown,
     ShutoffInfo,
     Start,
+    Stats,
     StatusChanged,
     Suspend,
     UpdateDevice,
@@ -255,6 +258,23 @@ class FakeWorker:
     @handles(SetBalloon)
     async def set_balloon(self, request: SetBalloon) -> DomainStatus:
         return await self._change(request)
+
+    @handles(SetTuning)
+    async def set_tuning(self, request: SetTuning) -> DomainStatus:
+        async def tuned(worker: FakeWorker, request: SetTuning) -> DomainStatus:
+            status = msgspec.structs.replace(worker.require(), live_xml=request.xml, xml_version=7)
+            worker.host.run(status)
+            return reported(status)
+
+        return await self._run(request, tuned)  # type: ignore[no-any-return]
+
+    @handles(GetTuning)
+    async def get_tuning(self, request: GetTuning) -> Stats:
+        async def in_no_cgroup(worker: FakeWorker, request: GetTuning) -> Stats:
+            detail = f"cgroup {request.controller} controller is not mounted"
+            raise worker.host.driver.errors.operation_invalid(detail)
+
+        return await self._run(request, in_no_cgroup)  # type: ignore[no-any-return]
 
     async def _acknowledge(self, request: Request[Ack]) -> Ack:
         async def acknowledge(worker: FakeWorker, _: object) -> Ack:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from rpc.errors import ErrorCode, VirError
+from rpc.params import ParamType
 from supervisor.drivers.lxc import LXC
-from tests.unit.domd.domd_under_test import DOM, XML, domd
+from supervisor.messages.worker import GetTuning, Stats, StatsParam
+from tests.unit.domd.domd_under_test import DOM, XML, FakeWorker, domd
 
 EMPTY: tuple[tuple[str, tuple[Any, ...], Any], ...] = (
     ("domain_snapshot_num", (0x7FF,), 0),
@@ -100,15 +102,23 @@ async def test_the_scheduler_of_a_guest_without_cgroup_is_known_only_while_it_is
         await service.start()
         for name in ("domain_get_scheduler_type", "domain_get_scheduler_parameters"):
             arguments = (9,) if name.endswith("parameters") else ()
-            with pytest.raises(VirError, match="cgroup CPU controller is not mounted"):
+            with pytest.raises(VirError, match="cgroup cpu controller is not mounted"):
                 await service.call(name, DOM, *arguments)
 
 
 async def test_a_containers_scheduler_has_three_parameters(tmp_path: Path) -> None:
+    async def limited(_: FakeWorker, request: GetTuning) -> Stats:
+        return Stats(statistics=[StatsParam("cpu_shares", ParamType.ULLONG, 512)])
+
     async with domd(tmp_path, LXC) as service:
         await service.define()
         await service.start()
+        service.tree.scripts[GetTuning] = limited
         assert tuple(await service.call("domain_get_scheduler_type", DOM)) == ("posix", 3)
+        found = await service.call("domain_get_scheduler_parameters", DOM, 9)
+        assert {param.field: param.value.value for param in found} == {
+            "cpu_shares": 512, "vcpu_period": 0, "vcpu_quota": 0,
+        }  # fmt: skip
 
 
 async def test_a_call_for_the_guest_of_an_off_domain_refuses_flags_first(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from rpc.errors import ErrorCode, VirError
+from rpc.params import ParamType
+from rpc.values import TypedParam, TypedValue
 from supervisor.drivers.driver import TYPED_STRINGS
-from tests.unit.domd.domd_under_test import DOM, XML, Domd, domd
+from supervisor.messages.worker import SetTuning
+from tests.unit.domd.domd_under_test import DOM, XML, Domd, FakeWorker, domd
 
 LIVE, CONFIG = 1, 2
 TUNED = XML["qemu"].replace(
@@ -59,6 +62,16 @@ async def test_the_limits_of_a_guest_without_cgroup_are_not_made_up(
             await service.call(call, DOM, 0, 0)
         assert refusal.value.code is ErrorCode.OPERATION_INVALID
         assert await values(service, call, CONFIG)
+        setter = call.replace("_get_", "_set_")
+        name = "hard_limit" if "memory" in call else "weight"
+        kind = ParamType.ULLONG if "memory" in call else ParamType.UINT
+        service.tree.scripts[SetTuning] = refused
+        with pytest.raises(VirError, match="not mounted"):
+            await service.call(setter, DOM, [TypedParam(name, TypedValue(kind, 9))], 0)
+
+
+async def refused(worker: FakeWorker, request: SetTuning) -> Any:
+    raise worker.host.driver.errors.operation_invalid(f"{request.controller} is not mounted")
 
 
 async def test_processors_without_a_pin_have_that_of_the_domain(tmp_path: Path) -> None:

@@ -24,13 +24,14 @@ from supervisor.workers.cgroups.hierarchies import SLICE, UNIFIED, Layout
 CONTROLLERS: Final[tuple[str, ...]] = ("cpu", "cpuset", "memory", "blkio", "devices")
 EMULATOR: Final = "emulator"
 IOTHREAD: Final = "iothread"
+VCPU: Final = "vcpu"
 
 log = logging.getLogger(__name__)
 
 
 def vcpu_name(number: int) -> str:
     """Name the group of a vCPU's thread."""
-    return f"vcpu{number}"
+    return f"{VCPU}{number}"
 
 
 def iothread_name(number: int) -> str:
@@ -127,6 +128,14 @@ class GuestCgroup:
     def thread(self, name: str) -> Group:
         """Return the group of `EMULATOR`, a vCPU or an I/O thread."""
         return self.group.child(name)
+
+    def thread_names(self) -> list[str]:
+        """List the groups of threads that exist."""
+        hierarchies = self._present(thread_hierarchies(self.group.layout)) if self.exists else []
+        if not hierarchies:
+            return []
+        folder = self.group.layout.hierarchies[hierarchies[0]] / self.group.path
+        return [entry.name for entry in folder.iterdir() if entry.is_dir()]
 
     def has_threads(self, controller: str) -> bool:
         """Return whether threads have this controller's values each for itself."""

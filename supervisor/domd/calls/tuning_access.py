@@ -1,0 +1,181 @@
+"""TuningAccess: how the tuning calls read and change a domain's limits.
+
+Owns: the order: the definition is planned first, then the guest changes, then the definition is
+kept. So what is refused changes nothing.
+May touch: definitions; guests, through their workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from conf.domain import Domain, format_domain, parse_domain
+from rpc.enums import DomainModificationImpact as Impact
+from rpc.params import declared, read_params, typed
+from rpc.values import Domain as DomainId
+from rpc.values import TypedParam
+from supervisor.domd.calls.tuning_values import Values
+from supervisor.domd.change_domain import DomainChange, DomainChanger
+from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.registry import DomainRegistry
+from supervisor.domd.workers import Workers
+from supervisor.drivers.driver import TYPED_STRINGS, Driver
+from supervisor.messages.worker import GetTuning, SetTuning, StatsParam
+from supervisor.objects.impact import select_for_query
+
+#: What libvirt calls the tuning that a controller does.
+TUNING: Final = {"cpu": "CPU", "memory": "Memory", "blkio": "Block I/O"}
+
+Edit = Callable[[Domain], object]
+
+
+class TuningAccess:
+    """The limits of one driver's domains."""
+
+    def __init__(
+        self,
+        registry: DomainRegistry,
+        changer: DomainChanger,
+        workers: Workers,
+        driver: Driver,
+        *,
+        session: bool = False,
+    ) -> None:
+        """Give access.
+
+        Args:
+            registry: the domains.
+            changer: changes them.
+            workers: ask guests.
+            driver: of the domains.
+            session: whether the daemon is a user's, whose guests have no cgroup.
+        """
+        self.registry = registry
+        self.errors = registry.errors
+        self.changer = changer
+        self._workers = workers
+        self._driver = driver
+        self._session = session
+
+    def refuse_in_session(self, controller: str) -> None:
+        """Refuse a tuning call of a user's daemon.
+
+        Raises:
+            VirError: OPERATION_UNSUPPORTED.
+        """
+        if self._session:
+            detail = f"{TUNING[controller]} tuning is not available in session mode"
+            raise self.errors.operation_unsupported(detail)
+
+    async def read_live(self, domain: DomainObject, controller: str) -> dict[str, int]:
+        """Read a running guest's limits from the kernel, by parameter.
+
+        Raises:
+            VirError: OPERATION_INVALID: it is in no cgroup with that controller.
+        """
+        sampled = await self._workers.call_running(domain, GetTuning(controller=controller))
+        return {statistic.field: int(statistic.value) for statistic in sampled.statistics}
+
+    async def read(
+        self,
+        dom: DomainId,
+        flags: int,
+        controller: str,
+        names: tuple[str, ...],
+        of: Callable[[Domain], Values],
+    ) -> list[TypedParam]:
+        """Read limits: of the definition, or of the running guest what the kernel has.
+
+        Raises:
+            VirError: NO_DOMAIN; OPERATION_INVALID: as `select_for_query` and `read_live`.
+        """
+        domain = self.registry.find(dom)
+        definition = select_for_query(domain, flags)
+        values = dict(of(definition.domain))
+        if domain.is_active and not flags & Impact.CONFIG:
+            live = await self.read_live(domain, controller)
+            values |= {name: live[name] for name in names if name in live}
+        return shown({name: values[name] for name in names}, flags)
+
+    async def read_some(
+        self,
+        dom: DomainId,
+        nparams: int,
+        flags: int,
+        controller: str,
+        names: tuple[str, ...],
+        of: Callable[[Domain], Values],
+    ) -> tuple[list[TypedParam], int]:
+        """Return the first parameters; for none, how many there are (virTypedParameter's way)."""
+        parameters = await self.read(dom, flags, controller, names, of)
+        if nparams == 0:
+            return [], len(names)
+        return parameters[:nparams], min(nparams, len(parameters))
+
+    async def change(
+        self,
+        dom: DomainId,
+        flags: int,
+        edit: Edit,
+        *,
+        controller: str = "",
+        live_edit: Edit | None = None,
+        tunable: Iterable[StatsParam] = (),
+        revalidates: bool = False,
+    ) -> None:
+        """Change the definition, the running guest, or both.
+
+        Args:
+            dom: the domain as the client names it.
+            flags: virDomainModificationImpact.
+            edit: edits a definition.
+            controller: that the running guest must have.
+            live_edit: edits the live XML; None: `edit` does.
+            tunable: of the event that follows a change of the running guest.
+            revalidates: whether the emulator is asked what it makes of the edited definition.
+
+        Raises:
+            VirError, ConfError: as `DomainChanger.change_domain`.
+        """
+
+        def live_request(live: Definition) -> SetTuning:
+            domain = parse_domain(live.xml)  # a copy to edit
+            (live_edit or edit)(domain)
+            xml = format_domain(domain, live=True, secure=True)
+            return SetTuning(xml=xml, controller=controller, tunable=tuple(tunable))
+
+        change = DomainChange(
+            name="tuning", edit=edit, live_request=live_request, revalidates=revalidates
+        )
+        await self.changer.change_domain(dom, flags, change)
+
+
+def read_values(params: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:
+    """Read a client's typed parameters, all of them numbers.
+
+    Raises:
+        VirError: ARGUMENT_UNSUPPORTED: an unknown parameter; INVALID_ARG: one of the wrong type.
+    """
+    return {name: int(value) for name, value in read_any(params, names).items()}
+
+
+def read_any(params: list[TypedParam], names: tuple[str, ...]) -> dict[str, int | str]:
+    """Read a client's typed parameters, numbers or strings.
+
+    Raises:
+        VirError: ARGUMENT_UNSUPPORTED: an unknown parameter; INVALID_ARG: one of the wrong type.
+    """
+    values_by_name = read_params(params, declared(*names))
+    return {
+        name: value if isinstance(value := values[-1], str) else int(value)
+        for name, values in values_by_name.items()
+    }
+
+
+def shown(values: Values, flags: int) -> list[TypedParam]:
+    """Make typed parameters; a client whose flags do not say that it knows strings gets none."""
+    strings = flags & TYPED_STRINGS
+    return typed(
+        {name: value for name, value in values.items() if strings or not isinstance(value, str)}
+    )

@@ -1,0 +1,187 @@
+"""Tuning of a running QEMU: read the limits of its groups from the kernel, and change them.
+
+Owns: which values change, and undoing a failed change. May touch: the guest's groups.
+Source: libvirt 9.0, qemuDomainSetSchedulerParametersFlags, qemuDomainGetSchedulerParametersFlags,
+virDomainCgroupSetMemoryLimitParameters, virDomainCgroupSetupDomainBlkioParameters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from conf.domain import Domain, parse_domain
+from conf.domain.tuning import Blkiotune
+from rpc.enums import DomainEventID
+from rpc.enums import TypedParameterType as P
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import TypedParam, TypedValue
+from supervisor.drivers.qemu import QEMU
+from supervisor.messages.worker import StatsParam
+from supervisor.workers.cgroups import readings
+from supervisor.workers.cgroups.block_devices import block_device_numbers
+from supervisor.workers.cgroups.changes import plan_change, write_limits
+from supervisor.workers.cgroups.controllers import require_controller
+from supervisor.workers.cgroups.group import Group, Limit
+from supervisor.workers.cgroups.limits import UNLIMITED_KIB, has_bfq
+from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR, IOTHREAD, VCPU, GuestCgroup
+from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_bandwidth
+from supervisor.workers.qemu.guest import Guest
+
+TUNED: Final = ("memtune", "cputune", "blkiotune")
+LIMITS: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
+
+
+def set_tuning(guest: Guest, xml: str, controller: str) -> None:
+    """Set the limits of <memtune>, <cputune> and <blkiotune>.
+
+    Args:
+        guest: the running guest.
+        xml: its live XML with other limits.
+        controller: that they need.
+
+    Raises:
+        ConfError: a number is out of range. VirError: OPERATION_INVALID: the guest's group lacks
+            the controller; SYSTEM_ERROR: the kernel refuses; the former limits hold.
+    """
+    cgroup = guest.cgroup
+    require_controller(controller, QEMU.errors, present=cgroup.has(controller))
+    requested = parse_domain(xml)
+    before, after = (_guest_limits(cgroup, each) for each in (guest.domain, requested))
+    changes = [Change(cgroup.group, before, after)]
+    if controller == "cpu":
+        for name in cgroup.thread_names():
+            before, after = (_bandwidth(cgroup, each, name) for each in (guest.domain, requested))
+            changes.append(Change(cgroup.thread(name), before, after))
+    _write_all(changes)
+    for field in TUNED:
+        setattr(guest.domain, field, getattr(requested, field))
+    drop_unlimited(guest.domain)
+    guest.update_xml()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The limits of one group before and after."""
+
+    group: Group
+    before: list[Limit]
+    after: list[Limit]
+
+
+def _write_all(changes: list[Change]) -> None:
+    """Write the changed limits of several groups; if one is refused, all are as before."""
+    done: list[tuple[Group, list[Limit]]] = []
+    try:
+        for change in changes:
+            group, planned = change.group, plan_change(change.before, change.after)
+            for limit in planned:
+                check_weight(group, limit)
+            done.append((group, current_values(group, planned)))
+            write_limits(group, planned, done[-1][1])
+    except VirError:
+        for group, values in done:
+            for limit in (*values, *reversed(values)):
+                group.restore(limit)
+        raise
+
+
+def current_values(group: Group, limits: list[Limit]) -> list[Limit]:
+    """Read what a change will replace; a device's throttle is reset instead of read."""
+    values = []
+    for limit in limits:
+        if " " in limit.value and limit.file != "cpu.max":
+            continue
+        with contextlib.suppress(VirError):
+            values.append(
+                Limit(limit.controller, limit.file, group.read(limit.controller, limit.file))
+            )
+    return values
+
+
+def check_weight(group: Group, limit: Limit) -> None:
+    """Refuse an I/O weight where the host's I/O scheduler has none.
+
+    Raises:
+        VirError: OPERATION_INVALID.
+    """
+    is_weight = limit.controller == "blkio" and "weight" in limit.file
+    if is_weight and not (group.layout.folder("blkio", group.path) / limit.file).exists():
+        detail = "blkio device weight is valid only for cfq scheduler"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.CGROUP)
+
+
+def drop_unlimited(domain: Domain) -> None:
+    """Drop from the live XML what is no limit: it was there to be written."""
+    tune = domain.memtune
+    for name in LIMITS if tune is not None else ():
+        limit = getattr(tune, name)
+        if limit is not None and not 0 < limit.amount < UNLIMITED_KIB:
+            setattr(tune, name, None)
+
+
+def _guest_limits(cgroup: GuestCgroup, domain: Domain) -> list[Limit]:
+    group = cgroup.group
+    numbers = block_device_numbers((domain.blkiotune or Blkiotune()).devices)
+    v1_controllers = group.layout.v1_controllers
+    return guest_limits(domain, v1_controllers, numbers, bfq=has_bfq(group))
+
+
+def _bandwidth(cgroup: GuestCgroup, domain: Domain, name: str) -> list[Limit]:
+    return thread_bandwidth(domain.cputune, name, cgroup.group.layout.v1_controllers)
+
+
+def publish_tunable(guest: Guest, parameters: Iterable[StatsParam]) -> None:
+    """Publish the TUNABLE event of a change."""
+    typed = [TypedParam(each.field, TypedValue(each.type, each.value)) for each in parameters]
+    guest.publish_event(DomainEventID.TUNABLE, guest.identity, typed)
+
+
+def get_tuning(guest: Guest, controller: str) -> list[StatsParam]:
+    """Read the limits of one controller from the kernel.
+
+    Raises:
+        VirError: OPERATION_INVALID: the guest's group lacks it; SYSTEM_ERROR.
+    """
+    cgroup = guest.cgroup
+    require_controller(controller, QEMU.errors, present=cgroup.has(controller))
+    return list(READERS[controller](cgroup)) if controller in READERS else []
+
+
+def _scheduler(cgroup: GuestCgroup) -> Iterator[StatsParam]:
+    yield StatsParam("cpu_shares", P.ULLONG, readings.shares(cgroup.group))
+    groups = {
+        "vcpu": _first(cgroup, VCPU),
+        "global": cgroup.group,
+        "emulator": _first(cgroup, EMULATOR),
+        "iothread": _first(cgroup, IOTHREAD),
+    }
+    for prefix, group in groups.items():
+        bandwidth = readings.bandwidth(group) if group is not None else None
+        yield StatsParam(f"{prefix}_period", P.ULLONG, bandwidth.period if bandwidth else 0)
+        yield StatsParam(f"{prefix}_quota", P.LLONG, bandwidth.quota if bandwidth else 0)
+
+
+def _first(cgroup: GuestCgroup, prefix: str) -> Group | None:
+    """Find the group of the first thread of a kind: all of a kind have the same bandwidth."""
+    names = sorted(name for name in cgroup.thread_names() if name.startswith(prefix))
+    return cgroup.thread(names[0]) if names else None
+
+
+def _memory(cgroup: GuestCgroup) -> Iterator[StatsParam]:
+    for name, kib in readings.memory(cgroup.group).items():
+        yield StatsParam(name, P.ULLONG, kib)
+
+
+def _blkio(cgroup: GuestCgroup) -> Iterator[StatsParam]:
+    with contextlib.suppress(VirError):  # the host has no I/O scheduler with weights
+        yield StatsParam("weight", P.UINT, readings.blkio_weight(cgroup.group))
+
+
+READERS: Final[dict[str, Callable[[GuestCgroup], Iterator[StatsParam]]]] = {
+    "cpu": _scheduler,
+    "memory": _memory,
+    "blkio": _blkio,
+}

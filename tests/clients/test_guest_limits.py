@@ -1,0 +1,133 @@
+"""Limits of a QEMU's cgroup: what the kernel has, before and after changes, deaths and the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from supervisor.workers.cgroups.hierarchies import layout
+from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
+from tests.clients.event_watch import EventLoop, Watch, wait_until
+from tests.clients.libvirt_binding import libvirt
+
+TUNE: Final = (
+    "<iothreads>1</iothreads><cputune><shares>2048</shares><quota>40000</quota>"
+    "<emulator_quota>50000</emulator_quota><iothread_quota>60000</iothread_quota></cputune>"
+    "<memtune><hard_limit unit='KiB'>500000</hard_limit></memtune>"
+)
+
+
+def can_limit() -> bool:
+    """Whether this host lets us make a group with CPU and memory limits."""
+    v1_controllers = layout().v1_controllers
+    if os.geteuid() != 0 or not {"cpu", "memory"} <= v1_controllers:
+        return False
+    return all(os.access(layout().hierarchies[name], os.W_OK) for name in ("cpu", "memory"))
+
+
+pytestmark = pytest.mark.skipif(not can_limit(), reason="needs writable cgroups of version 1")
+
+
+def group_of(pid: int, controller: str = "memory") -> str:
+    """Read the group of a process, below the hierarchy's root."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return path.lstrip("/")
+    raise AssertionError(f"{pid} is in no group of {controller}")
+
+
+def value(controller: str, group: str, file: str) -> str:
+    return (layout().hierarchies[controller] / group / file).read_text().strip()
+
+
+def folders(group: str) -> list[Path]:
+    return [root / group for root in set(layout().hierarchies.values()) if (root / group).exists()]
+
+
+@pytest.fixture
+def own() -> Iterator[Daemon]:
+    """A daemon that the test may kill parts of."""
+    EventLoop.start()
+    with Daemon() as running:
+        yield running
+
+
+def test_limits_hold_from_the_start_and_change_live(daemon: Daemon, link: Any) -> None:
+    domain = link.defineXML(idle("bounded", top=TUNE))
+    domain.create()
+    (pid,) = daemon.emulators()
+    group = group_of(pid)
+    assert value("cpu", group, "cpu.shares") == "2048"
+    assert value("cpu", group, "vcpu0/cpu.cfs_quota_us") == "40000"
+    assert value("cpu", group, "emulator/cpu.cfs_quota_us") == "50000"
+    assert value("cpu", group, "iothread1/cpu.cfs_quota_us") == "60000"
+    assert value("memory", group, "memory.limit_in_bytes") == str(500000 * 1024)
+    threads = {
+        (task / "comm").read_text().strip(): group_of(int(task.name), "cpu")
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    }
+    assert threads["CPU 0/TCG"] == f"{group}/vcpu0"
+    assert threads["IO iothread1"] == f"{group}/iothread1"
+    assert "<partition>/machine</partition>" in domain.XMLDesc()
+
+    found = domain.schedulerParametersFlags(libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    assert (found["cpu_shares"], found["vcpu_quota"], found["vcpu_period"]) == (2048, 40000, 100000)
+    watch = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE)
+    change = {"cpu_shares": 300, "vcpu_quota": 70000, "global_quota": 90000}
+    for flags in (libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG):
+        domain.setSchedulerParametersFlags(change, flags)
+    watch.expect("bounded", {f"cputune.{name}": number for name, number in change.items()})
+    watch.close()
+    assert value("cpu", group, "cpu.shares") == "300"
+    assert value("cpu", group, "cpu.cfs_quota_us") == "90000"
+    assert value("cpu", group, "vcpu0/cpu.cfs_quota_us") == "70000"
+    assert value("cpu", group, "emulator/cpu.cfs_quota_us") == "50000"
+    for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
+        assert "<shares>300</shares>" in domain.XMLDesc(flags)
+
+    domain.setMemoryParameters({"hard_limit": 400000, "swap_hard_limit": 600000})
+    assert domain.memoryParameters()["hard_limit"] == 400000
+    unlimited = 9007199254740991  # VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
+    domain.setMemoryParameters({"hard_limit": unlimited, "swap_hard_limit": unlimited})
+    assert int(value("memory", group, "memory.limit_in_bytes")) > 1 << 60
+    assert "hard_limit" not in domain.XMLDesc()
+    assert "500000" in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    # A limit below what the guest has: the kernel refuses it, and the former one holds.
+    with pytest.raises(libvirt.libvirtError, match=r"memory.limit_in_bytes.*busy") as refusal:
+        domain.setMemoryParameters({"hard_limit": 64})
+    assert refusal.value.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR
+    assert int(value("memory", group, "memory.limit_in_bytes")) > 1 << 60
+    domain.destroy()
+    assert not folders(group)
+
+
+def test_the_group_outlives_the_worker_and_goes_with_the_guest(own: Daemon) -> None:
+    connection = libvirt.open(own.uri)
+    domain = connection.createXML(idle("kept", top=TUNE))
+    (pid,) = own.emulators()
+    group = group_of(pid)
+    worker = next(row for row in own.status() if row["name"] == "qemu:kept")
+    os.kill(int(worker["pid"]), signal.SIGKILL)
+
+    def is_driven_again() -> bool:
+        rows = [row for row in own.status() if row["name"] == "qemu:kept"]
+        return bool(rows) and rows[0]["state"] == "running" and rows[0]["pid"] != worker["pid"]
+
+    wait_until("another worker", is_driven_again)
+    domain.setSchedulerParameters({"cpu_shares": 77})
+    assert value("cpu", group, "cpu.shares") == "77"
+    os.kill(pid, signal.SIGKILL)
+    wait_until("the group's end", lambda: not folders(group))
+    refused = idle("refused", top="<cputune><shares>1</shares></cputune>")
+    before = set(layout().hierarchies["cpu"].glob("virtvisor.slice/*refused*"))
+    with pytest.raises(libvirt.libvirtError, match=r"shares '1' must be in range \[2, 262144\]"):
+        connection.createXML(refused)
+    assert set(layout().hierarchies["cpu"].glob("virtvisor.slice/*refused*")) == before
+    connection.close()
