@@ -14,7 +14,8 @@ from pathlib import Path
 
 from rpc.enums import DomainUndefineFlagsValues as Flags
 from supervisor.dispatch.service_errors import ServiceErrors
-from supervisor.domd.domain import DomainObject
+from supervisor.domd.domain import Definition, DomainObject
+from supervisor.runtime.atomic_file import make_folder
 from supervisor.runtime.paths import Paths
 
 
@@ -27,6 +28,22 @@ class DomainFiles:
     def has_managed_save(self, domain: DomainObject) -> bool:
         """Return whether the domain has a managed save image."""
         return self._paths.managed_save(domain.name).exists()
+
+    def managed_save(self, domain: DomainObject) -> Path:
+        """Return where the domain's managed save image is, or would be."""
+        return self._paths.managed_save(domain.name)
+
+    def make_managed_save_folder(self, domain: DomainObject) -> None:
+        """Create the folder of managed save images.
+
+        Raises:
+            VirError: SYSTEM_ERROR.
+        """
+        folder = self._paths.managed_save(domain.name).parent
+        try:
+            make_folder(folder, mode=0o750)
+        except OSError as error:
+            raise domain.errors.system_error(f"cannot create '{folder}'", error) from error
 
     def remove_managed_save(self, domain: DomainObject) -> None:
         """Remove the managed save image.
@@ -44,13 +61,13 @@ class DomainFiles:
         """Return whether the domain has checkpoint metadata."""
         return any(xml_files(self._paths.checkpoints(domain.name)))
 
-    def reset_nvram(self, domain: DomainObject) -> None:
-        """Remove the NVRAM file, so that the next start makes it from its template.
+    def reset_nvram(self, domain: DomainObject, definition: Definition) -> None:
+        """Remove the NVRAM file, so that a start from this definition makes it from its template.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        nvram = self._nvram(domain)
+        nvram = self._nvram_of(definition, domain.name)
         if nvram is not None and nvram.is_file():
             remove(nvram, "nvram", domain.errors)
 
@@ -115,12 +132,15 @@ class DomainFiles:
     def _nvram(self, domain: DomainObject) -> Path | None:
         """Return the path of the domain's NVRAM, if it has a file of its own."""
         assert domain.definition is not None, "only a defined domain is asked about"
-        nvram = domain.definition.domain.os.nvram
+        return self._nvram_of(domain.definition, domain.name)
+
+    def _nvram_of(self, definition: Definition, name: str) -> Path | None:
+        nvram = definition.domain.os.nvram
         if nvram is None:
-            return self._paths.nvram(domain.name)
+            return self._paths.nvram(name)
         if nvram.source is not None:
             return Path(nvram.source.file) if nvram.source.file else None
-        return Path(nvram.path) if nvram.path else self._paths.nvram(domain.name)
+        return Path(nvram.path) if nvram.path else self._paths.nvram(name)
 
 
 def keeps_tpm_state(domain: DomainObject) -> bool:

@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Callable
 
+from conf.settings import QemuConfig
 from rpc.enums import DomainStatsTypes
 from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
@@ -32,6 +33,7 @@ from supervisor.domd.calls.native_xml import NativeXmlCalls
 from supervisor.domd.calls.pinning import PinningCalls
 from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.calls.resources import ResourceCalls
+from supervisor.domd.calls.save import SaveCalls
 from supervisor.domd.calls.snapshot import SnapshotCalls
 from supervisor.domd.calls.stats import StatsCalls
 from supervisor.domd.calls.tuning import TuningCalls
@@ -44,9 +46,12 @@ from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.domain_ids import IdAllocator
+from supervisor.domd.guest_jobs import GuestJobs
 from supervisor.domd.recovery import Recovery
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
+from supervisor.domd.saved_images import SavedImages
+from supervisor.domd.starting import DomainStarter
 from supervisor.domd.worker_forwarding import WorkerForwarding
 from supervisor.domd.workers import Workers
 from supervisor.drivers.driver import Driver
@@ -99,6 +104,12 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     recovery = Recovery(node, registry, workers, domains)
     changer = DomainChanger(registry, definitions, builder, domains)
     access = TuningAccess(registry, changer, workers, driver, session=process.session)
+    images = SavedImages(driver.errors)
+    starter = DomainStarter(builder, domain_files, images, domains)
+
+    def config() -> QemuConfig:
+        return process.qemu_config
+
     queries = QueryCalls(registry, domain_files)
     stats = StatsCalls(node, registry, queries, driver)
     targets = (
@@ -118,7 +129,17 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         TuningCalls(access, driver),
         ResourceCalls(access),
         NativeXmlCalls(builder, driver.errors),
-        LifecycleCalls(registry, builder, definitions, domain_files, domains, workers),
+        LifecycleCalls(registry, builder, definitions, domain_files, domains, workers, starter),
+        SaveCalls(
+            registry,
+            builder,
+            definitions,
+            domain_files,
+            images,
+            domains,
+            GuestJobs(domains, workers),
+            config,
+        ),
         JobCalls(registry),
         SnapshotCalls(registry, domain_files),
         stats,
@@ -134,7 +155,8 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
 
     async def start(domain: DomainObject) -> None:
         if domain.definition is not None:
-            await domains.start(domain, domain.definition)
+            bypass_cache = config().auto_start_bypass_cache
+            await starter.start(domain, domain.definition, bypass_cache=bypass_cache)
 
     parallel = max(2, os.cpu_count() or 2)  # a start is bound by the processor
     starting = asyncio.create_task(autostart(registry, definition_files, start, parallel=parallel))
@@ -166,6 +188,7 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         ResourceCalls,
         NativeXmlCalls,
         LifecycleCalls,
+        SaveCalls,
         JobCalls,
         SnapshotCalls,
         StatsCalls,

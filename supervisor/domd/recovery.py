@@ -278,6 +278,7 @@ def domain_status(status: Status, live_xml: str) -> DomainStatus:
         live_xml=live_xml,
         started_at=status.started_at,
         autodestroy=status.autodestroy,
+        job=status.job,
     )
 
 

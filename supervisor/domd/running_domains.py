@@ -15,11 +15,13 @@ from typing import Any, Final
 
 from ipc import BusError, PeerGone, Request
 from rpc.enums import (
+    DomainEventID,
     DomainEventResumedDetailType,
     DomainEventStartedDetailType,
     DomainEventSuspendedDetailType,
     DomainEventType,
     DomainJobType,
+    DomainShutoffReason,
 )
 from rpc.errors import VirError
 from supervisor.dispatch.events import KeepRunningVote, Publisher
@@ -30,21 +32,31 @@ from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
     FRESH_BOOT,
+    LONG_S,
     NO_EVENT,
+    AbortJob,
     Destroy,
     DomainStatus,
     DomainStopped,
     ForwardEvent,
     GetStatus,
+    JobProgressed,
+    RestoreImage,
     Start,
     StartSource,
     StatusChanged,
 )
 from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger, start_trigger
+from supervisor.objects.job import AsyncJob, Job, JobRecord, Outcome
 
 #: Starts at a time (libvirt: max_workers, 20); others wait their turn. More are no faster on the
 #: processors of any host, and a hundred at once starve each other beyond their deadlines.
 MAX_LAUNCHES: Final = max(8, 4 * (os.cpu_count() or 1))
+#: Jobs that end their guest: the reason for which it is off if they have completed.
+ENDS_WELL: Final = {
+    AsyncJob.SAVE: DomainShutoffReason.SAVED,
+    AsyncJob.DUMP: DomainShutoffReason.CRASHED,
+}
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +114,7 @@ class RunningDomains:
         workers.subscribe(StatusChanged, self.on_status_changed)
         workers.subscribe(DomainStopped, self.on_domain_stopped)
         workers.subscribe(ForwardEvent, self.on_forward_event)
+        workers.subscribe(JobProgressed, self.on_job_progressed)
 
     # Start and stop.
 
@@ -166,7 +179,7 @@ class RunningDomains:
         domain.phases.step(PhaseTrigger.STARTED)
         self.apply_status(domain, launched.status)
         log.info("%s is started with id %d", domain.name, domain.id)
-        self._publish_started(domain, paused=request.paused)
+        self._publish_started(domain, request)
         for event in pending.early_events:
             if isinstance(event, DomainStopped):
                 self.on_domain_stopped(event)
@@ -198,6 +211,7 @@ class RunningDomains:
         except BaseException:
             # If the call to the root was cancelled, it may have spawned the worker all the same.
             domain.worker = domain.worker or self._workers.driver.worker(domain.name)
+            domain.reason = DomainShutoffReason.FAILED
             await self._abort_start(domain)
             raise
         return LaunchedGuest(status)
@@ -205,7 +219,9 @@ class RunningDomains:
     async def _request_start(self, domain: DomainObject, request: Start) -> DomainStatus:
         """Call the worker; if it dies, its successor knows whether the guest was started."""
         try:
-            return await self._workers.call(domain, request)
+            # The memory of a large guest takes a disk minutes.
+            long = LONG_S if isinstance(request.source, RestoreImage) else None
+            return await self._workers.call(domain, request, long)
         except PeerGone as error:
             log.warning("the worker of %s died while it started: %s", domain.name, error)
             reported = await self._workers.get_status(domain)
@@ -239,10 +255,12 @@ class RunningDomains:
             log.warning("the worker of %s cannot undo its start: %s", domain.name, error)
         await self._workers.end(domain)
 
-    def _publish_started(self, domain: DomainObject, *, paused: bool) -> None:
+    def _publish_started(self, domain: DomainObject, request: Start) -> None:
         """Publish the lifecycle events of a start, in the order in which libvirt does."""
         started, booted = DomainEventType.STARTED, DomainEventStartedDetailType.BOOTED
-        if paused:
+        if isinstance(request.source, RestoreImage):
+            self._publish_restored(domain, request.source, paused=request.paused)
+        elif request.paused:
             self._publisher.lifecycle(domain, started, booted)
             suspended = DomainEventSuspendedDetailType.PAUSED
             self._publisher.lifecycle(domain, DomainEventType.SUSPENDED, suspended)
@@ -252,6 +270,19 @@ class RunningDomains:
                 unpaused = DomainEventResumedDetailType.UNPAUSED
                 self._publisher.lifecycle(domain, DomainEventType.RESUMED, unpaused)
             self._publisher.lifecycle(domain, started, booted)
+
+    def _publish_restored(
+        self, domain: DomainObject, source: RestoreImage, *, paused: bool
+    ) -> None:
+        restored = DomainEventStartedDetailType.RESTORED
+        self._publisher.lifecycle(domain, DomainEventType.STARTED, restored)
+        if source.was_running and not paused:
+            resumed = DomainEventResumedDetailType.FROM_SNAPSHOT
+            self._publisher.lifecycle(domain, DomainEventType.RESUMED, resumed)
+        else:
+            details = DomainEventSuspendedDetailType
+            suspended = details.PAUSED if paused else details.RESTORED
+            self._publisher.lifecycle(domain, DomainEventType.SUSPENDED, suspended)
 
     async def destroy(self, domain: DomainObject, *, graceful: bool) -> None:
         """Stop a guest now, or cancel its start; the domain is shut off on return.
@@ -311,9 +342,39 @@ class RunningDomains:
         if runtime.is_outdated:  # the report with the newer XML is on its way, or was missed
             self.spawn_task(self._fetch_xml(domain))
         domain.autodestroy = status.autodestroy
-        domain.jobs.restore(status.job)
+        self._restore_job(domain, status.job)
         self._registry.add(domain)
         self._keep_running.set(busy=True)
+
+    def _restore_job(self, domain: DomainObject, record: JobRecord | None) -> None:
+        """Record a job that a worker reports, which may have been begun before this process."""
+        domain.jobs.restore(record)
+        job = domain.jobs.current
+        if job is None:
+            domain.phases.step(PhaseTrigger.JOB_FAILED)  # a save whose outcome is not known
+        elif job.abort is None:
+            job.abort = lambda _: self.abort_job(domain)
+
+    async def abort_job(self, domain: DomainObject) -> None:
+        """Have the worker cancel its job.
+
+        Raises:
+            VirError: as `Workers.call_running`.
+        """
+        await self._workers.call_running(domain, AbortJob())
+
+    def end_job(self, domain: DomainObject, job: Job, outcome: Outcome, error: str = "") -> None:
+        """End a job; clients get an event of one that has completed."""
+        if job.ended.is_set():
+            return
+        domain.jobs.end(job, outcome, error)
+        domain.phases.step(PhaseTrigger.JOB_FAILED)  # of a guest that runs on; else ignored
+        if outcome is DomainJobType.COMPLETED:
+            name = "domain_event_callback_job_completed"
+            event = DomainEventID.JOB_COMPLETED
+            self._publisher.publish(domain, event, name, domain.identity, job.stats())
+        else:
+            self._publisher.invalidate()
 
     async def _fetch_xml(self, domain: DomainObject) -> None:
         try:
@@ -349,8 +410,11 @@ class RunningDomains:
     def mark_stopped(self, domain: DomainObject, reason: int, event: int, detail: int) -> None:
         """Mark the domain shut off and publish the lifecycle event."""
         domain.phases.step(PhaseTrigger.STOPPED)
-        if domain.jobs.current is not None:
-            domain.jobs.end(domain.jobs.current, DomainJobType.FAILED, "domain is not running")
+        job = domain.jobs.current
+        if job is not None:
+            completed = reason == ENDS_WELL.get(job.record.job)
+            outcome: Outcome = DomainJobType.COMPLETED if completed else DomainJobType.FAILED
+            self.end_job(domain, job, outcome, "" if completed else "domain is not running")
         domain.runtime = None
         domain.autodestroy = ""
         domain.reason = reason
@@ -401,6 +465,12 @@ class RunningDomains:
         else:
             domain.source = None
             self.drop_if_transient(domain)
+
+    def on_job_progressed(self, event: JobProgressed) -> None:
+        """Record how far a job is."""
+        domain = self._registry.by_uuid(event.uuid)
+        if domain is not None and domain.jobs.current is not None:
+            domain.jobs.current.progress = event.progress
 
     def on_forward_event(self, event: ForwardEvent) -> None:
         """Publish a client event that a worker has encoded."""

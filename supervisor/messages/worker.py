@@ -12,7 +12,7 @@ import msgspec
 
 from ipc import Ack, Descriptor, Event, Request
 from supervisor.messages.calls import ClientEvent
-from supervisor.objects.job import JobRecord
+from supervisor.objects.job import JobProgress, JobRecord
 
 NO_EVENT = -1
 
@@ -66,7 +66,9 @@ class RestoreImage(msgspec.Struct, frozen=True, kw_only=True, tag="restore_image
     path: str  # for errors and the log
     compression: int = 0  # virQEMUSaveFormat
     was_running: bool = True  # when it was saved
-    cookie: str = ""  # of the header: what QEMU needs to know of the saved machine
+    bypass_cache: bool = False
+    #: The image of a managed save: removed once the guest has its memory. "": the image stays.
+    remove: str = ""
 
 
 class IncomingMigration(msgspec.Struct, frozen=True, kw_only=True, tag="incoming_migration"):
@@ -95,6 +97,42 @@ class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"
     paused: bool = False
     autodestroy: str = ""
     agent_timeout: int = -2  # as `SetAgentTimeout.timeout`
+
+
+#: Deadline of requests that write or read a guest's whole memory.
+LONG_S: Final = 6 * 3600.0
+
+
+class Save(Request[Ack], frozen=True, kw_only=True, tag="worker.save"):
+    """Save the guest's memory to a file and end it; `DomainStopped` is sent before the reply.
+
+    Errors: OPERATION_ABORTED: by `AbortJob`; SYSTEM_ERROR of the file; OPERATION_FAILED,
+    OPERATION_INVALID: QEMU cannot do it. The guest goes on then, and an earlier file is as it was.
+    """
+
+    deadline_s = LONG_S
+    job: JobRecord
+    path: str
+    xml: str  # for the image, passwords included
+    compression: int = 0  # virQEMUSaveFormat
+    bypass_cache: bool = False
+    running: bool | None = None  # once it is restored; None: as now
+
+
+class AbortJob(Request[Ack], frozen=True, kw_only=True, tag="worker.abort_job"):
+    """Cancel the guest's job; its request fails then, perhaps after this reply.
+
+    Errors: OPERATION_INVALID: there is none; those of QEMU.
+    """
+
+    deadline_s = 15.0
+
+
+class JobProgressed(Event, frozen=True, kw_only=True, tag="worker.job_progressed"):
+    """How far the guest's job is."""
+
+    uuid: bytes
+    progress: JobProgress
 
 
 class GetStatus(Request[WorkerStatus], frozen=True, kw_only=True, tag="worker.get_status"):

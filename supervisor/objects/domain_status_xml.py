@@ -44,6 +44,22 @@ class External(msgspec.Struct, frozen=True, array_like=True):
     boot: str
 
 
+class MemoryFile(msgspec.Struct, kw_only=True):
+    """The file that a job writes a guest's memory to."""
+
+    path: str
+    temporary: str  # its name until it is complete; "": it is written in place
+    resume: bool  # the vCPUs ran when the job began
+    complete: bool = False  # whole and on disk: the job is to be finished, never undone
+
+
+class LoadedMemory(msgspec.Struct, kw_only=True):
+    """A guest whose memory is loaded and whose vCPUs are about to run."""
+
+    image: str  # to be removed then; "": none
+    run: bool
+
+
 class Status(msgspec.Struct, kw_only=True):
     """A running domain, without its live XML, which is beside it in the file."""
 
@@ -65,6 +81,8 @@ class Status(msgspec.Struct, kw_only=True):
     externals: list[External] = []  # ended with the guest
     job: JobRecord | None = None  # that QEMU runs now
     agent_timeout: int = -2  # virDomainAgentResponseTimeoutValues, or seconds
+    memory_file: MemoryFile | None = None  # of that job
+    loaded: LoadedMemory | None = None
     restart: bool = False  # the definition is started again when the guest has stopped
 
 

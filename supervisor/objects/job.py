@@ -255,11 +255,14 @@ class DomainJobs:
             self.current = Job(record, is_restored=True)
 
     def end(self, job: Job, outcome: Outcome, error: str = "") -> None:
-        """End a job: it is the last one from now on, and the calls that it held off go on."""
+        """End a job: the calls that it held off go on; a completed one is the last from now on."""
         job.elapsed_ms = job.time_elapsed()
         job.type, job.error = outcome, error
         if self.current is job:
-            self.current, self.completed = None, job
+            self.current = None
+            # libvirt keeps the statistics of what succeeded, and of any backup.
+            if outcome is DomainJobType.COMPLETED or job.record.job is AsyncJob.BACKUP:
+                self.completed = job
         job.ended.set()
 
     async def abort(self, flags: int) -> None:

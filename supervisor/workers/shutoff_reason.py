@@ -20,6 +20,7 @@ DETAILS: Final = {
     DomainShutoffReason.SHUTDOWN: DomainEventStoppedDetailType.SHUTDOWN,
     DomainShutoffReason.DESTROYED: DomainEventStoppedDetailType.DESTROYED,
     DomainShutoffReason.CRASHED: DomainEventStoppedDetailType.CRASHED,
+    DomainShutoffReason.SAVED: DomainEventStoppedDetailType.SAVED,
     DomainShutoffReason.FAILED: DomainEventStoppedDetailType.FAILED,
 }
 

@@ -38,7 +38,9 @@ class Trigger(Enum):
     STOPPED_BY_ERROR = auto()  # a disk's error
     STOPPED_BY_WATCHDOG = auto()
     STOPPED_TO_DUMP = auto()  # to dump its memory
+    STOPPED_TO_SAVE = auto()  # to save its memory
     RESUMED = auto()
+    SAVE_CANCELED = auto()  # resumed, as its memory was not saved
     CRASH_LEFT = auto()  # resumed after a panic
     PANICKED = auto()
     CRASH_LOADED = auto()  # the guest loaded its crash kernel
@@ -63,6 +65,9 @@ E = DomainEventType
 STARTING: Final = Transition(S.PAUSED, DomainPausedReason.STARTING_UP)
 RUNNING: Final = Transition(S.RUNNING, DomainRunningReason.BOOTED)
 PAUSED_AT_START: Final = Transition(S.PAUSED, DomainPausedReason.USER)
+RUNNING_RESTORED: Final = Transition(S.RUNNING, DomainRunningReason.RESTORED)
+#: libvirt says the same of every guest whose memory came as a stream.
+PAUSED_RESTORED: Final = Transition(S.PAUSED, DomainPausedReason.MIGRATION)
 
 
 def _paused(reason: DomainPausedReason, detail: DomainEventSuspendedDetailType) -> Transition:
@@ -106,6 +111,9 @@ NEXT: Final[Table] = {
     (S.RUNNING, Trigger.STOPPED_TO_DUMP): _paused(
         DomainPausedReason.DUMP, DomainEventSuspendedDetailType.PAUSED
     ),
+    (S.RUNNING, Trigger.STOPPED_TO_SAVE): _paused(
+        DomainPausedReason.SAVE, DomainEventSuspendedDetailType.PAUSED
+    ),
     **_from(
         (S.RUNNING, S.PAUSED),
         Trigger.STOPPED_BY_ERROR,
@@ -118,6 +126,7 @@ NEXT: Final[Table] = {
     ),
     (S.PAUSED, Trigger.BOOTED): RUNNING,
     **_from(STILL, Trigger.RESUMED, RESUMED),
+    (S.PAUSED, Trigger.SAVE_CANCELED): RESUMED._replace(reason=DomainRunningReason.SAVE_CANCELED),
     **_from(
         (S.CRASHED, S.PAUSED, S.SHUTDOWN),
         Trigger.CRASH_LEFT,

@@ -12,7 +12,7 @@ import logging
 from dataclasses import replace
 
 from conf.domain import Domain, format_domain
-from rpc.enums import DomainDefineFlags, DomainSaveImageXMLFlags
+from rpc.enums import DomainDefineFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
@@ -158,19 +158,6 @@ class DefinitionCalls:
         """Return whether the domain has a managed save image."""
         self._errors.check_flags("DomainHasManagedSaveImage", flags)
         return int(self._files.has_managed_save(self._registry.find(dom)))
-
-    def domain_managed_save_get_xml_desc(self, call: ClientCall, dom: DomainId, flags: int) -> str:
-        """Refuse to return the XML in the managed save image.
-
-        Raises:
-            VirError: OPERATION_INVALID: there is no image; OPERATION_UNSUPPORTED: there is one.
-        """
-        flags_supported = DomainSaveImageXMLFlags.SECURE
-        self._errors.check_flags("DomainManagedSaveGetXMLDesc", flags, flags_supported)
-        if not self._files.has_managed_save(self._registry.find(dom)):
-            detail = "domain does not have managed save image"
-            raise self._errors.operation_invalid(detail)
-        raise self._errors.operation_unsupported("managed save images are not read yet")
 
     async def domain_managed_save_remove(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Remove the managed save image.

@@ -20,6 +20,7 @@ from supervisor.domd.domain import DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.running_domains import RunningDomains, already_running
+from supervisor.domd.starting import DomainStarter
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import Reboot, Reset, Resume, Shutdown, Suspend, Wakeup
 from supervisor.objects.job import JobKind
@@ -36,6 +37,7 @@ class LifecycleCalls:
         files: DomainFiles,
         domains: RunningDomains,
         workers: Workers,
+        starter: DomainStarter,
     ) -> None:
         self._registry = registry
         self._errors = registry.errors
@@ -44,6 +46,7 @@ class LifecycleCalls:
         self._files = files
         self._domains = domains
         self._workers = workers
+        self._starter = starter
         self._driver = workers.driver
 
     async def domain_create(self, call: ClientCall, dom: DomainId) -> None:
@@ -53,43 +56,29 @@ class LifecycleCalls:
     async def domain_create_with_flags(
         self, call: ClientCall, dom: DomainId, flags: int
     ) -> DomainId:
-        """Start a defined domain.
+        """Start a defined domain, from its managed save image if it has one.
 
         Raises:
-            VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
+            VirError: OPERATION_INVALID when it runs already; OPERATION_FAILED: the image is none;
+                whatever keeps it from starting.
         """
         self._driver.check_flags("DomainCreateWithFlags", flags)
         domain = self._registry.find(dom)
         async with domain.jobs.hold("start"):
             if domain.is_active or domain.definition is None:
                 raise already_running(domain)
-            await self._check_managed_save(domain, flags)
-            await self._reset_nvram(domain, flags)
+            if flags & DomainCreateFlags.START_RESET_NVRAM:
+                await asyncio.to_thread(self._files.reset_nvram, domain, domain.definition)
             paused, autodestroy = start_options(call, flags)
-            await self._domains.start(
-                domain, domain.definition, paused=paused, autodestroy=autodestroy
+            await self._starter.start(
+                domain,
+                domain.definition,
+                paused=paused,
+                autodestroy=autodestroy,
+                force_boot=bool(flags & DomainCreateFlags.START_FORCE_BOOT),
+                bypass_cache=bool(flags & DomainCreateFlags.START_BYPASS_CACHE),
             )
         return domain.identity
-
-    async def _check_managed_save(self, domain: DomainObject, flags: int) -> None:
-        """Refuse a fresh boot of a domain with a managed save image, unless FORCE_BOOT is given.
-
-        Raises:
-            VirError: OPERATION_UNSUPPORTED.
-        """
-        if not self._files.has_managed_save(domain):
-            return
-        if not flags & DomainCreateFlags.START_FORCE_BOOT:
-            detail = (
-                f"domain '{domain.name}' has a saved state, which this daemon does not restore "
-                "yet; start it with --force-boot to lose that state"
-            )
-            raise self._errors.operation_unsupported(detail)
-        await asyncio.to_thread(self._files.remove_managed_save, domain)
-
-    async def _reset_nvram(self, domain: DomainObject, flags: int) -> None:
-        if flags & DomainCreateFlags.START_RESET_NVRAM:
-            await asyncio.to_thread(self._files.reset_nvram, domain)
 
     async def domain_create_xml(self, call: ClientCall, xml_desc: str, flags: int) -> DomainId:
         """Start a domain from XML; it is persistent only if it was before.

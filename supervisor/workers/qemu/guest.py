@@ -26,6 +26,7 @@ from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.agent.connection import AgentConnection
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
+from supervisor.workers.qemu.migration.watch import MigrationWatch
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.running_guest import RunningGuest
@@ -63,6 +64,8 @@ class Guest(RunningGuest):
         self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug
         #: What the guest did with a request to release a device, by alias: whether it has.
         self.unplugged: dict[str, asyncio.Future[bool]] = {}
+        self.migration = MigrationWatch()
+        self.job_aborted = False  # by a client: the job ends as soon as it can
         self.tray_moved = asyncio.Event()  # set, and replaced, by DEVICE_TRAY_MOVED
         self._monitor: Monitor | None = None
         self._reconnecting: asyncio.Task[None] | None = None
@@ -96,7 +99,11 @@ class Guest(RunningGuest):
 
     def open_monitor(self, end: socket.socket) -> Monitor:
         """Make a monitor of a connected socket; `set_monitor` follows QEMU's greeting."""
-        return Monitor(end, self.name, lambda message: self.on_event(message), self._monitor_lost)
+        return Monitor(end, self.name, self._received_event, self._monitor_lost)
+
+    def _received_event(self, message: Message) -> None:
+        self.migration.on_message(message)
+        self.on_event(message)
 
     def set_monitor(self, monitor: Monitor) -> None:
         """Use a monitor whose QEMU has greeted."""

@@ -14,11 +14,15 @@ from ipc import Ack, handles
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.drivers.qemu import QEMU
 from supervisor.messages.worker import (
+    AbortJob,
     AgentVcpus,
     CountAgentVcpus,
     DomainStatus,
+    FreshBoot,
     GetTuning,
     Reset,
+    RestoreImage,
+    Save,
     SetAgentTimeout,
     SetLifecycleAction,
     SetTuning,
@@ -36,6 +40,7 @@ from supervisor.messages.worker_resources import (
     SetVcpuCount,
     SetVcpus,
 )
+from supervisor.objects.domain_phase import PhaseTrigger
 from supervisor.runtime.shield import run_to_completion
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
@@ -48,6 +53,8 @@ from supervisor.workers.qemu.hotplug.detach import detach
 from supervisor.workers.qemu.hotplug.update import attach_or_insert, update
 from supervisor.workers.qemu.lifecycle import commands
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
+from supervisor.workers.qemu.migration.guest_job import abort_job
+from supervisor.workers.qemu.migration.save import save
 from supervisor.workers.qemu.start.reconnect import watch
 from supervisor.workers.qemu.start.start import launch
 from supervisor.workers.qemu.stats.domain_stats import get_stats
@@ -65,6 +72,7 @@ MANNER: Final = DriverOps(
     suspend=commands.suspend,
     resume=commands.resume,
     get_stats=get_stats,
+    sources=(FreshBoot, RestoreImage),
 )
 
 
@@ -107,6 +115,25 @@ class QemuWorker(Worker[Guest]):
     def get_tuning(self, request: GetTuning) -> Stats:
         """Read the limits of the guest's cgroup."""
         return Stats(statistics=get_tuning(self.guest(), request.controller))
+
+    @handles(Save)
+    async def save(self, request: Save) -> Ack:
+        """Save the guest to a file and end it (virDomainSave)."""
+        guest = self.guest()
+        self._phases.step(PhaseTrigger.SAVE)
+        try:
+            # To its end, also if domd is gone: half a save leaves the guest paused.
+            await run_to_completion(save(guest, request))
+        except BaseException:
+            self._phases.step(PhaseTrigger.JOB_FAILED)
+            raise
+        return Ack()
+
+    @handles(AbortJob)
+    async def abort_job(self, _: AbortJob) -> Ack:
+        """Cancel the guest's job (virDomainAbortJob)."""
+        await abort_job(self.guest())
+        return Ack()
 
     @handles(CountAgentVcpus)
     async def count_agent_vcpus(self, _: CountAgentVcpus) -> AgentVcpus:

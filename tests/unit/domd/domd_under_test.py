@@ -49,6 +49,7 @@ from supervisor.messages.root import (
 )
 from supervisor.messages.rpcd import ClientList, ListClients
 from supervisor.messages.worker import (
+    AbortJob,
     AttachDevice,
     Destroy,
     DomainStatus,
@@ -57,6 +58,7 @@ from supervisor.messages.worker import (
     GetTuning,
     Reboot,
     Resume,
+    Save,
     SetLifecycleAction,
     SetMetadata,
     SetTuning,
@@ -229,6 +231,19 @@ class FakeWorker:
 
     @handles(Reboot)
     async def reboot(self, request: Reboot) -> Ack:
+        return await self._acknowledge(request)
+
+    @handles(Save)
+    async def save(self, request: Save) -> Ack:
+        async def saved(worker: FakeWorker, _: Save) -> Ack:
+            worker.require()
+            worker.end_guest(Shutoff.SAVED, DomainEventStoppedDetailType.SAVED)
+            return Ack()
+
+        return await self._run(request, saved)  # type: ignore[no-any-return]
+
+    @handles(AbortJob)
+    async def abort_job(self, request: AbortJob) -> Ack:
         return await self._acknowledge(request)
 
     @handles(UpdateDevice)

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from rpc.enums import DomainEventType, DomainJobOperation, DomainJobType, DomainState
+from rpc.enums import (
+    DomainEventID,
+    DomainEventType,
+    DomainJobOperation,
+    DomainJobType,
+    DomainShutoffReason,
+    DomainState,
+)
 from rpc.errors import ErrorCode, VirError
 from supervisor.objects.job import AsyncJob, JobRecord
 from tests.unit.domd.domd_under_test import DOM, Domd, domd, successor, until
@@ -79,13 +86,23 @@ async def test_a_job_that_the_worker_reports_is_told_also_by_a_new_domd(tmp_path
             await again.destroy()
 
 
-async def test_the_last_job_is_kept_until_it_was_read(tmp_path: Path) -> None:
+async def test_a_job_that_failed_is_not_the_last_one_that_completed(tmp_path: Path) -> None:
     async with domd(tmp_path) as service:
         await running(service)
         await begin_save(service)
         await service.destroy()
+        assert tuple(await service.call("domain_get_job_stats", DOM, COMPLETED)) == (0, [])
+
+
+async def test_the_last_job_is_kept_until_it_was_read(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        await running(service)
+        await begin_save(service)
+        service.tree.worker.end_guest(DomainShutoffReason.SAVED, 4)
+        await until(lambda: service.tree.events[-1] == (DomainEventType.STOPPED, 4))
+        assert DomainEventID.JOB_COMPLETED in service.tree.other_events
         kept = await service.call("domain_get_job_stats", DOM, COMPLETED | KEEP)
-        assert kept[0] == DomainJobType.FAILED
+        assert kept[0] == DomainJobType.COMPLETED
         assert await service.call("domain_get_job_stats", DOM, COMPLETED) == kept
         assert tuple(await service.call("domain_get_job_stats", DOM, COMPLETED)) == (0, [])
 

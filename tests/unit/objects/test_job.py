@@ -132,11 +132,20 @@ def test_a_job_that_ended_is_the_completed_one_and_its_time_stands_still(
     jobs: DomainJobs,
 ) -> None:
     job = begin(jobs)
-    jobs.end(job, DomainJobType.FAILED, "No space left on device")
+    jobs.end(job, DomainJobType.COMPLETED)
     assert (jobs.current, jobs.completed) == (None, job)
     assert job.time_elapsed() == job.time_elapsed()
-    assert job.info().type == DomainJobType.FAILED
-    assert "No space left on device" in [param.value.value for param in job.stats()]
+    assert job.info().type == DomainJobType.COMPLETED
+
+
+def test_a_job_that_failed_leaves_the_completed_one(jobs: DomainJobs) -> None:
+    completed = begin(jobs)
+    jobs.end(completed, DomainJobType.COMPLETED)
+    failed = begin(jobs)
+    jobs.end(failed, DomainJobType.FAILED, "No space left on device")
+    assert (jobs.current, jobs.completed) == (None, completed)
+    assert failed.info().type == DomainJobType.FAILED
+    assert "No space left on device" in [param.value.value for param in failed.stats()]
 
 
 async def test_abort_without_a_job_is_refused(jobs: DomainJobs) -> None:
@@ -177,7 +186,7 @@ def test_a_job_that_a_worker_reports_is_known_until_it_reports_none(jobs: Domain
     assert job is not None
     assert job.record == RECORD
     jobs.restore(None)
-    assert jobs.completed is job
+    assert jobs.current is None
     assert job.type is DomainJobType.FAILED
 
 

@@ -98,13 +98,22 @@ async def suspend(guest: Guest) -> None:
     if guest.state is DomainState.PAUSED:
         return  # perhaps by a `stop` that QEMU executed after its deadline
     require(guest.name, guest.state, Trigger.SUSPENDED)
-    guest.stop_cause = Trigger.SUSPENDED
+    await stop_vcpus(guest, Trigger.SUSPENDED)
+
+
+async def stop_vcpus(guest: Guest, cause: Trigger) -> None:
+    """Stop the vCPUs of a guest that runs.
+
+    Raises:
+        VirError: QEMU does not.
+    """
+    guest.stop_cause = cause
     try:
         await guest.monitor.execute("stop", timeout_s=STOP_S)
     except VirError:
         guest.stop_cause = Trigger.STOPPED
         raise
-    guest.transition(Trigger.SUSPENDED)  # no STOP comes from a QEMU that was stopped by then
+    guest.transition(cause)  # no STOP comes from a QEMU that was stopped by then
 
 
 async def resume(guest: Guest) -> None:
@@ -115,15 +124,24 @@ async def resume(guest: Guest) -> None:
     """
     trigger = Trigger.CRASH_LEFT if guest.state is DomainState.CRASHED else Trigger.RESUMED
     require(guest.name, guest.state, trigger)
+    await start_vcpus(guest, trigger)
+
+
+async def start_vcpus(guest: Guest, cause: Trigger) -> None:
+    """Start the vCPUs of a guest that is stopped.
+
+    Raises:
+        VirError: QEMU does not.
+    """
     guest.disk_errors.clear()
-    guest.resume_cause = trigger
+    guest.resume_cause = cause
     try:
         await guest.monitor.execute("cont", timeout_s=STOP_S)
     except VirError:
         guest.resume_cause = Trigger.RESUMED
         raise
     if guest.state is not DomainState.RUNNING:
-        guest.transition(trigger)
+        guest.transition(cause)
 
 
 async def set_action(guest: Guest, event: str, action: str) -> None:

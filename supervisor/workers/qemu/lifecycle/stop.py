@@ -24,6 +24,7 @@ from supervisor.workers.qemu.cgroup import placement
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.migration.memory_files import clean_up_memory
 from supervisor.workers.qemu.start import hugepages
 from supervisor.workers.qemu.start.files import remove_directories
 
@@ -93,5 +94,6 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     remove_directories(context.paths, status)
     if "<hugepages" in xml:
         hugepages.remove_directories(hugepages.find_hugepages(context.config), status)
+    clean_up_memory(status)
     context.paths.pid_file(name).unlink(missing_ok=True)
     await context.hooks.notify(name, "release", xml)

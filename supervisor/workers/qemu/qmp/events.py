@@ -148,6 +148,8 @@ IO_ACTIONS: Final = {
     "stop": DomainEventIOErrorAction.PAUSE,
     "report": DomainEventIOErrorAction.REPORT,
 }
+#: Ends of which libvirt publishes STOPPED alone.
+UNSAID: Final = (DomainShutoffReason.SAVED, DomainShutoffReason.CRASHED)
 FAMILIES: Final = {"ipv4": 0, "ipv6": 1, "unix": 2}
 
 
@@ -186,7 +188,7 @@ def _shutdown(guest: Guest, message: Message) -> None:
     by_host = data.reason in ("host-signal", "host-qmp-quit") or (
         not data.guest and data.reason in ("", "host-error")
     )
-    if guest.status.ending and not by_host:
+    if guest.status.ending in UNSAID or (guest.status.ending and not by_host):
         return  # the guest's own shutdown was overtaken
     if guest.transition(Trigger.ENDED_BY_HOST if by_host else Trigger.POWERED_OFF) is None:
         return

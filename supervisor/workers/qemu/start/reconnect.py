@@ -27,6 +27,7 @@ from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
+from supervisor.workers.qemu.migration.save import end_interrupted
 from supervisor.workers.qemu.qmp.events import handle_event, resume_lifecycle_action
 from supervisor.workers.qemu.qmp.monitor import Monitor
 from supervisor.workers.qemu.qmp.replies import ChardevInfo, StatusInfo
@@ -36,6 +37,7 @@ from supervisor.workers.qemu.start.monitor_setup import (
     fill_chardevs,
     query_chardevs,
 )
+from supervisor.workers.qemu.start.restore import run_loaded
 
 CONNECT_S: Final = 2.0  # for a QEMU that hangs: the worker is ready after it all the same
 END_S: Final = 5.0
@@ -110,6 +112,12 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
     """Query the state of QEMU, for the events that were missed."""
     answer = await monitor.query("query-status", StatusInfo)
     trigger = reconcile(guest.state, answer.status)
+    if guest.status.memory_file is not None:
+        guest.run(end_interrupted(guest))
+        return
+    if guest.status.loaded is not None:
+        guest.run(_finish_restore(guest))
+        return
     if guest.status.ending:
         guest.run(_resume_stop(guest))
         return
@@ -130,6 +138,12 @@ def _refresh_chardevs(guest: Guest, chardevs: Sequence[ChardevInfo]) -> None:
         guest.update_and_publish()
         if guest_agent.is_connected(guest) != had_agent:
             guest_agent.publish_state(guest, ConnectDomainEventAgentLifecycleReason.CHANNEL)
+
+
+async def _finish_restore(guest: Guest) -> None:
+    """Let a restored guest run whose worker died just before that."""
+    await run_loaded(guest)
+    guest.publish_status()
 
 
 async def _resume_stop(guest: Guest) -> None:

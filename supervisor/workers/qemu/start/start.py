@@ -22,14 +22,15 @@ from conf.domain.addresses.assign import assign_addresses
 from conf.domain.devices.disk_defaults import complete_live_cache
 from supervisor.images.firmware_descriptors import read_descriptors
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
-from supervisor.messages.worker import Start
+from supervisor.messages.worker import RestoreImage, Start
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers import usb_devices
 from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
-from supervisor.workers.file_owners import chown_for_guest, restore
+from supervisor.workers.file_owners import chown_for_guest
+from supervisor.workers.file_owners import restore as restore_owners
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.interfaces import detach_port, netd_interfaces
 from supervisor.workers.qemu.aliases import assign_aliases
@@ -42,7 +43,7 @@ from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
-from supervisor.workers.qemu.start import files, hugepages, live_xml
+from supervisor.workers.qemu.start import files, hugepages, live_xml, restore
 from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
@@ -63,10 +64,14 @@ async def launch(context: WorkerContext, request: Start) -> Guest:
     Raises:
         ConfError, VirError: it cannot be started.
     """
-    start = await _plan(context, request)
-    async with AsyncExitStack() as undo:
-        guest = await _start(start, undo)
-        undo.pop_all()
+    try:
+        start = await _plan(context, request)
+        async with AsyncExitStack() as undo:
+            guest = await _start(start, undo)
+            undo.pop_all()
+    finally:
+        if isinstance(request.source, RestoreImage):
+            request.source.image.close()
     return guest
 
 
@@ -150,11 +155,24 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         # succeed and wait for a greeting for ever.
         monitor.close()
         await connect_monitor(guest, log_file, MONITOR_S)
+        source = start.request.source
+        if isinstance(source, RestoreImage):
+            await restore.load(guest, source, log_file)
         await start.run_hook("started")
-    await _run_vcpus(guest, paused=start.request.paused)
     guest.live_xml = format_domain(start.domain, live=True, secure=True)
-    guest.save()
+    if isinstance(source, RestoreImage):
+        restore.record_loaded(guest, source, paused=start.request.paused)
+        undo.callback(_keep_image, guest)
+        await restore.run_loaded(guest)
+    else:
+        await _run_vcpus(guest, paused=start.request.paused)
+        guest.save()
     return guest
+
+
+def _keep_image(guest: Guest) -> None:
+    """Leave the image of a guest whose vCPUs never ran as it is."""
+    guest.status.loaded = None
 
 
 async def _prepare_domain(start: StartContext, ports: DisplayPorts, undo: AsyncExitStack) -> None:
@@ -191,7 +209,7 @@ def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
         status.owners = chown_for_guest(
             files.domain_files(start.domain), start.user, previous_owners
         )
-        undo.callback(restore, status.owners, previous_owners)
+        undo.callback(restore_owners, status.owners, previous_owners)
     status.cgroup = start.cgroup.group.path
     start.write_status()
     undo.callback(remove_status, context.paths.status(start.name))

@@ -1,0 +1,156 @@
+"""virDomainSave in the worker: pause the guest, write its image, end it; or let it go on.
+
+Owns: that order. May touch: the guest; the image.
+Source: libvirt 9.0, qemuDomainSaveInternal. Unlike there, the file is opened before the guest is
+paused: a path that does not exist does not interrupt it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+
+from rpc.enums import (
+    DomainEventSuspendedDetailType,
+    DomainEventType,
+    DomainShutoffReason,
+    DomainState,
+)
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.images.save_image import Compression, SaveData, new_image
+from supervisor.messages.worker import Save
+from supervisor.objects.domain_status_xml import MemoryFile
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.lifecycle.commands import start_vcpus, stop_vcpus
+from supervisor.workers.qemu.lifecycle.stop import stop_process
+from supervisor.workers.qemu.migration.file_stream import save_to_file
+from supervisor.workers.qemu.migration.guest_job import (
+    NAMES,
+    end_job,
+    guest_job,
+    record_file,
+    refuse_aborted,
+    report,
+)
+from supervisor.workers.qemu.migration.memory_files import end_file
+from supervisor.workers.qemu.migration.packing import find_packer
+from supervisor.workers.qemu.migration.stream import end_migration
+from supervisor.workers.qemu.migration.target_file import TargetFile, discard, open_target, publish
+from supervisor.workers.state_table import Trigger
+
+ENDED_S = 30.0  # for the cleanup of the guest that was saved
+
+log = logging.getLogger(__name__)
+
+
+async def save(guest: Guest, request: Save) -> None:
+    """Save a guest and end it; if that fails it goes on.
+
+    Raises:
+        VirError: as `Save`.
+    """
+    async with guest_job(guest, request.job):
+        compression = Compression(request.compression)
+        program = find_packer(compression, "save")
+        target = await asyncio.to_thread(open_target, request.path, direct=request.bypass_cache)
+        resume = guest.state is DomainState.RUNNING
+        running = resume if request.running is None else request.running
+        image = new_image(request.xml, was_running=running, compression=compression)
+        file = MemoryFile(path=target.path, temporary=target.temporary, resume=resume)
+        try:
+            record_file(guest, file)
+            await _write(guest, request, target, image, program)
+        finally:
+            target.close()
+            if not file.complete:
+                discard(target.temporary)
+        await stop_process(guest, DomainShutoffReason.SAVED)
+        async with asyncio.timeout(ENDED_S):
+            await guest.ended.wait()
+
+
+async def _write(
+    guest: Guest, request: Save, target: TargetFile, image: SaveData, program: str
+) -> None:
+    """Pause the guest and write the image; if that fails the guest is as before."""
+    file = guest.status.memory_file
+    assert file is not None, "the job has it"
+    try:
+        if file.resume:
+            await stop_vcpus(guest, Trigger.STOPPED_TO_SAVE)
+        await save_to_file(
+            guest,
+            target,
+            image.encode(complete=False),
+            Compression(image.header.compression),
+            program,
+            NAMES[request.job.job],
+            lambda progress: report(guest, progress),
+        )
+        refuse_aborted(guest)
+        await asyncio.to_thread(_complete, target, image)
+    except BaseException:
+        if file.resume and not guest.process.exited:
+            await resume_after_job(guest, Trigger.SAVE_CANCELED)
+        raise
+    # From here on the image counts: a guest that went on would not fit it any more.
+    file.complete = True
+    guest.status.ending = DomainShutoffReason.SAVED
+    guest.save()
+    try:
+        await asyncio.to_thread(publish, target.temporary, target.path)
+    except OSError as error:
+        file.complete, guest.status.ending = False, 0
+        if file.resume:
+            await resume_after_job(guest, Trigger.SAVE_CANCELED)
+        detail = f"Failed to create file '{request.path}': {error.strerror or error}"
+        raise VirError(
+            ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU, int1=error.errno or -1
+        ) from error
+
+
+def _complete(target: TargetFile, image: SaveData) -> None:
+    """Mark the image as whole, on disk.
+
+    Raises:
+        VirError: SYSTEM_ERROR.
+    """
+    try:
+        target.leave_direct()
+        os.pwrite(target.fd, image.header.encode(complete=True), 0)
+        os.fsync(target.fd)
+    except OSError as error:
+        detail = f"failed to write header to domain save file '{target.path}': {error.strerror}"
+        raise VirError(
+            ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU, int1=error.errno or -1
+        ) from error
+
+
+async def resume_after_job(guest: Guest, cause: Trigger) -> None:
+    """Let a guest go on that a job had paused; a failure is logged, and its state says so."""
+    try:
+        if guest.state is DomainState.PAUSED:
+            await start_vcpus(guest, cause)
+    except VirError as error:
+        log.error("%s stays paused: its vCPUs cannot be started: %s", guest.name, error)
+        guest.publish_status(DomainEventType.SUSPENDED, DomainEventSuspendedDetailType.API_ERROR)
+
+
+async def end_interrupted(guest: Guest) -> None:
+    """End the job that a previous worker did not finish: forward if its file is complete."""
+    job, file = guest.status.job, guest.status.memory_file
+    assert job is not None, "a file is a job's"
+    assert file is not None, "the caller has looked"
+    log.warning("%s: job '%s' was interrupted", guest.name, job.job.value)
+    if file.complete:
+        await asyncio.to_thread(end_file, file)
+        await stop_process(guest, DomainShutoffReason.SAVED)
+        return
+    try:
+        await end_migration(guest)
+    finally:
+        await asyncio.to_thread(end_file, file)
+        end_job(guest)
+        if file.resume:
+            await resume_after_job(guest, Trigger.SAVE_CANCELED)

@@ -1,0 +1,209 @@
+"""Have QEMU write its memory and devices to a descriptor, or read them from one.
+
+Owns: the QMP commands of that, and the wait for their end.
+May touch: QEMU, by QMP. May not touch: files; whether the vCPUs run is the caller's.
+Source: QEMU 7.2, "migrate", "migrate-incoming", "query-migrate".
+
+A save, a dump and a snapshot of memory are a migration to a file: all that differs is who holds
+the descriptor's other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.objects.job import JobProgress
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.migration.guest_job import refuse_aborted
+from supervisor.workers.qemu.migration.progress import MigrationInfo, progress_of
+from supervisor.workers.qemu.migration.watch import COMPLETED, ENDED
+from supervisor.workers.qemu.qmp.monitor import Monitor
+
+#: libvirt's QEMU_DOMAIN_MIG_BANDWIDTH_MAX: the disk sets the pace.
+UNLIMITED: Final = 9223372036853727232
+POLL_S: Final = 0.25  # between two reports of progress
+CANCEL_S: Final = 30.0  # for a cancelled migration to end
+OUT: Final = "virtvisor-out"  # names of descriptors within QEMU
+IN: Final = "virtvisor-in"
+
+log = logging.getLogger(__name__)
+
+OnProgress = Callable[[JobProgress], None]
+
+
+class _Parameters(msgspec.Struct, frozen=True, rename="kebab"):
+    max_bandwidth: int = 0
+
+
+async def migrate_to_fd(guest: Guest, fd: int, job: str, on_progress: OnProgress) -> None:
+    """Write the guest's state to a pipe or file; its vCPUs are stopped when it is complete.
+
+    Cancelling the task cancels the migration, and waits for its end.
+
+    Args:
+        guest: running or, for a state of one moment, paused before.
+        fd: where to; it stays the caller's, who closes it once this has returned.
+        job: libvirt's name of the job, for errors: "domain save".
+        on_progress: called some times a second, and once at the end.
+
+    Raises:
+        VirError: OPERATION_ABORTED: cancelled by a client; OPERATION_FAILED: QEMU failed;
+            OPERATION_INVALID: a device of the guest cannot be migrated.
+    """
+    monitor = guest.monitor
+    await _refuse_blocked(monitor)
+    await enable_events(monitor)
+    bandwidth = (await monitor.query("query-migrate-parameters", _Parameters)).max_bandwidth
+    await monitor.execute("migrate-set-parameters", {"max-bandwidth": UNLIMITED})
+    guest.migration.set("setup")
+    try:
+        await monitor.execute("getfd", {"fdname": OUT}, fd=fd)
+        try:
+            await monitor.execute("migrate", {"uri": f"fd:{OUT}"})
+        except VirError:
+            guest.migration.set("")
+            with contextlib.suppress(VirError):
+                await monitor.execute("closefd", {"fdname": OUT})
+            raise
+        refuse_aborted(guest)  # what was cancelled before it began is not
+        await _wait_outgoing(guest, job, on_progress)
+    except BaseException:
+        await shielded(_cancel_and_reset(guest, bandwidth))
+        raise
+
+
+async def enable_events(monitor: Monitor) -> None:
+    """Have QEMU send event MIGRATION at each step."""
+    capability = {"capability": "events", "state": True}
+    await monitor.execute("migrate-set-capabilities", {"capabilities": [capability]})
+
+
+async def _refuse_blocked(monitor: Monitor) -> None:
+    """Refuse to migrate a guest with a device that cannot be."""
+    info = await monitor.query("query-migrate", MigrationInfo)
+    if info.blocked_reasons:
+        detail = f"cannot migrate domain: {'; '.join(info.blocked_reasons)[:1000]}"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+
+
+async def _wait_outgoing(guest: Guest, job: str, on_progress: OnProgress) -> None:
+    """Report progress until the migration has ended.
+
+    Raises:
+        VirError: it did not complete.
+    """
+    ended = asyncio.ensure_future(guest.migration.wait_ended())
+    exited = asyncio.ensure_future(guest.process.wait_exit(FOREVER_S))
+    try:
+        while not ended.done():
+            await asyncio.wait({ended, exited}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+            if exited.done():
+                raise VirError(
+                    ErrorCode.OPERATION_FAILED, "domain is no longer running", ErrorDomain.QEMU
+                )
+            info = await _query(guest)
+            if info is not None:
+                on_progress(progress_of(info))
+                if info.status in ENDED:
+                    guest.migration.set(info.status)  # the event was missed, or is on its way
+                    break
+    finally:
+        ended.cancel()
+        exited.cancel()
+    status = guest.migration.status
+    if status == COMPLETED:
+        return
+    refuse_aborted(guest)
+    info = await _query(guest)
+    failure = info.error_desc[:1000] if info is not None else ""
+    reason = f"failed: {failure}" if failure else "unexpectedly failed"
+    raise VirError(ErrorCode.OPERATION_FAILED, f"job '{job}' {reason}", ErrorDomain.QEMU)
+
+
+FOREVER_S: Final = 7 * 86400.0  # a job's own end comes before
+
+
+async def _query(guest: Guest) -> MigrationInfo | None:
+    """Query the migration; None: QEMU does not reply now. A hung QEMU is asked again later."""
+    try:
+        return await guest.monitor.query("query-migrate", MigrationInfo)
+    except VirError as error:
+        log.info("%s: the progress of the migration is not known: %s", guest.name, error)
+        await asyncio.sleep(POLL_S)
+        return None
+
+
+async def end_migration(guest: Guest) -> None:
+    """Cancel a migration of which nothing is known, and wait until QEMU has none.
+
+    Raises:
+        VirError: QEMU does not reply; OPERATION_TIMEOUT: it does not cancel.
+    """
+    monitor = guest.monitor
+    await monitor.execute("migrate_cancel")
+    try:
+        async with asyncio.timeout(CANCEL_S):
+            while (await monitor.query("query-migrate", MigrationInfo)).status not in ENDED:  # noqa: ASYNC110
+                # A predecessor's migration may send no events.
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        detail = f"QEMU of '{guest.name}' does not cancel its migration"
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from None
+
+
+async def _cancel_and_reset(guest: Guest, bandwidth: int) -> None:
+    """Leave QEMU as it was before a migration that did not complete."""
+    if guest.process.exited:
+        return
+    try:
+        if guest.migration.status not in ENDED:
+            await end_migration(guest)
+        guest.migration.set("")
+        await guest.monitor.execute("migrate-set-parameters", {"max-bandwidth": bandwidth})
+    except VirError as error:
+        log.warning("%s: the migration cannot be undone: %s", guest.name, error)
+
+
+async def shielded(work: Awaitable[None]) -> None:
+    """Await work to its end, also when the caller is cancelled once more."""
+    task = asyncio.ensure_future(work)
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.shield(task)
+    if not task.done():
+        await asyncio.wait({task})
+
+
+async def load_from_fd(guest: Guest, fd: int) -> None:
+    """Have a QEMU that was started with `-incoming defer` read its state.
+
+    Args:
+        guest: whose monitor is connected and configured.
+        fd: where from; it stays the caller's.
+
+    Raises:
+        VirError: OPERATION_FAILED: the stream is not this machine's, or is cut short. QEMU has
+            exited, or is to be ended.
+    """
+    monitor = guest.monitor
+    await enable_events(monitor)
+    guest.migration.set("setup")
+    await monitor.execute("getfd", {"fdname": IN}, fd=fd)
+    await monitor.execute("migrate-incoming", {"uri": f"fd:{IN}"})
+    ended = asyncio.ensure_future(guest.migration.wait_ended())
+    exited = asyncio.ensure_future(guest.process.wait_exit(FOREVER_S))
+    try:
+        await asyncio.wait({ended, exited}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended.cancel()
+        exited.cancel()
+    if guest.migration.status != COMPLETED:
+        detail = "the saved state cannot be loaded"
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
+    guest.migration.set("")
