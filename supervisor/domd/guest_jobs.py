@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ipc import Ack, BusError, Request
+from ipc import Ack, BusError, NoSuchService, PeerGone, Request
 from rpc.enums import DomainJobOperation, DomainJobType
 from rpc.errors import ErrorCode, VirError
 from supervisor.domd.domain import DomainObject
@@ -89,7 +89,8 @@ class GuestJobs:
         try:
             await self._workers.call(domain, request.make(job.record))
         except BusError as error:
-            if not job.ended.is_set():
+            lost = isinstance(error, PeerGone | NoSuchService)
+            if lost and not job.ended.is_set():
                 # As with a job of a previous domd: what workers report counts from now on.
                 job.is_restored = True
                 await self._wait_taken_over(domain, job, error)
@@ -99,6 +100,8 @@ class GuestJobs:
             detail = (
                 f"the worker process of '{domain.name}' died during {request.job.value}; the job "
                 f"is undone: {error}"
+                if lost
+                else f"the worker process of '{domain.name}' failed in {request.job.value}: {error}"
             )
             raise domain.errors.operation_failed(detail) from error
 

@@ -212,6 +212,7 @@ class RunningDomains:
             # If the call to the root was cancelled, it may have spawned the worker all the same.
             domain.worker = domain.worker or self._workers.driver.worker(domain.name)
             domain.reason = DomainShutoffReason.FAILED
+            self._publisher.invalidate()
             await self._abort_start(domain)
             raise
         return LaunchedGuest(status)

@@ -40,25 +40,25 @@ def pipe_to_file(source: int, target: int, head: bytes, *, direct: bool, stop: i
         OSError: of the file; CopyStopped.
     """
     total = 0
-    with mmap.mmap(-1, BUFFER) as buffer, memoryview(buffer) as view:
-        filled = 0
-        for start in range(0, len(head), BUFFER):
-            piece = head[start : start + BUFFER]
-            view[: len(piece)] = piece
-            filled = len(piece)
-            if filled == BUFFER:
-                total += _write_all(target, view)
-                filled = 0
-        while count := _read(source, view[filled:], stop):
-            filled += count
-            if filled == BUFFER:
-                total += _write_all(target, view)
-                filled = 0
-        if filled:
-            padded = -(-filled // ALIGNMENT) * ALIGNMENT if direct else filled
-            view[filled:padded] = bytes(padded - filled)
-            _write_all(target, view[:padded])
-            total += filled
+    view = _buffer()
+    filled = 0
+    for start in range(0, len(head), BUFFER):
+        piece = head[start : start + BUFFER]
+        view[: len(piece)] = piece
+        filled = len(piece)
+        if filled == BUFFER:
+            total += _write_all(target, view)
+            filled = 0
+    while count := _read(source, view[filled:], stop):
+        filled += count
+        if filled == BUFFER:
+            total += _write_all(target, view)
+            filled = 0
+    if filled:
+        padded = -(-filled // ALIGNMENT) * ALIGNMENT if direct else filled
+        view[filled:padded] = bytes(padded - filled)
+        _write_all(target, view[:padded])
+        total += filled
     if direct:
         os.ftruncate(target, total)
     return total
@@ -72,14 +72,19 @@ def file_to_pipe(source: int, offset: int, target: int, *, direct: bool, stop: i
     """
     at = offset // ALIGNMENT * ALIGNMENT if direct else offset
     skipped = offset - at
-    with mmap.mmap(-1, BUFFER) as buffer, memoryview(buffer) as view:
-        while count := os.preadv(source, [view], at):
-            at += count
-            left = view[skipped:count]
-            skipped = 0
-            while left:
-                _wait(target, select.POLLOUT, stop)
-                left = left[os.write(target, left) :]
+    view = _buffer()
+    while count := os.preadv(source, [view], at):
+        at += count
+        left = view[skipped:count]
+        skipped = 0
+        while left:
+            _wait(target, select.POLLOUT, stop)
+            left = left[os.write(target, left) :]
+
+
+def _buffer() -> memoryview:
+    """Make a buffer at a page's beginning; it ends with its last reference, a traceback's too."""
+    return memoryview(mmap.mmap(-1, BUFFER))
 
 
 def _read(source: int, view: memoryview, stop: int) -> int:

@@ -196,6 +196,7 @@ async def _reading_past_cache(fd: int) -> AsyncIterator[int]:
     pipe = _Pipe.open()
     with ExitStack() as closing:
         closing.callback(pipe.close_all)
+        os.set_blocking(pipe.writer, False)  # a QEMU that hangs does not hold the thread
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
         try:
             fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_DIRECT)

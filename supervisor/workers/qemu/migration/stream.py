@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -28,7 +29,7 @@ from supervisor.workers.qemu.qmp.monitor import Monitor
 
 #: libvirt's QEMU_DOMAIN_MIG_BANDWIDTH_MAX: the disk sets the pace.
 UNLIMITED: Final = 9223372036853727232
-POLL_S: Final = 0.25  # between two reports of progress
+POLLS_S: Final = (0.02, 0.05, 0.1, 0.25)  # between two reports of progress; the last repeats
 CANCEL_S: Final = 30.0  # for a cancelled migration to end
 OUT: Final = "virtvisor-out"  # names of descriptors within QEMU
 IN: Final = "virtvisor-in"
@@ -101,9 +102,12 @@ async def _wait_outgoing(guest: Guest, job: str, on_progress: OnProgress) -> Non
     """
     ended = asyncio.ensure_future(guest.migration.wait_ended())
     exited = asyncio.ensure_future(guest.process.wait_exit(FOREVER_S))
+    pauses = itertools.chain(POLLS_S, itertools.repeat(POLLS_S[-1]))
     try:
         while not ended.done():
-            await asyncio.wait({ended, exited}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {ended, exited}, timeout=next(pauses), return_when=asyncio.FIRST_COMPLETED
+            )
             if exited.done():
                 raise VirError(
                     ErrorCode.OPERATION_FAILED, "domain is no longer running", ErrorDomain.QEMU
@@ -136,7 +140,7 @@ async def _query(guest: Guest) -> MigrationInfo | None:
         return await guest.monitor.query("query-migrate", MigrationInfo)
     except VirError as error:
         log.info("%s: the progress of the migration is not known: %s", guest.name, error)
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(POLLS_S[-1])
         return None
 
 
