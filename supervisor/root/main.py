@@ -26,7 +26,7 @@ from supervisor.root.admin_socket import AdminSocket
 from supervisor.root.command_line import Options, parse
 from supervisor.root.handlers import TreeHandlers
 from supervisor.root.pidfile import AlreadyRunning, PidFile
-from supervisor.root.roles import SERVICES, SESSION_SERVICES
+from supervisor.root.roles import AUTHD, SERVICES, SESSION_SERVICES
 from supervisor.root.sd_notify import notify
 from supervisor.root.sockets import SocketError, client_sockets, client_uri
 from supervisor.root.tcp_sockets import TLS
@@ -180,6 +180,8 @@ def run(
     tree_config = TreeConfig(root, session, config, qemu, sockets.sockets)
     tree_config.pid_file = lambda driver, name: paths.for_driver(driver).pid_file(name)
     tree_config.services = SESSION_SERVICES if session else SERVICES
+    if demands_authentication(config, listens=set(sockets.sockets)):
+        tree_config.services += (AUTHD,)
     if any(name.startswith(TLS) for name in sockets.sockets):
         parse_priority(config.tls_priority)
         load_tls_files(config, paths, session=session)  # wrong ones refuse the start
@@ -192,6 +194,17 @@ def run(
     finally:
         sockets.close()
         collector.close()
+
+
+def demands_authentication(config: DaemonConfig, *, listens: set[str]) -> bool:
+    """Return whether clients of some socket must authenticate, for which authd runs."""
+    schemes = {
+        "rw": config.auth_unix_rw,
+        "ro": config.auth_unix_ro,
+        "tcp": config.auth_tcp,
+        "tls": config.auth_tls,
+    }
+    return any(schemes[name.partition(":")[0]] != "none" for name in listens)
 
 
 def raise_file_limit() -> None:
@@ -286,6 +299,8 @@ class Daemon:
         notify(os.environ, "RELOADING=1")
         try:
             config, qemu = read_settings(self._options, self._paths)
+            if demands_authentication(config, listens=set(self._tree.config.sockets)):
+                self._tree.ensure_service(AUTHD)
             self._tree.reload(config, qemu)
             log_unused_settings(config, qemu)
             log.info("the configuration is reloaded")

@@ -64,6 +64,10 @@ SHARED_SERVICES: Final = (
         memory=RPCD_MEMORY,
     ),
 )
+#: Runs where a socket demands authentication.
+AUTHD: Final = Role(
+    "authd", "supervisor.authd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES
+)
 SERVICES: Final = service_roles(DRIVERS)
 SESSION_SERVICES: Final = service_roles(DRIVERS.of_daemon(session=True))
 WORKERS: Final = {driver.name: worker_role(driver) for driver in DRIVERS if driver.worker_entry}

@@ -85,9 +85,14 @@ class Tree:
         self._switchboard.serve(make_handlers(self))
         self._zygote.start(self)
         for role in self.config.services:
+            self.ensure_service(role)
+        self._watchdog.start()
+
+    def ensure_service(self, role: Role) -> None:
+        """Spawn a service that does not run yet."""
+        if role.name not in self._children:
             self._children[role.name] = Child(role, role.name)
             self._spawn(self._children[role.name])
-        self._watchdog.start()
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Wait until every service is running; False after the timeout."""

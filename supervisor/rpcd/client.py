@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Final
 
 from ipc import Descriptor, new_trace, trace
@@ -30,7 +31,7 @@ from supervisor.rpcd.reply_cache import cache_key
 from supervisor.rpcd.requested_sizes import check_sizes
 from supervisor.rpcd.router import Router, discard
 from supervisor.rpcd.streams.client_streams import ClientStreams
-from supervisor.rpcd.transport.connected import close_all
+from supervisor.rpcd.transport.connected import SocketTransport, close_all
 from supervisor.rpcd.transport.transport import Transport
 from supervisor.rpcd.uri import ConnectTarget
 
@@ -51,6 +52,7 @@ class ServerClient:
         router: Router,
         transport: Transport,
         authentication: Authentication,
+        identifier: str,
         *,
         read_only: bool,
     ) -> None:
@@ -59,15 +61,14 @@ class ServerClient:
         self.read_only = read_only
         self.authentication = authentication
         self.is_session_daemon = router.session
-        self.is_secure = transport.is_secure
         self.close_callback = False
         self.has_called_services = False
         self.callbacks = EventCallbacks()
-        self.identifier = clients.next_identifier()
+        self.identifier = identifier
         self._clients = clients
         self._programs = programs
         self._router = router
-        self._connection = Connection(transport, authentication, clients.budget)
+        self._connection = Connection(transport, clients.budget)
         self._client: Client | None = None
         self._running = 0
         self._running_bytes = 0  # their arguments
@@ -88,6 +89,43 @@ class ServerClient:
         if self._keepalive is None and limits.keepalive_interval > 0:
             interval, count = limits.keepalive_interval, limits.keepalive_count
             self._keepalive = KeepaliveTimer(self._connection, interval, count)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether nobody on the way can read along (virConnectIsSecure)."""
+        return self._connection.transport.is_secure
+
+    def protect_after_reply(self) -> None:
+        """Put the connection below its security layer once the reply is sent.
+
+        The client waits for that reply: bytes that it sends before it are refused.
+        """
+        self._connection.transport.pause_reading()
+        self._queue.clear()
+        self._loop.call_soon(self._start_task, self._protect())
+
+    async def _protect(self) -> None:
+        connection = self._connection
+        former = connection.transport
+        try:
+            client = former.detach()
+        except ValueError as error:
+            connection.drop(f"its security layer cannot be opened: {error}")
+            return
+        try:
+            plain = await self.authentication.open_layer(client)
+        except VirError as error:
+            connection.abandon(f"its security layer cannot be opened: {error}")
+            return
+        transport = SocketTransport(
+            plain, self.authentication.identity, former.name, is_secure=True
+        )
+        transport.passes_descriptors = False
+        try:
+            connection.change_transport(transport)
+        except ValueError as error:
+            transport.close()
+            connection.abandon(str(error))
 
     def close_after_reply(self) -> None:
         """Close once everything queued, the reply included, is sent."""
@@ -186,11 +224,14 @@ class ServerClient:
             close_all(descriptors)
             self._reply_error(header, error)
             return
-        self._running += 1
         self._running_bytes += len(frame.payload)
         if len(frame.payload) > LARGE:
             self._count_calls()
-        task = self._loop.create_task(self._forward(header, procedure, frame.payload, descriptors))
+        self._start_task(self._forward(header, procedure, frame.payload, descriptors))
+
+    def _start_task(self, call: Coroutine[object, object, None]) -> None:
+        self._running += 1
+        task = self._loop.create_task(call)
         self._tasks.add(task)
         task.add_done_callback(self._call_done)
 
@@ -215,7 +256,23 @@ class ServerClient:
         self, header: Header, procedure: Procedure, arguments: tuple[object, ...]
     ) -> None:
         value = self._programs.local_call(procedure)(self, *arguments)
-        self._connection.send(framing.encode_reply(header, procedure.encode_ret(value)))
+        if isinstance(value, Coroutine):
+            self._start_task(self._answer_later(header, procedure, value))
+        else:
+            self._connection.send(framing.encode_reply(header, procedure.encode_ret(value)))
+
+    async def _answer_later(
+        self, header: Header, procedure: Procedure, value: Coroutine[object, object, object]
+    ) -> None:
+        """Send the reply to an authentication call, for which authd is asked."""
+        trace.set(new_trace())
+        self.has_called_services = True  # authd forgets the client when it is gone
+        try:
+            payload = procedure.encode_ret(await value)
+        except VirError as error:
+            self._reply_error(header, error)
+            return
+        self._connection.send(framing.encode_reply(header, payload))
 
     async def _forward(
         self, header: Header, procedure: Procedure, payload: bytes, descriptors: list[int]

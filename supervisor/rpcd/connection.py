@@ -1,6 +1,6 @@
 """Messages over a transport: bytes become frames with their descriptors.
 
-Owns: the decoder, and the security layer that authentication may put below it.
+Owns: the decoder, and changing the transport when a security layer comes below it.
 May touch: one transport. May not touch: procedures, the bus. A client that sends garbage is closed.
 """
 
@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 
 from rpc.framing import Frame, FrameDecoder, FrameError
-from supervisor.rpcd.auth.authentication import Authentication
 from supervisor.rpcd.buffer_budget import BufferBudget
 from supervisor.rpcd.transport.transport import Transport
 
@@ -20,15 +19,13 @@ log = logging.getLogger(__name__)
 class Connection:
     """One client's messages."""
 
-    def __init__(
-        self, transport: Transport, authentication: Authentication, budget: BufferBudget
-    ) -> None:
+    def __init__(self, transport: Transport, budget: BufferBudget) -> None:
         self.transport = transport
         self._budget = budget
-        self._authentication = authentication
         self._decoder = FrameDecoder()
         self._calls = 0  # bytes of calls that wait or run
         self._on_frame: Callable[[Frame, list[int]], None]
+        self._on_close: Callable[[], None]
 
     @property
     def name(self) -> str:
@@ -53,7 +50,19 @@ class Connection:
             self._budget.forget(self)
             on_close()
 
+        self._on_close = closed
         self.transport.start(self._received, closed)
+
+    def change_transport(self, transport: Transport) -> None:
+        """Go on with another transport: the bytes of a security layer come by it.
+
+        Raises:
+            ValueError: the client has sent bytes that the layer should have protected.
+        """
+        if self._decoder.buffered:
+            raise ValueError("it sent unprotected bytes")
+        self.transport = transport
+        transport.start(self._received, self._on_close)
 
     @property
     def buffered(self) -> int:
@@ -69,16 +78,14 @@ class Connection:
 
     def send(self, message: bytes, descriptors: list[int] | None = None) -> None:
         """Send a message, then its descriptors (which are closed once sent), in order."""
-        layer = self._authentication.security_layer
-        self.transport.send(message if layer is None else layer.wrap(message), descriptors)
+        self.transport.send(message, descriptors)
         if self.transport.unsent:
             self._budget.report(self)
 
     def _received(self, data: bytes) -> None:
-        layer = self._authentication.security_layer
         try:
-            frames = self._decoder.feed(data if layer is None else layer.unwrap(data))
-        except (FrameError, ValueError) as error:
+            frames = self._decoder.feed(data)
+        except FrameError as error:
             self.drop(str(error))
             return
         waiting = self.transport.descriptors
@@ -92,6 +99,11 @@ class Connection:
         self.transport.expect(self._decoder.expected)
         if self._decoder.buffered and not self.transport.closed:
             self._budget.report(self)
+
+    def abandon(self, reason: str) -> None:
+        """Forget the client, whose transport was given away, and log why."""
+        log.warning("client %s is closed: %s", self.name, reason)
+        self._on_close()
 
     def drop(self, reason: str) -> None:
         """Close the connection at once, and log why."""

@@ -18,7 +18,7 @@ from typing import Final
 
 from conf.settings import DaemonConfig
 from ipc import Node
-from supervisor.rpcd.auth.authentication import start_authentication
+from supervisor.rpcd.auth.schemes import start_authentication
 from supervisor.rpcd.client import ServerClient
 from supervisor.rpcd.client_table import ClientTable, Limits
 from supervisor.rpcd.programs import Programs
@@ -70,6 +70,7 @@ class Server:
         self._programs = programs
         self._router = router
         self._administrators = {ROOT} | ({os.geteuid()} if router.session else set())
+        self._node = node
         self._listeners: list[Listener] = []
         router.on_event.append(self.clients.deliver)
 
@@ -104,8 +105,15 @@ class Server:
 
     def accept(self, transport: Transport, policy: SocketPolicy) -> None:
         """Serve a client, or close it when too many clients are not authenticated."""
-        session = self._router.session
-        authentication = start_authentication(policy.auth, transport.identity, session=session)
+        identifier = self.clients.next_identifier()
+        authentication = start_authentication(
+            policy.auth,
+            transport,
+            self._node,
+            identifier,
+            read_only=policy.read_only,
+            session=self._router.session,
+        )
         if not self.clients.may_connect(authentication):
             self._turn_away(transport)
             return
@@ -115,6 +123,7 @@ class Server:
             self._router,
             transport,
             authentication,
+            identifier,
             read_only=policy.read_only,
         )
 

@@ -13,6 +13,7 @@ import pytest
 from tests.certificates import CLIENT, authority, issue, write_client, write_server
 from tests.clients.daemon import VIRSH, Daemon
 from tests.clients.event_watch import wait_until
+from tests.unit.authd.sasl_client import write_users
 
 CA = authority()
 CONFIG = """
@@ -130,3 +131,88 @@ def test_a_daemon_without_certificates_does_not_start() -> None:
             daemon.start()
     finally:
         daemon.clean_up()
+
+
+SASL_CONFIG = """
+listen_tcp = 1
+listen_addr = "localhost"
+auth_tls = "sasl"
+tls_port = "{tls}"
+tcp_port = "{tcp}"
+sasl_allowed_username_list = ["alice*"]
+auth_unix_ro = "sasl"
+"""
+
+
+@pytest.fixture(scope="module")
+def authenticating() -> Iterator[Remote]:
+    tls, tcp = free_ports(2)
+    daemon = Daemon(arguments=["--verbose", "--listen"])
+    write_server(daemon.root / "etc/pki", CA, issue("localhost", CA))
+    write_client(daemon.root / "admin", CA, issue("admin", CA, purpose=CLIENT))
+    (daemon.root / "etc/libvirt").mkdir(parents=True)
+    (daemon.root / "etc/libvirt/libvirtd.conf").write_text(SASL_CONFIG.format(tls=tls, tcp=tcp))
+    write_users(daemon.root, "scram-sha-256 digest-md5", alice="secret", bob="secret")
+    for name, user, password in (
+        ("right", "alice", "secret"),
+        ("wrong", "alice", "guessed"),
+        ("other", "bob", "secret"),
+    ):
+        (daemon.root / f"{name}.conf").write_text(
+            f"[credentials-x]\nauthname={user}\npassword={password}\n"
+            "[auth-libvirt-default]\ncredentials=x\n"
+        )
+    with daemon:
+        yield Remote(daemon, tls, tcp)
+
+
+def with_credentials(remote: Remote, door: str, name: str) -> str:
+    """A URI whose user and password are in a file."""
+    file = f"authfile={remote.daemon.root}/{name}.conf"
+    if door == "tls":
+        return f"{remote.tls_uri('admin')}&{file}"
+    if door == "unix":
+        return f"{remote.daemon.read_only_uri}&{file}"
+    return f"qemu+tcp://localhost:{remote.tcp}/system?{file}"
+
+
+@pytest.mark.parametrize("door", ["tls", "tcp", "unix"])
+def test_sasl_lets_users_in_by_each_door_and_refuses_others(
+    authenticating: Remote, door: str
+) -> None:
+    commands = ("version", "list --all", "nodeinfo", "capabilities")  # more than one layer's packet
+    right = authenticating.virsh(
+        with_credentials(authenticating, door, "right"), ";".join(commands)
+    )
+    assert right.returncode == 0, right.stderr
+    assert "</capabilities>" in right.stdout
+    for name, reason in (("wrong", "authenticat"), ("other", "not in sasl_allowed_username_list")):
+        refused = authenticating.virsh(with_credentials(authenticating, door, name), "version")
+        assert refused.returncode == 1
+        assert "authentication failed: authentication failed" in refused.stderr
+        assert reason in authenticating.daemon.log.read_text()
+    assert "secret" not in authenticating.daemon.log.read_text()
+
+
+def test_connections_without_a_layer_survive_the_end_of_authd(authenticating: Remote) -> None:
+    script = (
+        "import libvirt, os, sys\n"
+        "kinds = [libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_PASSPHRASE]\n"
+        "auth = [kinds, lambda *_: -1, None]  # the file has them\n"
+        "layered, tls = (libvirt.openAuth(uri, auth, 0) for uri in sys.argv[2:])\n"
+        "assert layered.isSecure() and tls.isSecure()\n"
+        "os.kill(int(sys.argv[1]), 9)\n"
+        "print(tls.numOfDefinedDomains())\n"
+        "try:\n    layered.getCapabilities()\nexcept libvirt.libvirtError:\n    print('lost')\n"
+    )
+    (authd,) = [row for row in authenticating.daemon.status() if row["name"] == "authd"]
+    doors = [with_credentials(authenticating, door, "right") for door in ("tcp", "tls")]
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", script, str(authd["pid"]), *doors],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == ["0", "lost"]
+    assert authenticating.virsh(doors[0], "version").returncode == 0  # it was started again

@@ -4,33 +4,19 @@ Owns: the interface between transports, the authentication calls and the access 
 May not touch: sockets, the bus.
 
 It is a stage between a transport and the messages: a scheme may exchange its own calls
-(AUTH_SASL_*, AUTH_POLKIT), and may leave a security layer through which all later bytes pass
+(AUTH_SASL_*, AUTH_POLKIT), and may end with a security layer through which all later bytes pass
 (SASL's integrity and privacy). TLS is no such layer: it belongs to its transport, which reports
 the certificate's name in `Transport.identity`.
 """
 
 from __future__ import annotations
 
-import os
+import socket
 from typing import Protocol
 
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.authd import SaslReply
 from supervisor.messages.calls import Identity
-from supervisor.rpcd.auth.none import NoAuthentication
-from supervisor.rpcd.auth.polkit import PolkitAuthentication
-
-
-class SecurityLayer(Protocol):
-    """Transforms every byte of a connection once its authentication is complete."""
-
-    def unwrap(self, data: bytes) -> bytes:
-        """Turn bytes of the transport into bytes of messages.
-
-        Raises:
-            ValueError: the bytes are not the layer's; the connection is of no more use.
-        """
-
-    def wrap(self, data: bytes) -> bytes:
-        """Turn bytes of messages into bytes of the transport."""
 
 
 class Authentication(Protocol):
@@ -48,28 +34,69 @@ class Authentication(Protocol):
     def types(self) -> tuple[int, ...]:
         """What AUTH_LIST answers: the scheme's remote_auth_type, or none."""
 
-    @property
-    def security_layer(self) -> SecurityLayer | None:
-        """What all bytes pass through from now on."""
-
-    def polkit(self) -> None:
+    async def polkit(self) -> None:
         """Authenticate by polkit (AUTH_POLKIT).
+
+        Raises:
+            VirError: AUTH_FAILED, AUTH_CANCELLED, AUTH_UNAVAILABLE.
+        """
+
+    async def sasl_mechanisms(self) -> list[str]:
+        """Begin to authenticate by SASL (AUTH_SASL_INIT).
 
         Raises:
             VirError: AUTH_FAILED.
         """
 
+    async def sasl_start(self, mechanism: str, data: bytes | None) -> SaslReply:
+        """Take the client's choice of a mechanism (AUTH_SASL_START).
 
-def start_authentication(scheme: str, identity: Identity, *, session: bool) -> Authentication:
-    """Begin to authenticate a client.
+        Raises:
+            VirError: AUTH_FAILED.
+        """
 
-    Args:
-        scheme: of the socket that it came by: "none", "polkit" or "sasl" (auth_unix_rw and others).
-        identity: what the transport knows of it.
-        session: a daemon of one user, who needs no scheme to reach it.
-    """
-    # As libvirt: root passes without polkit, so that it is not locked out where polkit is broken.
-    is_owner = identity.uid == 0 or (session and identity.uid == os.getuid())
-    if scheme == "none" or is_owner:
-        return NoAuthentication(identity)
-    return PolkitAuthentication(identity)
+    async def sasl_step(self, data: bytes | None) -> SaslReply:
+        """Take a further message of the client (AUTH_SASL_STEP).
+
+        Raises:
+            VirError: AUTH_FAILED.
+        """
+
+    async def open_layer(self, client: socket.socket) -> socket.socket:
+        """Put the client's socket below its security layer.
+
+        Args:
+            client: taken over.
+
+        Returns:
+            A socket with what the client means; bytes written to it reach the client protected.
+
+        Raises:
+            VirError: there is no layer, or it cannot be.
+        """
+
+
+class WithoutSasl:
+    """The SASL calls of schemes that are none: refused, as by libvirtd."""
+
+    async def sasl_mechanisms(self) -> list[str]:
+        """Refuse."""
+        raise sasl_refused()
+
+    async def sasl_start(self, mechanism: str, data: bytes | None) -> SaslReply:
+        """Refuse."""
+        raise sasl_refused()
+
+    async def sasl_step(self, data: bytes | None) -> SaslReply:
+        """Refuse."""
+        raise sasl_refused()
+
+    async def open_layer(self, client: socket.socket) -> socket.socket:
+        """Refuse: there is no layer."""
+        client.close()
+        raise sasl_refused()
+
+
+def sasl_refused() -> VirError:
+    """AUTH_FAILED for a call of SASL where it is not the client's scheme."""
+    return VirError(ErrorCode.AUTH_FAILED, "authentication failed", ErrorDomain.RPC)

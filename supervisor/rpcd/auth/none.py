@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from supervisor.messages.calls import Identity
+from supervisor.rpcd.auth.authentication import WithoutSasl
 
 AUTH_NONE: Final = 0  # remote_auth_type
 
 
-class NoAuthentication:
+class NoAuthentication(WithoutSasl):
     """The authentication of a client that needs none (`Authentication`)."""
 
     is_complete = True
     types = (AUTH_NONE,)
-    security_layer = None
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
 
-    def polkit(self) -> None:
+    async def polkit(self) -> None:
         """Accept: a client may ask for polkit where nothing is demanded."""

@@ -31,8 +31,16 @@ log = logging.getLogger(__name__)
 class SocketTransport:
     """A connected client socket on the running loop (`Transport`)."""
 
+    cipher_bits = 0
+
     def __init__(
-        self, client: socket.socket, identity: Identity, name: str, *, is_secure: bool
+        self,
+        client: socket.socket,
+        identity: Identity,
+        name: str,
+        *,
+        is_secure: bool,
+        addresses: tuple[str, str] = ("", ""),
     ) -> None:
         """Take the socket over; nothing is read before `start`.
 
@@ -41,11 +49,13 @@ class SocketTransport:
             identity: what the kernel knows of the peer.
             name: of the client, for log lines.
             is_secure: whether nobody on the way can read along.
+            addresses: ours and the client's, "ADDRESS;PORT".
         """
         client.settimeout(0)
         self.identity = identity
         self.name = name
         self.is_secure = is_secure
+        self.addresses = addresses
         self.passes_descriptors = client.family == socket.AF_UNIX
         self.closed = False
         self.descriptors: deque[int] = deque()
@@ -100,6 +110,19 @@ class SocketTransport:
         self.unsent = 0
         self._drained.set()
         self._on_close()
+
+    def detach(self) -> socket.socket:
+        """Give the socket away; the transport is closed, and `on_close` is not called.
+
+        Raises:
+            ValueError: bytes are not sent yet, or it is closed.
+        """
+        if self._unsent or self.closed:
+            raise ValueError("the client has not taken what was sent")
+        given = socket.socket(fileno=os.dup(self._fd))
+        self._on_close = _ignore
+        self.close()
+        return given
 
     def close_when_sent(self) -> None:
         """Read no more, and close when everything queued is sent."""

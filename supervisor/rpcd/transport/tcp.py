@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from supervisor.messages.calls import Identity
 from supervisor.rpcd.transport.connected import SocketTransport
@@ -22,7 +23,17 @@ def tcp_transport(client: socket.socket) -> SocketTransport:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # A client whose host was switched off is found by the kernel, too.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return SocketTransport(client, NOBODY, peer_name(client), is_secure=False)
+    ends = (_address(client.getsockname), _address(client.getpeername))
+    return SocketTransport(client, NOBODY, peer_name(client), is_secure=False, addresses=ends)
+
+
+def _address(get: Callable[[], tuple[Any, ...]]) -> str:
+    """Return an end's address as SASL writes it, "192.0.2.7;41234"; "" if it is gone."""
+    try:
+        host, port = get()[:2]
+    except OSError:
+        return ""
+    return f"{host};{port}"
 
 
 def peer_name(client: socket.socket) -> str:

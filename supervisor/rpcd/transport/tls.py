@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -40,6 +41,8 @@ class TlsTransport:
         """Take the transport over; nothing is read before `handshake`."""
         self.name = inner.name
         self.identity = inner.identity
+        self.addresses = inner.addresses
+        self.cipher_bits = 0
         self.descriptors: deque[int] = deque()
         self._inner = inner
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -116,6 +119,10 @@ class TlsTransport:
         self._flush()
         self._inner.close_when_sent()
 
+    def detach(self) -> socket.socket:
+        """Refuse: the session cannot be given away."""
+        raise ValueError("a TLS client needs no other security layer")
+
     async def drained(self) -> None:
         """Wait until the client has read most of what was queued."""
         await self._inner.drained()
@@ -151,6 +158,8 @@ class TlsTransport:
         self._flush()
         done, self._on_accepted = self._on_accepted, None
         self._cancel_deadline()
+        cipher = self._session.cipher()
+        self.cipher_bits = cipher[2] if cipher is not None else 0
         dn = peer_dn(self._session)
         self.identity = msgspec.structs.replace(self.identity, tls_dn=dn)
         if done is not None and not self.closed:

@@ -5,6 +5,7 @@ Owns: the interface. Sockets implement it (`transport.connected`), and TLS over 
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -24,6 +25,8 @@ class Transport(Protocol):
     identity: Identity  # what the transport knows of the peer
     is_secure: bool  # encrypted, or local to the host (virConnectIsSecure)
     passes_descriptors: bool  # a Unix socket
+    addresses: tuple[str, str]  # ours and the client's, "ADDRESS;PORT"; "" on a Unix socket
+    cipher_bits: int  # of TLS; 0: there is none
     descriptors: deque[int]  # received and not yet taken; their taker closes them
 
     @property
@@ -57,3 +60,10 @@ class Transport(Protocol):
 
     def resume_reading(self) -> None:
         """Read again."""
+
+    def detach(self) -> socket.socket:
+        """Give the socket away; the transport is closed, and `on_close` is not called.
+
+        Raises:
+            ValueError: bytes are not sent yet, or the transport is no bare socket.
+        """

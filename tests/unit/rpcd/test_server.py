@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Callable
 
@@ -33,6 +34,8 @@ class MemoryTransport:
     name = "memory"
     is_secure = False
     passes_descriptors = False
+    addresses = ("", "")
+    cipher_bits = 0
 
     def __init__(self) -> None:
         self.closed = False
@@ -72,31 +75,12 @@ class MemoryTransport:
     def resume_reading(self) -> None:
         """Bytes come from the test alone."""
 
+    def detach(self) -> socket.socket:
+        raise ValueError("there is no socket")
+
     def replies(self) -> list[Frame]:
         """The messages that were sent."""
         return FrameDecoder().feed(bytes(self.sent))
-
-
-class ReversedBytes:
-    """A security layer whose effect the test can see."""
-
-    def unwrap(self, data: bytes) -> bytes:
-        return data[::-1]
-
-    def wrap(self, data: bytes) -> bytes:
-        return data[::-1]
-
-
-class LayeredAuthentication:
-    """An authentication that left a security layer, as SASL does."""
-
-    identity = CERTIFICATE
-    is_complete = True
-    types = (1,)  # AUTH_SASL
-    security_layer = ReversedBytes()
-
-    def polkit(self) -> None:
-        """Not called."""
 
 
 def call(name: str, *arguments: object) -> bytes:
@@ -174,13 +158,25 @@ async def test_a_program_is_reachable_only_on_the_servers_that_offer_it() -> Non
     main.end()
 
 
-async def test_a_security_layer_transforms_bytes_in_both_directions() -> None:
-    transport = MemoryTransport()
-    connection = Connection(transport, LayeredAuthentication(), BufferBudget())
+async def test_a_connection_goes_on_below_a_security_layer() -> None:
+    former, layered = MemoryTransport(), MemoryTransport()
+    connection = Connection(former, BufferBudget())
     frames: list[Frame] = []
-    connection.start(lambda frame, _: frames.append(frame), lambda: None)
-    message = call("connect_close")
-    transport.on_data(message[::-1])
+    ended = asyncio.Event()
+    connection.start(lambda frame, _: frames.append(frame), ended.set)
+    connection.change_transport(layered)
+    layered.on_data(call("connect_close"))
     assert frames[0].header.serial == 7
-    connection.send(message)
-    assert bytes(transport.sent) == message[::-1]
+    connection.send(b"reply")
+    assert (bytes(former.sent), bytes(layered.sent)) == (b"", b"reply")
+    layered.close()
+    assert ended.is_set()
+
+
+async def test_bytes_sent_before_the_layer_are_refused() -> None:
+    former = MemoryTransport()
+    connection = Connection(former, BufferBudget())
+    connection.start(lambda frame, _: None, lambda: None)
+    former.on_data(call("connect_close")[:10])
+    with pytest.raises(ValueError, match="unprotected"):
+        connection.change_transport(MemoryTransport())

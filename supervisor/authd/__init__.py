@@ -1,0 +1,1 @@
+"""The service that authenticates clients: SASL and polkit."""

@@ -1,0 +1,253 @@
+"""SASL conversations with Cyrus's server side: who gets in, who does not, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from conf.settings import DaemonConfig
+from ipc import Descriptor
+from rpc.errors import ErrorCode, VirError
+from supervisor.authd import sasl as sasl_module
+from supervisor.authd.cyrus import SaslConnection, SaslError
+from supervisor.authd.layer import LayerCopy
+from supervisor.authd.sasl import SaslCalls
+from supervisor.messages.authd import (
+    BeginSasl,
+    OpenSaslLayer,
+    SaslPeer,
+    SaslReply,
+    StartSasl,
+    StepSasl,
+)
+from supervisor.messages.calls import ClientClosed
+from tests.unit.authd.sasl_client import Scram, needs_sasl, plain, write_users
+
+DEADLINE_S = 20.0
+MECHANISMS = "scram-sha-256 scram-sha-1 digest-md5 plain external"
+TLS = SaslPeer(id="1", name="c", is_protected=True, external_ssf=256)
+TCP = SaslPeer(id="1", name="c", local="127.0.0.1;1", remote="127.0.0.1;2")
+
+pytestmark = needs_sasl
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sasl")
+    write_users(folder, MECHANISMS, alice="secret", bob="secret")
+    return folder
+
+
+@asynccontextmanager
+async def calls(users: Path, config: DaemonConfig | None = None) -> AsyncIterator[SaslCalls]:
+    former = os.environ.get("SASL_CONF_PATH")
+    handlers = SaslCalls(lambda: config or DaemonConfig(), users)
+    try:
+        yield handlers
+    finally:
+        handlers.close()
+        if former is not None:
+            os.environ["SASL_CONF_PATH"] = former
+
+
+async def scram(handlers: SaslCalls, user: str, password: str, peer: SaslPeer = TLS) -> SaslReply:
+    client = Scram(user, password)
+    await handlers.begin(BeginSasl(peer=peer))
+    start = StartSasl(id=peer.id, mechanism="SCRAM-SHA-256", data=client.first())
+    challenge = await handlers.start(start)
+    assert challenge.data is not None
+    return await handlers.step(StepSasl(id=peer.id, data=client.final(challenge.data)))
+
+
+async def test_a_user_with_the_right_password_is_known_by_name(users: Path) -> None:
+    async with calls(users) as handlers:
+        reply = await scram(handlers, "alice", "secret")
+    assert (reply.is_complete, reply.ssf) == (True, 0)
+    assert reply.username.partition("@")[0] == "alice"
+    assert reply.data is not None
+    assert reply.data.startswith(b"v=")
+
+
+@pytest.mark.parametrize(("user", "password"), [("alice", "wrong"), ("nobody", "secret")])
+async def test_a_wrong_password_is_refused_without_a_reason(
+    users: Path, user: str, password: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with calls(users) as handlers:
+        with pytest.raises(VirError) as refusal:
+            await scram(handlers, user, password)
+        with pytest.raises(VirError):  # the conversation has ended
+            await handlers.step(StepSasl(id="1", data=b""))
+    assert refusal.value.code == ErrorCode.AUTH_FAILED
+    assert refusal.value.message == "authentication failed: authentication failed"
+    assert "client c is refused: SASL: " in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("allowed", "enters"), [(["alice*"], True), (["b?b"], False), (["[a]lice*"], False)]
+)
+async def test_the_list_of_allowed_users_is_matched_as_globs(
+    users: Path, allowed: list[str], enters: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = DaemonConfig(sasl_allowed_username_list=allowed)
+    async with calls(users, config) as handlers:
+        if enters:
+            assert (await scram(handlers, "alice", "secret")).is_complete
+            return
+        with pytest.raises(VirError):
+            await scram(handlers, "alice", "secret")
+    assert "not in sasl_allowed_username_list" in caplog.text
+
+
+async def test_mechanisms_without_a_layer_are_not_offered_on_plain_tcp(users: Path) -> None:
+    async with calls(users) as handlers:
+        protected = await handlers.begin(BeginSasl(peer=TLS))
+        bare = await handlers.begin(BeginSasl(peer=TCP))
+    assert {"SCRAM-SHA-256", "PLAIN", "DIGEST-MD5"} <= set(protected.names)
+    assert bare.names == ["DIGEST-MD5"]
+
+
+async def test_a_password_in_plain_text_is_taken_over_tls_alone(users: Path) -> None:
+    async with calls(users) as handlers:
+        await handlers.begin(BeginSasl(peer=TLS))
+        start = StartSasl(id="1", mechanism="PLAIN", data=plain("alice", "secret"))
+        assert (await handlers.start(start)).is_complete
+        await handlers.begin(BeginSasl(peer=TCP))
+        with pytest.raises(VirError):
+            await handlers.start(start)
+
+
+@pytest.mark.parametrize("data", [None, b"", b"\0", b"n,,n=" + b"a" * 60000, bytes(range(256))])
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN", "DIGEST-MD5", "", "X" * 4000])
+async def test_hostile_messages_are_refused_or_go_on(
+    users: Path, mechanism: str, data: bytes | None
+) -> None:
+    async with calls(users) as handlers:
+        await handlers.begin(BeginSasl(peer=TLS))
+        replies: list[SaslReply] = []
+        with contextlib.suppress(VirError):
+            replies.append(await handlers.start(StartSasl(id="1", mechanism=mechanism, data=data)))
+            replies.append(await handlers.step(StepSasl(id="1", data=data)))
+        assert not any(reply.is_complete for reply in replies)
+
+
+async def test_a_conversation_ends_with_its_client(users: Path) -> None:
+    async with calls(users) as handlers:
+        await handlers.begin(BeginSasl(peer=TLS))
+        handlers.client_closed(ClientClosed(client="1"))
+        with pytest.raises(VirError):
+            await handlers.start(
+                StartSasl(id="1", mechanism="PLAIN", data=plain("alice", "secret"))
+            )
+
+
+async def test_a_slow_conversation_is_forgotten(
+    users: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sasl_module, "CONVERSATION_S", 0.0)
+    async with calls(users) as handlers:
+        await handlers.begin(BeginSasl(peer=TLS))
+        async with asyncio.timeout(DEADLINE_S):
+            while "has not authenticated" not in caplog.text:  # noqa: ASYNC110  (the loop's timer)
+                await asyncio.sleep(0)
+
+
+async def test_there_is_a_limit_to_conversations(
+    users: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sasl_module, "MAX_CONVERSATIONS", 1)
+    async with calls(users) as handlers:
+        await handlers.begin(BeginSasl(peer=TLS))
+        other = SaslPeer(id="2", name="d", is_protected=True)
+        with pytest.raises(VirError):
+            await handlers.begin(BeginSasl(peer=other))
+        await handlers.begin(BeginSasl(peer=TLS))  # the client's own ends with the next
+
+
+async def test_no_layer_without_a_complete_conversation(users: Path) -> None:
+    async with calls(users) as handlers:
+        await handlers.begin(BeginSasl(peer=TCP))
+        ours, theirs = socket.socketpair()
+        request = OpenSaslLayer(id="1", client=Descriptor(theirs.detach()))
+        with pytest.raises(VirError):
+            await handlers.open_layer(request)
+        assert ours.recv(1) == b""
+        ours.close()
+
+
+class ReversingLayer(SaslConnection):
+    """A layer whose effect the test can see."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.broken, self.closed = broken, False
+
+    def max_encoded(self) -> int:
+        return 8
+
+    def encode(self, data: bytes) -> bytes:
+        return data[::-1]
+
+    def decode(self, data: bytes) -> bytes:
+        if self.broken:
+            raise SaslError("it was changed on the way")
+        return data[::-1]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@asynccontextmanager
+async def layered(
+    layer: ReversingLayer,
+) -> AsyncIterator[tuple[socket.socket, socket.socket, asyncio.Event]]:
+    (client, theirs), (plain_end, ours) = socket.socketpair(), socket.socketpair()
+    copy, ended = LayerCopy("c", layer, theirs, ours), asyncio.Event()
+    copy.on_end = ended.set
+    copy.start()
+    for end in (client, plain_end):
+        end.settimeout(0)
+    try:
+        yield client, plain_end, ended
+    finally:
+        copy.close()
+        client.close()
+        plain_end.close()
+
+
+async def test_bytes_pass_a_layer_in_both_directions_and_its_end_is_both_ends() -> None:
+    layer = ReversingLayer()
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(DEADLINE_S), layered(layer) as (client, plain_end, ended):
+        await loop.sock_sendall(client, b"abc")
+        assert await loop.sock_recv(plain_end, 99) == b"cba"
+        await loop.sock_sendall(plain_end, b"12345678AB")  # more than the layer takes at once
+        received = b""
+        while len(received) < 10:
+            received += await loop.sock_recv(client, 99)
+        assert received == b"87654321BA"
+        plain_end.close()
+        await ended.wait()
+        assert await loop.sock_recv(client, 1) == b""
+    assert layer.closed
+
+
+async def test_bytes_that_the_layer_refuses_close_the_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    loop = asyncio.get_running_loop()
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        layered(ReversingLayer(broken=True)) as (client, _, ended),
+    ):
+        await loop.sock_sendall(client, b"abc")
+        await ended.wait()
+    assert "changed on the way" in caplog.text
