@@ -128,7 +128,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         *((MemoryCalls(registry, changer),) if driver.has_balloon else ()),
         TuningCalls(access, driver),
         ResourceCalls(access),
-        NativeXmlCalls(builder, driver.errors),
+        NativeXmlCalls(builder, workers, driver.errors),
         LifecycleCalls(registry, builder, definitions, domain_files, domains, workers, starter),
         SaveCalls(
             registry,

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 from ipc import BusError, DeadlineExceeded, Event, Node, NoSuchService, PeerGone, Request
 from rpc.errors import ErrorCode, VirError
@@ -57,6 +58,21 @@ class Workers:
             subscribe(spawned.name)
         domain.worker = spawned.name
         return spawned.existed
+
+    async def call_spare(self, request: Request[R]) -> R:
+        """Have a worker without a domain answer, which is spawned for that and ended after it.
+
+        Raises:
+            BusError: there is no reply; VirError: the worker's error.
+        """
+        name = f".{uuid4().hex}"  # no domain's
+        spawned = await self._node.control.call(
+            SpawnWorker(driver=self.driver.name, domain=name, uuid=str(uuid4()))
+        )
+        try:
+            return await self._node.link(spawned.name).call(request)
+        finally:
+            await self.end_named(spawned.name)
 
     async def replace(self, domain: DomainObject) -> WorkerStatus:
         """Have the root replace the domain's worker, and return what the new one reports.

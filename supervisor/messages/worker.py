@@ -212,6 +212,25 @@ class SetAgentTimeout(Request[Ack], frozen=True, kw_only=True, tag="worker.set_a
     timeout: int  # virDomainAgentResponseTimeoutValues, or seconds
 
 
+class NativeCommandLine(msgspec.Struct, frozen=True, kw_only=True):
+    """QEMU's command line as a shell takes it, its environment first."""
+
+    text: str
+
+
+class PlanCommandLine(
+    Request[NativeCommandLine], frozen=True, kw_only=True, tag="worker.plan_command_line"
+):
+    """Plan the command line of a domain that is not started (virConnectDomainXMLToNative).
+
+    The receiver was spawned for this alone, has no guest, and ends by itself afterwards.
+    Errors: CONFIG_UNSUPPORTED; those of a missing secret, firmware or volume.
+    """
+
+    deadline_s = 20.0
+    xml: str  # the completed definition, passwords included
+
+
 class SetLifecycleAction(
     Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_lifecycle_action"
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -59,6 +60,25 @@ def test_disks_lifecycle_actions_and_the_dirty_rate(
     assert "dirtyrate.megabytes_per_second" in found
     with pytest.raises(libvirt.libvirtError, match="dirty-ring"):
         domain.startDirtyRateCalc(1, libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_RING)
+
+
+def test_a_command_line_is_that_of_the_start_and_leaves_no_process(
+    daemon: Daemon, link: Any, tmp_path: Path
+) -> None:
+    domain = link.defineXML(idle("web", devices=with_disk(tmp_path / "a", "qcow2")))
+    words = shlex.split(daemon.ok("domxml-to-native", "qemu-argv", "--domain", "web"))
+    assert words[0] == "LC_ALL=C"
+    assert "/usr/bin/qemu-system-x86_64" in words
+    domain.create()
+    (pid,) = daemon.emulators()
+    running = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    devices = [word for word in words if word.startswith('{"driver"')]
+    assert devices == [word for word in running if word.startswith('{"driver"')]
+    with pytest.raises(libvirt.libvirtError, match="unsupported config type") as other:
+        link.domainXMLToNative("xen-xl", domain.XMLDesc(), 0)
+    assert other.value.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
+    workers = [row["name"] for row in daemon.status() if row["name"].startswith("qemu:")]
+    assert workers == ["qemu:web"]
 
 
 def test_a_guest_whose_reboot_is_to_end_it_ends(link: Any, tiny: Guest, tmp_path: Path) -> None:

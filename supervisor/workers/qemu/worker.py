@@ -6,6 +6,7 @@ May not touch: definitions, other domains.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Final
 
@@ -20,6 +21,8 @@ from supervisor.messages.worker import (
     DomainStatus,
     FreshBoot,
     GetTuning,
+    NativeCommandLine,
+    PlanCommandLine,
     Reset,
     RestoreImage,
     Save,
@@ -40,7 +43,7 @@ from supervisor.messages.worker_resources import (
     SetVcpuCount,
     SetVcpus,
 )
-from supervisor.objects.domain_phase import PhaseTrigger
+from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger
 from supervisor.runtime.shield import run_to_completion
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
@@ -55,6 +58,7 @@ from supervisor.workers.qemu.lifecycle import commands
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
 from supervisor.workers.qemu.migration.guest_job import abort_job
 from supervisor.workers.qemu.migration.save import save
+from supervisor.workers.qemu.start.native_command_line import plan_native
 from supervisor.workers.qemu.start.reconnect import watch
 from supervisor.workers.qemu.start.start import launch
 from supervisor.workers.qemu.stats.domain_stats import get_stats
@@ -74,6 +78,9 @@ MANNER: Final = DriverOps(
     get_stats=get_stats,
     sources=(FreshBoot, RestoreImage),
 )
+
+
+PLANNED_S: Final = PlanCommandLine.deadline_s  # the life of a worker that only plans
 
 
 class QemuWorker(Worker[Guest]):
@@ -149,6 +156,19 @@ class QemuWorker(Worker[Guest]):
         except ConfError as error:
             raise from_conf_error(error, self._errors.domain) from error
         return guest.get_status()
+
+    @handles(PlanCommandLine)
+    async def plan_command_line(self, request: PlanCommandLine) -> NativeCommandLine:
+        """Plan the command line of a domain that is not started."""
+        if self.phase is not DomainPhase.SHUT_OFF:
+            detail = f"'{self.name}' runs: its worker plans no other domain"
+            raise self._errors.operation_invalid(detail)
+        # domd ends this process at once; if domd is gone, it ends by itself.
+        asyncio.get_running_loop().call_later(PLANNED_S, self._context.process.stopping.set)
+        try:
+            return NativeCommandLine(text=await plan_native(self._context, request.xml))
+        except ConfError as error:
+            raise from_conf_error(error, self._errors.domain) from error
 
     @handles(SetAgentTimeout)
     def set_agent_timeout(self, request: SetAgentTimeout) -> Ack:

@@ -100,7 +100,7 @@ def _log(context: Context, alias: str, source: CharSource) -> Members:
 
 
 def _reconnect(context: Context, source: CharSource) -> Members:
-    if source.reconnect is None or source.listens:
+    if source.reconnect is None or source.reconnect.enabled is None or source.listens:
         return {}
     seconds = (source.reconnect.timeout or 0) if source.reconnect.enabled else 0
     # QEMU 9.2 deprecates the option that counts seconds.

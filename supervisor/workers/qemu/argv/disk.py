@@ -99,10 +99,13 @@ def _vhost_user(context: Context, disk: Disk) -> Options:
     source = disk.source
     identity = f"chr-vu-{disk.alias}"
     reconnect = source.reconnect if source else None
+    seconds = None
+    if reconnect is not None and reconnect.enabled is not None:
+        seconds = reconnect.timeout if reconnect.enabled else 0
     members = {
         "id": identity,
         "path": source.path if source else None,
-        "reconnect": (reconnect.timeout if reconnect.enabled else 0) if reconnect else None,
+        "reconnect": seconds,
     }
     yield "-chardev", options_of(("socket",), members)
     yield device(

@@ -142,12 +142,14 @@ class Context:
         """Return the bootindex of a device; None: the firmware does not try it.
 
         Either each device says so itself, or <os> lists kinds, and the first device of each counts.
+        Of a kind that is listed twice, the last place counts, as in libvirt.
         """
         if device.boot_order is not None:
             return device.boot_order
-        for position, kind in enumerate(self.domain.os.boot_devices, start=1):
-            if self._first_bootable(kind.dev) is device:
-                return position
+        places = {kind.dev: place for place, kind in enumerate(self.domain.os.boot_devices, 1)}
+        for kind, place in places.items():
+            if self._first_bootable(kind) is device:
+                return place
         return None
 
     def _first_bootable(self, kind: str) -> Bootable | None:

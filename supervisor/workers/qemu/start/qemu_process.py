@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +80,15 @@ def launch_inputs(
         default_hugepage=start.hugepages.default_kib,
         encrypt=encryptor(key),
         now=status.started_at,
+    )
+    write_master_key(Path(inputs.master_key_file), key, start.user)
+    return with_config(inputs, config)
+
+
+def with_config(inputs: LaunchInputs, config: QemuConfig) -> LaunchInputs:
+    """Add to what a launch has chosen what qemu.conf and the host say."""
+    return replace(
+        inputs,
         default_tls_dir=config.default_tls_x509_cert_dir,
         vnc_listen=config.vnc_listen,
         spice_listen=config.spice_listen,
@@ -90,8 +100,6 @@ def launch_inputs(
         seccomp=config.seccomp_sandbox != 0,
         numa_nodes=numa_nodes(),
     )
-    write_master_key(Path(inputs.master_key_file), key, start.user)
-    return inputs
 
 
 def incoming(source: StartSource) -> str:

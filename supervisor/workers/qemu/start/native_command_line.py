@@ -1,0 +1,144 @@
+"""The command line of a domain that is not started, as virConnectDomainXMLToNative prints it.
+
+Owns: what stands for all that only a start chooses: id, ports, descriptors, taps.
+May touch: hostd and stord, to ask; files, to read. Nothing on the host changes.
+
+Its directories are those of no guest, for it has no id. They are named as by a daemon without
+--root, so that the text is the same wherever it was made.
+Source: libvirt 9.0, qemuConnectDomainXMLToNative, qemuProcessCreatePretendCmdPrepare, measured.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from conf.domain import Domain, parse_domain
+from conf.domain.addresses.assign import assign_addresses
+from conf.domain.devices.disk_defaults import complete_live_cache
+from conf.domain.devices.interface import Interface
+from conf.emulator import EmulatorFacts
+from conf.settings import QemuConfig
+from supervisor.images.firmware_descriptors import read_descriptors
+from supervisor.runtime.paths import Paths
+from supervisor.workers.context import WorkerContext
+from supervisor.workers.qemu.aliases import assign_aliases
+from supervisor.workers.qemu.argv.launch import plan_launch
+from supervisor.workers.qemu.argv.launch_inputs import Launch, LaunchInputs
+from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master_key
+from supervisor.workers.qemu.block import disk_secrets
+from supervisor.workers.qemu.block.disk_sources import resolve_volumes
+from supervisor.workers.qemu.external import swtpm
+from supervisor.workers.qemu.start import live_xml
+from supervisor.workers.qemu.start.firmware import fill_firmware
+from supervisor.workers.qemu.start.hugepages import find_hugepages
+from supervisor.workers.qemu.start.qemu_process import with_config
+from supervisor.workers.qemu.start.start import probe_request
+from supervisor.workers.running_guest import new_status
+
+NO_ID: Final = -1
+FIRST_FD: Final = 30  # of the taps, which nobody opens
+#: The ports where one is to be chosen; those of QEMU before libvirt looks for a free one.
+PORTS: Final = {"VNC": 5900, "SPICE": 5901, "SPICE TLS": 5902, "VNC WebSocket": -1}
+QUOTED: Final = re.compile(r"[\r\t\n !\"#$&'()*;<>?\[\\\]^`{|}~]")
+#: The properties of -machine that libvirt 9.0 writes as options, and where those stand.
+HPET_OFF, ACPI_OFF, NO_SHUTDOWN = ",hpet=off", ",acpi=off", "-no-shutdown"
+OPTIONS_REMOVED_IN: Final = (9, 0)
+
+
+async def plan_native(context: WorkerContext, xml: str) -> str:
+    """Plan the command line and write it as a shell takes it.
+
+    Raises:
+        ConfError, VirError: the domain could not be started.
+    """
+    domain = parse_domain(xml)
+    domain.id = NO_ID
+    if domain.os.firmware is not None:
+        directories = context.paths.firmware_descriptors(session=context.session)
+        fill_firmware(domain, read_descriptors(directories), context.paths.nvram(domain.name))
+    for disk in domain.devices.disks:
+        complete_live_cache(disk)
+    make_interfaces_ethernet(domain)
+    probed = await context.node.link("hostd").call(probe_request(domain))
+    assign_addresses(domain, probed.facts)
+    assign_aliases(domain)
+    await resolve_volumes(context.node.link("stord"), domain.devices.disks)
+    paths = context.paths
+    if not context.session:
+        paths = Paths.system().for_driver(context.driver.name)
+    folder = paths.domain_dir(NO_ID, domain.name)
+    live_xml.fill_graphics(domain, context.config, folder, lambda _, purpose: PORTS[purpose])
+    live_xml.copy_serial_to_console(domain)
+    sources = disk_secrets.domain_sources(domain)
+    secrets = await disk_secrets.fetch(context.node.link("hostd"), sources)
+    inputs = pretended_inputs(paths, context.config, domain, secrets)
+    return shell_line(spell_as_libvirt(plan_launch(domain, probed.facts, inputs), probed.facts))
+
+
+def make_interfaces_ethernet(domain: Domain) -> None:
+    """Reduce each interface to what does not depend on the host's networks."""
+    domain.devices.interfaces = [
+        Interface(
+            type="ethernet",
+            mac_element=interface.mac_element,
+            model=interface.model,
+            boot_order=interface.boot_order,
+        )
+        for interface in domain.devices.interfaces
+    ]
+
+
+def pretended_inputs(
+    paths: Paths, config: QemuConfig, domain: Domain, secrets: dict[str, bytes]
+) -> LaunchInputs:
+    """Make what a start would bring, without opening or making anything."""
+    name = domain.name
+    status = new_status(domain, NO_ID, "")
+    hugepages = find_hugepages(config)
+    interfaces = domain.devices.interfaces
+    socket = str(paths.swtpm_socket(NO_ID, name))
+    inputs = LaunchInputs(
+        id=NO_ID,
+        domain_dir=str(paths.domain_dir(NO_ID, name)),
+        channel_dir=str(paths.channels(NO_ID, name)),
+        memory_dir=config.memory_backing_dir or str(paths.memory_dir(NO_ID, name)),
+        tap_fds={item.alias or "": (FIRST_FD + n,) for n, item in enumerate(interfaces)},
+        vsock_fd=-1,
+        tpm_sockets={tpm.alias or "": socket for tpm in swtpm.emulated(domain)},
+        secrets=secrets,
+        hugepage_dirs=hugepages.guest_dirs(status),
+        default_hugepage=hugepages.default_kib,
+        encrypt=encryptor(new_master_key()),
+        now=status.started_at,
+    )
+    return with_config(inputs, config)
+
+
+def spell_as_libvirt(launch: Launch, facts: EmulatorFacts) -> Launch:
+    """Write as options what is planned as properties of -machine, where QEMU has both.
+
+    libvirt 9.0 writes -no-acpi and -no-hpet, which QEMU 9 has no more.
+    """
+    words = list(launch.argv)
+    if facts.version[:2] >= OPTIONS_REMOVED_IN or "-machine" not in words:
+        return launch
+    machine = words.index("-machine") + 1
+    for prop, option, after in ((HPET_OFF, "-no-hpet", 0), (ACPI_OFF, "-no-acpi", 1)):
+        if prop in words[machine] and NO_SHUTDOWN in words:
+            words[machine] = words[machine].replace(prop, "", 1)
+            words.insert(words.index(NO_SHUTDOWN) + after, option)
+    return Launch(tuple(words), launch.environ, launch.fds)
+
+
+def shell_line(launch: Launch) -> str:
+    """Write environment and arguments in one line, quoted for a shell."""
+    assignments = (f"{name}={quote(value)}" for name, value in launch.environ.items())
+    return " ".join((*assignments, *map(quote, launch.argv)))
+
+
+def quote(word: str) -> str:
+    """Quote a word if a shell would read more in it than its text."""
+    if word and not QUOTED.search(word):
+        return word
+    return "'" + word.replace("'", "'\\''") + "'"
