@@ -11,6 +11,7 @@ import pytest
 
 from tests.clients.daemon import Daemon
 from tests.clients.domains import idle
+from tests.clients.event_watch import Watch
 from tests.clients.libvirt_binding import libvirt
 
 SHARED = "<shmem name='{name}'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem>"
@@ -119,3 +120,40 @@ def test_an_element_that_is_not_implemented_is_refused_by_name(
     with pytest.raises(libvirt.libvirtError, match=words):
         link.createXML(idle("refused", devices=devices), 0)
     assert "refused" not in [domain.name() for domain in link.listAllDomains()]
+
+
+def test_limits_change_while_the_guest_runs(daemon: Daemon, link: Any, images: list[Path]) -> None:
+    group = "<iotune><total_bytes_sec>5000000</total_bytes_sec><group_name>g</group_name></iotune>"
+    devices = disk(images[0], "vda", "virtio", "") + disk(images[1], "vdb", "virtio", group)
+    devices += "<disk type='file' device='cdrom'><target dev='sda' bus='ide'/><readonly/></disk>"
+    domain = link.defineXML(idle("tuned", devices=devices))
+    domain.create()
+    watch = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE)
+    domain.setBlockIoTune("vda", {"read_iops_sec": 50, "read_iops_sec_max": 70})
+    watch.expect(
+        "tuned",
+        {
+            "blkdeviotune.disk": "vda",
+            "blkdeviotune.read_iops_sec": 50,
+            "blkdeviotune.read_iops_sec_max": 70,
+        },
+    )
+    watch.close()
+    assert throttled(daemon, "tuned")["0.img"] == (0, 50, 70)
+    assert domain.blockIoTune("vda")["read_iops_sec_max"] == 70
+    # Who joins a group has its limits; who changes them changes all.
+    domain.setBlockIoTune("vda", {"group_name": "g", "read_iops_sec": 0, "read_iops_sec_max": 0})
+    domain.setBlockIoTune("vda", {"total_bytes_sec": 7000000})
+    assert {limits[0] for limits in throttled(daemon, "tuned").values()} == {7000000}
+    assert domain.XMLDesc().count("<total_bytes_sec>7000000</total_bytes_sec>") == 2
+    assert "7000000" not in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    for values, code in (
+        ({"total_iops_sec_max": 50}, libvirt.VIR_ERR_CONFIG_UNSUPPORTED),
+        ({"total_iops_sec": 1, "read_iops_sec": 1}, libvirt.VIR_ERR_INVALID_ARG),
+    ):
+        with pytest.raises(libvirt.libvirtError) as refusal:
+            domain.setBlockIoTune("vda", values)
+        assert refusal.value.get_error_code() == code
+    with pytest.raises(libvirt.libvirtError, match="inserted entry") as refusal:
+        domain.blockIoTune("sda")
+    assert refusal.value.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR

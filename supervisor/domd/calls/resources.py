@@ -7,15 +7,25 @@ Source: libvirt 9.0, virDomainSetBlockIoTune, virDomainSetNumaParameters, virDom
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from conf.domain import Domain
+from conf.domain.devices.disk import Disk
+from conf.domain.iotune import check_values, set_iotune
 from conf.domain.security import PERF_EVENTS
+from rpc.enums import DomainModificationImpact as Impact
+from rpc.enums import TypedParameterType as P
 from rpc.params import typed
 from rpc.values import Domain as DomainId
 from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.query import is_disk
-from supervisor.domd.calls.tuning_access import TuningAccess, shown
+from supervisor.domd.calls.tuning_access import TuningAccess, read_any, shown
 from supervisor.domd.calls.tuning_values import IOTUNE, NUMA, iotune_values, numa_values
+from supervisor.domd.change_domain import DomainChange
 from supervisor.drivers.driver import TYPED_STRINGS
+from supervisor.messages.worker import StatsParam
+from supervisor.messages.worker_tuning import GetIotune, SetIotune
 from supervisor.objects.impact import IMPACT_FLAGS, select_for_query
 
 
@@ -27,23 +37,62 @@ class ResourceCalls:
         self._errors = access.errors
         self._registry = access.registry
 
-    def domain_get_block_io_tune(
+    # Disks.
+
+    async def domain_get_block_io_tune(
         self, call: ClientCall, dom: DomainId, disk: str | None, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """Return the I/O limits of a disk; of the running guest they are those it was given.
+        """Return the I/O limits of a disk; of the running guest they are QEMU's.
 
         Raises:
-            VirError: INVALID_ARG: there is no such disk; OPERATION_INVALID.
+            VirError: INVALID_ARG: there is no such disk; OPERATION_INVALID; INTERNAL_ERROR: the
+                running guest's drive has no medium; those of QEMU.
         """
         self._errors.check_flags("DomainGetBlockIoTune", flags, IMPACT_FLAGS | TYPED_STRINGS)
-        domain = select_for_query(self._registry.find(dom), flags).domain
+        domain = self._registry.find(dom)
+        definition = select_for_query(domain, flags).domain
         if nparams == 0:
             return [], len(IOTUNE)
-        drive = next((each for each in domain.devices.disks if is_disk(each, disk or "")), None)
-        if drive is None:
-            raise self._errors.invalid_arg(f"disk '{disk}' was not found in the domain config")
-        limits = shown(iotune_values(drive), flags)[:nparams]
-        return limits, len(limits)
+        if domain.is_active and not flags & Impact.CONFIG:
+            sampled = await self._access.ask_guest(domain, GetIotune(path=disk or ""))
+            values = {each.field: each.value for each in sampled.statistics}
+            limits = shown({name: _exact(value) for name, value in values.items()}, flags)
+        else:
+            drive = find_disk(definition, disk or "")
+            if drive is None:
+                raise self._errors.invalid_arg(f"disk '{disk}' was not found in the domain config")
+            limits = shown(iotune_values(drive), flags)
+        return limits[:nparams], min(nparams, len(limits))
+
+    async def domain_set_block_io_tune(
+        self, call: ClientCall, dom: DomainId, disk: str, params: list[TypedParam], flags: int
+    ) -> None:
+        """Limit a disk's I/O, and that of the disks in its group.
+
+        Raises:
+            VirError: INVALID_ARG; ARGUMENT_UNSUPPORTED: a limit is too high; CONFIG_UNSUPPORTED: a
+                burst below the limit; OPERATION_INVALID; those of QEMU.
+        """
+        self._errors.check_flags("DomainSetBlockIoTune", flags, IMPACT_FLAGS)
+        values = read_any(params, IOTUNE)
+
+        def edit(domain: Domain) -> None:
+            drive = find_disk(domain, disk)
+            if drive is None:
+                detail = f"missing persistent configuration for disk '{disk}'"
+                raise self._errors.invalid_arg(detail)
+            set_iotune(domain, drive, values)
+
+        change = DomainChange(
+            name="block I/O tuning",
+            check=lambda live, config: check_values(values),
+            edit=edit,
+            live_request=lambda _: SetIotune(
+                path=disk, values=values, tunable=iotune_event(disk, values)
+            ),
+            revalidates=False,
+        )
+        await self._access.changer.change_domain(dom, flags, change)
 
     # Host memory cells.
 
@@ -68,3 +117,25 @@ class ResourceCalls:
         domain = select_for_query(self._registry.find(dom), flags).domain
         enabled = {event.name for event in domain.perf if event.enabled}
         return typed({name: int(name in enabled) for name in PERF_EVENTS})
+
+
+def _exact(value: float | str) -> int | str:
+    return value if isinstance(value, str) else int(value)
+
+
+def iotune_event(disk: str, values: Mapping[str, int | str]) -> tuple[StatsParam, ...]:
+    """List the parameters of the TUNABLE event."""
+    return (
+        StatsParam("blkdeviotune.disk", P.STRING, disk),
+        *(
+            StatsParam(
+                f"blkdeviotune.{name}", P.STRING if isinstance(value, str) else P.ULLONG, value
+            )
+            for name, value in values.items()
+        ),
+    )
+
+
+def find_disk(domain: Domain, path: str) -> Disk | None:
+    """Find the disk that a client names by its target or its source."""
+    return next((disk for disk in domain.devices.disks if is_disk(disk, path)), None)

@@ -8,9 +8,10 @@ May touch: definitions; guests, through their workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from conf.domain import Domain, format_domain, parse_domain
+from ipc import Request
 from rpc.enums import DomainModificationImpact as Impact
 from rpc.params import declared, read_params, typed
 from rpc.values import Domain as DomainId
@@ -28,6 +29,7 @@ from supervisor.objects.impact import select_for_query
 TUNING: Final = {"cpu": "CPU", "memory": "Memory", "blkio": "Block I/O"}
 
 Edit = Callable[[Domain], object]
+R = TypeVar("R")
 
 
 class TuningAccess:
@@ -67,6 +69,10 @@ class TuningAccess:
         if self._session:
             detail = f"{TUNING[controller]} tuning is not available in session mode"
             raise self.errors.operation_unsupported(detail)
+
+    async def ask_guest(self, domain: DomainObject, request: Request[R]) -> R:
+        """Ask a running guest's worker. Raises: as `Workers.call_running`."""
+        return await self._workers.call_running(domain, request)
 
     async def read_live(self, domain: DomainObject, controller: str) -> dict[str, int]:
         """Read a running guest's limits from the kernel, by parameter.

@@ -43,6 +43,7 @@ from supervisor.messages.worker_resources import (
     SetVcpuCount,
     SetVcpus,
 )
+from supervisor.messages.worker_tuning import GetIotune, SetIotune
 from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger
 from supervisor.runtime.shield import run_to_completion
 from supervisor.workers.context import WorkerContext
@@ -50,6 +51,7 @@ from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.qemu import balloon, iothreads, vcpus
 from supervisor.workers.qemu.affinity import pin_threads
 from supervisor.workers.qemu.agent.guest_vcpus import count_vcpus, set_vcpu_count
+from supervisor.workers.qemu.block.io_limits import get_io_limits, set_io_limits
 from supervisor.workers.qemu.cgroup.tuning import get_tuning, publish_tunable, set_tuning
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import detach
@@ -141,6 +143,22 @@ class QemuWorker(Worker[Guest]):
         """Cancel the guest's job (virDomainAbortJob)."""
         await abort_job(self.guest())
         return Ack()
+
+    @handles(SetIotune)
+    async def set_iotune(self, request: SetIotune) -> DomainStatus:
+        """Change a disk's I/O limits."""
+        guest = await self.wait_running()
+        async with guest.device_lock:
+            try:
+                await run_to_completion(set_io_limits(guest, request))
+            except ConfError as error:
+                raise from_conf_error(error, QEMU.error_domain) from error
+        return guest.get_status()
+
+    @handles(GetIotune)
+    async def get_iotune(self, request: GetIotune) -> Stats:
+        """Query a disk's I/O limits."""
+        return Stats(statistics=await get_io_limits(self.guest(), request.path))
 
     @handles(CountAgentVcpus)
     async def count_agent_vcpus(self, _: CountAgentVcpus) -> AgentVcpus:

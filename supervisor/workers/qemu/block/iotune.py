@@ -22,6 +22,12 @@ ALWAYS: Final = {
     "read_iops_sec": "iops_rd",
     "write_iops_sec": "iops_wr",
 }
+#: QEMU's name of each limit in `query-block`, by libvirt's; bursts and their lengths follow it.
+PARAMETERS: Final = {
+    f"{name}{suffix}": f"{short}{suffix}"
+    for name, short in ALWAYS.items()
+    for suffix in ("", "_max", "_max_length")
+} | {"size_iops_sec": "iops_size"}
 QmpCommand = tuple[str, dict[str, object]]
 
 

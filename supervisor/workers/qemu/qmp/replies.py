@@ -80,9 +80,34 @@ class ImageInfo(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class BlockDeviceInfo(msgspec.Struct, frozen=True):
-    """The medium of a drive."""
+    """The medium of a drive, and its I/O limits; without a burst there is none of its fields."""
 
     image: ImageInfo = ImageInfo()
+    group: str = ""  # of the limits: drives share them
+    bps: int = 0
+    bps_rd: int = 0
+    bps_wr: int = 0
+    iops: int = 0
+    iops_rd: int = 0
+    iops_wr: int = 0
+    bps_max: int = 0
+    bps_rd_max: int = 0
+    bps_wr_max: int = 0
+    iops_max: int = 0
+    iops_rd_max: int = 0
+    iops_wr_max: int = 0
+    bps_max_length: int = 0
+    bps_rd_max_length: int = 0
+    bps_wr_max_length: int = 0
+    iops_max_length: int = 0
+    iops_rd_max_length: int = 0
+    iops_wr_max_length: int = 0
+    iops_size: int = 0
+
+    def limits(self) -> dict[str, int | str]:
+        """Return the limits by QEMU's names."""
+        names = (name for name in self.__struct_fields__ if name != "image")
+        return {name: getattr(self, name) for name in names}
 
 
 class BlockInfo(msgspec.Struct, frozen=True, rename="kebab"):
