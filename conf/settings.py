@@ -18,6 +18,7 @@ from conf.types.mode import parse_mode
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 PORTS: Final = range(1, 65536)
+MAX_BACKUPS: Final = 32  # of a rotated log, as in libvirt
 
 
 class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +127,7 @@ class QemuConfig(msgspec.Struct, frozen=True, kw_only=True):
     security_driver: list[str] = []
     security_default_confined: bool = True
     security_require_confined: bool = False
-    user: str = ""  # "": libvirt-qemu and its group where there are such, else the daemon's own
+    user: str = ""  # "": libvirt-qemu and its group, by their number on Debian if need be
     group: str = ""  # "": kvm, or the user's own
     dynamic_ownership: bool = True
     remember_owner: bool = True
@@ -160,7 +161,7 @@ class QemuConfig(msgspec.Struct, frozen=True, kw_only=True):
     migration_port_max: int = 49215
     log_timestamp: bool = True
     nvram: list[str] = []
-    stdio_handler: str = "file"
+    stdio_handler: str = "logd"  # or "file": QEMU writes its log itself
     gluster_debug_level: int = 4
     virtiofsd_debug: bool = False
     namespaces: list[str] = []
@@ -173,6 +174,36 @@ class QemuConfig(msgspec.Struct, frozen=True, kw_only=True):
     capability_filters: list[str] = []
     deprecation_behavior: str = "none"
     sched_core: str = "none"
+
+
+class LogdConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """virtlogd.conf: how large guests' logs become; its other keys are for a daemon of its own.
+
+    Source: virtlogd.conf of Debian's libvirt 9.0.
+    """
+
+    log_level: int = 3
+    log_filters: str = ""
+    log_outputs: str = ""
+    max_clients: int = 1024
+    admin_max_clients: int = 5
+    max_size: int = 2 * 1024 * 1024  # bytes of a file before it is rotated
+    max_backups: int = 3  # rotated files that are kept
+
+
+def parse_logd_config(data: bytes | str, origin: str) -> LogdConfig:
+    """Read virtlogd.conf.
+
+    Raises:
+        ConfError: kind "conf_syntax", naming file, line and key.
+    """
+    config = _parse_settings(LogdConfig, data, origin)
+    if config.max_size < 1:
+        raise ConfError("conf_syntax", f"{origin}: max_size must be 1 or more", origin)
+    if config.max_backups not in range(MAX_BACKUPS + 1):
+        detail = f"{origin}: max_backups must be from 0 to {MAX_BACKUPS}"
+        raise ConfError("conf_syntax", detail, origin)
+    return config
 
 
 def parse_daemon_config(data: bytes | str, origin: str) -> DaemonConfig:
@@ -211,6 +242,9 @@ def parse_qemu_config(data: bytes | str, origin: str) -> QemuConfig:
         if low not in PORTS or high not in PORTS or low > high:
             detail = f"{origin}: {name}_min and {name}_max must be ports, the first not the higher"
             raise ConfError("conf_syntax", detail, origin)
+    if config.stdio_handler not in ("logd", "file"):
+        detail = f"{origin}: Unknown stdio handler {config.stdio_handler}"
+        raise ConfError("conf_syntax", detail, origin)
     return config
 
 

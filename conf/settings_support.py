@@ -40,7 +40,7 @@ UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
         "vnc_allow_host_audio", "nographics_allow_host_audio",
         "set_process_name", "max_threads_per_process", "dump_guest_core", "mac_filter",
         "relaxed_acs_check", "allow_disk_format_probing", "lock_manager", "max_queued",
-        "keepalive_interval", "keepalive_count", "log_timestamp", "stdio_handler",
+        "keepalive_interval", "keepalive_count", "log_timestamp",
         "gluster_debug_level", "deprecation_behavior",
     }
 )  # fmt: skip

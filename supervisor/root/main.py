@@ -19,14 +19,20 @@ from typing import Final
 import uvloop
 
 from conf.errors import ConfError
-from conf.settings import DaemonConfig, QemuConfig, parse_daemon_config, parse_qemu_config
+from conf.settings import (
+    DaemonConfig,
+    QemuConfig,
+    parse_daemon_config,
+    parse_logd_config,
+    parse_qemu_config,
+)
 from conf.settings_support import check_security_settings, unsupported_settings
 from conf.tls_priority import parse_priority
 from supervisor.root.admin_socket import AdminSocket
 from supervisor.root.command_line import Options, parse
 from supervisor.root.handlers import TreeHandlers
 from supervisor.root.pidfile import AlreadyRunning, PidFile
-from supervisor.root.roles import AUTHD, SERVICES, SESSION_SERVICES
+from supervisor.root.roles import AUTHD, LOGD, SERVICES, SESSION_SERVICES
 from supervisor.root.sd_notify import notify
 from supervisor.root.sockets import SocketError, client_sockets, client_uri
 from supervisor.root.tcp_sockets import TLS
@@ -77,7 +83,7 @@ def report_failure(error: Exception, ready_fd: int | None) -> int:
 
 
 def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuConfig]:
-    """Read libvirtd.conf and qemu.conf; a missing one means the defaults.
+    """Read libvirtd.conf and qemu.conf, and check virtlogd.conf; a missing one means the defaults.
 
     Raises:
         ConfError: a file has an error, or that of --config is missing.
@@ -86,6 +92,7 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
     if options.config is not None and not file.exists():
         raise ConfError("conf_syntax", f"--config: there is no {file}", str(file))
     daemon, qemu = read_file(file), read_file(paths.qemu_config_file())
+    parse_logd_config(read_file(paths.logd_config_file()), str(paths.logd_config_file()))
     config = parse_daemon_config(daemon, str(file))
     parse_log_outputs(config)
     drivers = parse_qemu_config(qemu, str(paths.qemu_config_file()))
@@ -186,6 +193,8 @@ def run(
         parse_priority(config.tls_priority)
         load_tls_files(config, paths, session=session)  # wrong ones refuse the start
         tree_config.read_tls = lambda config: load_tls_files(config, paths, session=session)
+    if any(paths.logd().glob("*.json")):  # guests of an earlier daemon write to them
+        tree_config.services = (*tree_config.services, LOGD)
     tree = Tree(tree_config, collector)
     collector.write_to(outputs)
     try:

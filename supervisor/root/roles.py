@@ -31,6 +31,7 @@ class Role:
     #: Bytes that it may write to (RLIMIT_DATA); 0: no limit, for its programs would inherit it.
     memory: int = 0
     silence_s: float = 10.0  # it is taken for hung, and killed, after so long without an answer
+    outlives: bool = False  # it goes on without the root until its work is done, and is not awaited
 
 
 def registry_role(driver: Driver) -> Role:
@@ -68,8 +69,14 @@ SHARED_SERVICES: Final = (
 AUTHD: Final = Role(
     "authd", "supervisor.authd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES
 )
+#: Forked when a process first asks for it, or at the start if guests of an earlier daemon need it.
+LOGD: Final = Role(
+    "logd", "supervisor.logd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES, outlives=True
+)
 SERVICES: Final = service_roles(DRIVERS)
 SESSION_SERVICES: Final = service_roles(DRIVERS.of_daemon(session=True))
 WORKERS: Final = {driver.name: worker_role(driver) for driver in DRIVERS if driver.worker_entry}
 #: What the zygote loads, each once for all children.
-PRELOAD: Final = tuple(role.entry.partition(":")[0] for role in (*SERVICES, *WORKERS.values()))
+PRELOAD: Final = tuple(
+    role.entry.partition(":")[0] for role in (*SERVICES, *WORKERS.values(), LOGD)
+)

@@ -25,7 +25,7 @@ from supervisor.messages.child import Reload, Stop
 from supervisor.messages.root import ProcessState, ProcessStatus, TlsFiles
 from supervisor.root import process_list
 from supervisor.root.child import Child
-from supervisor.root.roles import PRELOAD, SERVICES, WORKERS, Role
+from supervisor.root.roles import LOGD, PRELOAD, SERVICES, WORKERS, Role
 from supervisor.root.tls_files import no_tls_files
 from supervisor.root.watchdog import Watchdog
 from supervisor.root.zygote_client import RESTARTS, ZygoteClient
@@ -52,6 +52,7 @@ class TreeConfig:
     #: the pid file of a guest, by driver and name
     pid_file: Callable[[str, str], Path] = Path
     services: tuple[Role, ...] = SERVICES
+    on_demand: tuple[Role, ...] = (LOGD,)  # services that are forked when they are first needed
     workers: Mapping[str, Role] = field(default_factory=lambda: WORKERS)
     preload: tuple[str, ...] = PRELOAD
     zygote_restarts: Policy = RESTARTS
@@ -112,11 +113,15 @@ class Tree:
         self._watchdog.stop()
         for child in list(self._children.values()):
             self._request_stop(child, "the daemon stops")
-        if not await self._wait_until(lambda: not self._by_fork_id, STOP_S):
-            for fork_id, child in self._by_fork_id.items():
+        if not await self._wait_until(lambda: not self._awaited(), STOP_S):
+            for child in self._awaited():
                 log.warning("%s did not exit in %.0f s and is killed", child.name, STOP_S)
-                self._zygote.kill(fork_id)
+                self._zygote.kill(child.fork_id)
         await self._zygote.stop()
+
+    def _awaited(self) -> list[Child]:
+        """List the processes that must have exited before the root does."""
+        return [child for child in self._by_fork_id.values() if not child.role.outlives]
 
     def workers(self) -> int:
         """Count the workers."""
@@ -317,7 +322,10 @@ class Tree:
         return all(child.state is ProcessState.RUNNING for child in services)
 
     def _is_expected(self, name: str) -> bool:
-        """Return whether a link to a process may be waited for."""
+        """Return whether a link to a process may be waited for; one on demand is spawned now."""
+        for role in self.config.on_demand:
+            if role.name == name and not self._stopping:
+                self.ensure_service(role)
         child = self._children.get(name)
         return child is not None and child.state is not ProcessState.DEGRADED
 

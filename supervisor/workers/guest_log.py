@@ -1,6 +1,6 @@
 """The log of one domain, /var/log/libvirt/qemu/NAME.log: its command lines and QEMU's output.
 
-Owns: the file. May not touch: what QEMU writes there.
+Owns: writing the command lines there. May not touch: what QEMU writes, which logd appends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
 STARTING: Final = "starting up virtvisor"
 TAIL: Final = 4096  # bytes of output in an error message
 
@@ -22,9 +24,15 @@ class GuestLog:
     """The log of one start."""
 
     def __init__(self, path: Path) -> None:
+        """Open the file, which is created.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        # O_APPEND: QEMU and the worker write to it, and logrotate may truncate it.
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        # O_APPEND: others write to it, too, and logrotate may truncate it.
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(path, flags, 0o600)
         self._start = os.fstat(self._fd).st_size
 
@@ -38,11 +46,11 @@ class GuestLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it; QEMU has inherited its own descriptor."""
+        """Close it; the guest has a descriptor of its own."""
         os.close(self._fd)
 
     def fileno(self) -> int:
-        """Return the descriptor that QEMU inherits as stdout and stderr."""
+        """Return the descriptor, which a container's monitor inherits as stdout and stderr."""
         return self._fd
 
     def log_start(
@@ -65,6 +73,20 @@ class GuestLog:
         size = os.fstat(self._fd).st_size
         start = max(self._start, size - TAIL)
         return os.pread(self._fd, TAIL, start).decode(errors="replace").strip()
+
+
+def open_log(path: Path) -> GuestLog:
+    """Open a domain's log.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return GuestLog(path)
+    except OSError as error:
+        detail = f"failed to create logfile {path}: {error.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
 
 
 def last_error_output(path: Path) -> str:

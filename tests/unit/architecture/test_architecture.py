@@ -21,7 +21,9 @@ MAY_IMPORT: Final = {
     "supervisor": {"supervisor", "ipc", "rpc", "conf"},
 }
 #: A folder of supervisor/ that is a process, or the code of one.
-SERVICES: Final = ("root", "authd", "rpcd", "domd", "hostd", "netd", "stord", "workers", "ctl")
+SERVICES: Final = (
+    *("root", "authd", "rpcd", "domd", "hostd", "netd", "stord", "logd", "workers", "ctl"),
+)
 #: A folder of supervisor/ that services are built from; it knows none of them.
 LIBRARIES: Final = ("runtime", "dispatch", "objects", "drivers", "messages", "images")
 #: What may start with each driver's worker: these two never know each other.

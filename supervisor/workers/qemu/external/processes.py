@@ -38,7 +38,7 @@ class ExternalCommand:
     alias: str  # of the device that it serves
     argv: Sequence[str]
     fds: Sequence[int] = ()
-    log_path: Path
+    log_fd: int  # standard output and error
     user: User
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -47,21 +47,17 @@ def start_process(command: ExternalCommand, status: Status, domain_dir: Path) ->
     """Start a process and note it in the status, which the caller writes.
 
     Raises:
-        VirError: INTERNAL_ERROR: it cannot be executed. OSError: its log cannot be written.
+        VirError: INTERNAL_ERROR: it cannot be executed.
     """
-    log_fd = open_log(command.log_path)
-    try:
-        pid = spawn(
-            Spawning(
-                argv=command.argv,
-                environ={"PATH": PATH, "LC_ALL": "C", MARK: str(domain_dir), **command.environ},
-                fds=command.fds,
-                log_fd=log_fd,
-                user=command.user,
-            )
+    pid = spawn(
+        Spawning(
+            argv=command.argv,
+            environ={"PATH": PATH, "LC_ALL": "C", MARK: str(domain_dir), **command.environ},
+            fds=command.fds,
+            log_fd=command.log_fd,
+            user=command.user,
         )
-    finally:
-        os.close(log_fd)
+    )
     identity = GuestProcess.open_child(pid).identity  # which reaps it, too, when it exits
     external = External(command.alias, pid, identity.start, identity.boot)
     status.externals = [*status.externals, external]

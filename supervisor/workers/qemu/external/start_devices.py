@@ -18,6 +18,7 @@ from supervisor.runtime.emulator_user import User
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.external import swtpm, virtiofsd
 from supervisor.workers.qemu.external.processes import start_process
+from supervisor.workers.qemu.outputs import Outputs
 
 
 @dataclass(slots=True)
@@ -37,16 +38,20 @@ class ExternalDevices:
             ConfError: a program is not there. VirError: it fails, or a secret is not there.
         """
         for filesystem in virtiofsd.served(domain):
-            self.start_virtiofsd(filesystem)
+            await self.start_virtiofsd(filesystem)
         for tpm in swtpm.emulated(domain):
             await self.start_swtpm(domain, tpm)
 
-    def start_virtiofsd(self, filesystem: Filesystem) -> None:
+    async def start_virtiofsd(self, filesystem: Filesystem) -> None:
         """Start virtiofsd for a completed <filesystem>; QEMU finds its socket by the alias."""
         name = f"{self.status.name}-{filesystem.alias}-virtiofsd.log"
         log_path = self.context.paths.guest_log(self.status.name).with_name(name)
-        with virtiofsd.listen_for(filesystem, self.domain_dir, self.user) as end:
-            command = virtiofsd.plan_command(filesystem, end.fileno(), log_path)
+        with (
+            virtiofsd.listen_for(filesystem, self.domain_dir, self.user) as end,
+            contextlib.ExitStack() as closing,
+        ):
+            log_fd = await Outputs(self.context).open_stdio(log_path, closing)
+            command = virtiofsd.plan_command(filesystem, end.fileno(), log_fd)
             start_process(command, self.status, self.domain_dir)
 
     async def start_swtpm(self, domain: Domain, tpm: Tpm) -> None:

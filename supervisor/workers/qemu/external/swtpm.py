@@ -184,6 +184,9 @@ def plan_command(emulator: Emulator, fd: int, closing: contextlib.ExitStack) -> 
             assert secret_fd is not None, "there is a secret"
             argv += [option, f"pwdfd={secret_fd},mode={CIPHER}"]
             fds.append(secret_fd)
+    # It writes its log itself, as libvirt has it, and on the same file says why it cannot start.
+    log_fd = open_log(emulator.log_path)
+    closing.callback(os.close, log_fd)
     return ExternalCommand(
-        alias=emulator.alias, argv=argv, fds=fds, log_path=emulator.log_path, user=emulator.user
+        alias=emulator.alias, argv=argv, fds=fds, log_fd=log_fd, user=emulator.user
     )

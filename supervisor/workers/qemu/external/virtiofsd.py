@@ -83,13 +83,13 @@ def listen_for(filesystem: Filesystem, domain_dir: Path, user: User) -> socket.s
     return end
 
 
-def plan_command(filesystem: Filesystem, fd: int, log_path: Path) -> ExternalCommand:
+def plan_command(filesystem: Filesystem, fd: int, log_fd: int) -> ExternalCommand:
     """Plan the command; it runs as root, whose files a guest may see, too.
 
     Args:
         filesystem: completed.
         fd: the listening socket.
-        log_path: for what it prints.
+        log_fd: for what it prints.
     """
     binary = filesystem.binary or FilesystemBinary()
     options = [f"source={comma(filesystem.source_path or '')}"]
@@ -102,7 +102,7 @@ def plan_command(filesystem: Filesystem, fd: int, log_path: Path) -> ExternalCom
         alias=filesystem.alias or "",
         argv=argv,
         fds=(fd,),
-        log_path=log_path,
+        log_fd=log_fd,
         user=User(os.geteuid(), os.getegid(), ""),
     )
 

@@ -41,9 +41,11 @@ from supervisor.workers.qemu.external.processes import end_process
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files, give_back
+from supervisor.workers.qemu.hotplug.output_fds import pass_outputs
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
 from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interface, live_interface
+from supervisor.workers.qemu.outputs import OutputFds
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.monitor_setup import fill_chardevs, query_chardevs
 
@@ -87,11 +89,12 @@ async def attach(guest: Guest, xml: str) -> None:
             nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
         undo.callback(give_back, guest, chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
-            _start_virtiofsd(guest, plan.device, undo)
+            await _start_virtiofsd(guest, plan.device, undo)
+        outputs = await pass_outputs(guest, plan.device, undo)
         # The controller is added after the backends, which may fail: removing it again takes the
         # guest's consent (device_del), removing a backend does not.
         *backends, frontend = attach_steps(
-            launch_context(guest, plan, fds, secrets), plan.device, first_node=first
+            launch_context(guest, plan, fds, secrets, outputs), plan.device, first_node=first
         )
         await _execute(guest, backends, undo)
         for controller in plan.controllers:
@@ -113,12 +116,12 @@ async def attach(guest: Guest, xml: str) -> None:
     guest.publish_event(DomainEventID.DEVICE_ADDED, guest.identity, alias)
 
 
-def _start_virtiofsd(guest: Guest, filesystem: Filesystem, undo: AsyncExitStack) -> None:
+async def _start_virtiofsd(guest: Guest, filesystem: Filesystem, undo: AsyncExitStack) -> None:
     context, status = guest.context, guest.status
     descriptors = context.paths.vhost_user_descriptors(session=context.session)
     virtiofsd.complete([filesystem], descriptors)
     user = emulator_user(context.config, live_xml.static_dac_label(guest.domain))
-    ExternalDevices(context, status, guest.domain_dir, user).start_virtiofsd(filesystem)
+    await ExternalDevices(context, status, guest.domain_dir, user).start_virtiofsd(filesystem)
     undo.push_async_callback(end_process, status, filesystem.alias or "")
     guest.save()
 
@@ -162,8 +165,10 @@ def launch_context(
     plan: HotplugPlan,
     fds: InterfaceFds,
     secrets: Mapping[str, bytes] | None = None,
+    outputs: OutputFds | None = None,
 ) -> Context:
     """Make the inputs of the argv planner, which plans hotplugged devices, too."""
+    outputs = outputs or OutputFds()
     paths, status = guest.context.paths, guest.status
     runtime = LaunchInputs(
         id=status.id,
@@ -172,6 +177,8 @@ def launch_context(
         memory_dir=str(paths.memory_dir(status.id, guest.name)),
         tap_fds=fds.taps,
         vhost_fds=fds.vhosts,
+        char_fds=outputs.chars,
+        log_fds=outputs.logs,
         secrets=secrets or {},
         encrypt=_encryptor(guest.domain_dir / KEY_FILE),
         now=status.started_at,

@@ -32,6 +32,7 @@ from supervisor.workers.qemu.external.processes import end_process
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import BlockNode
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
+from supervisor.workers.qemu.hotplug.output_fds import remove_outputs
 from supervisor.workers.qemu.hotplug.qmp_steps import describe_device, is_hotpluggable
 from supervisor.workers.qemu.hotplug.unplug import note_answer, unplug
 
@@ -131,7 +132,10 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
         case Filesystem():
             await guest.monitor.execute("chardev-remove", {"id": f"chr-vu-{device.alias}"})
             await end_process(guest.status, device.alias or "")
-        case Shmem() | CharDevice() | Redirdev():
+        case CharDevice():
+            await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
+            await remove_outputs(guest, device.alias or "")
+        case Shmem() | Redirdev():
             await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
         case Disk():
             await collect(guest)

@@ -80,7 +80,9 @@ def attach_steps(context: Context, device: Device, *, first_node: int) -> list[Q
     Raises:
         ConfError: "operation_unsupported": the device cannot be hotplugged.
     """
-    return [qmp_step(option, text) for option, text in _options(context, device, first_node)]
+    options = _options(context, device, first_node)
+    # Descriptors are passed before (`output_fds`): QEMU itself numbers the sets.
+    return [qmp_step(option, text) for option, text in options if option != "-add-fd"]
 
 
 def check_attachable(domain: Domain, device: Device) -> None:

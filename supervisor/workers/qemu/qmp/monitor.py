@@ -155,9 +155,10 @@ class Monitor:
         arguments: Arguments | None = None,
         *,
         timeout_s: float = COMMAND_S,
+        fd: int | None = None,
     ) -> T:
-        """Execute a command and decode what it returns. Raises as `execute`."""
-        pending = self._start(command, arguments, None)
+        """Execute a command and decode what it returns. Arguments and errors as `execute`."""
+        pending = self._start(command, arguments, fd)
         return self._decode_reply(command, await self._return_value(pending, timeout_s), reply_type)
 
     async def query_all(

@@ -1,14 +1,12 @@
-"""Files of a domain: its directories, images, NVRAM, outputs of character devices.
+"""Files of a domain: its directories, images, NVRAM.
 
 Owns: which they are, and making them. May touch: those files.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -126,50 +124,6 @@ def _directories(paths: Paths, status: Status) -> tuple[Path, ...]:
         paths.channels(status.id, status.name),
         paths.memory_dir(status.id, status.name),
     )
-
-
-def open_outputs(
-    domain: Domain, closing: contextlib.ExitStack
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Open the files that character devices write: QEMU inherits them and needs no right to them.
-
-    Returns:
-        By device alias: its output, and its <log>.
-
-    Raises:
-        VirError: SYSTEM_ERROR naming the file.
-    """
-    outputs: dict[str, int] = {}
-    logs: dict[str, int] = {}
-    for device in character_devices(domain):
-        alias = device.alias or ""
-        if device.type == "file" and device.path:
-            outputs[alias] = open_output(device.path, append=device.append is True, closing=closing)
-        if device.log_file:
-            logs[alias] = open_output(
-                device.log_file, append=device.log_append is True, closing=closing
-            )
-    return outputs, logs
-
-
-def open_output(path: str, *, append: bool, closing: contextlib.ExitStack) -> int:
-    """Open a file for QEMU to write; it is created, and emptied unless `append`.
-
-    Raises:
-        VirError: SYSTEM_ERROR naming the file; it is a symbolic link, or cannot be written.
-    """
-    # O_NONBLOCK: a FIFO without a reader fails; O_APPEND: the file may be truncated meanwhile.
-    # O_NOFOLLOW: who may write to the folder, as QEMU's user, could have root empty another file.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_APPEND
-    try:
-        fd = os.open(path, flags | os.O_NOFOLLOW, 0o600)
-        closing.callback(os.close, fd)
-        if not append and stat.S_ISREG(os.fstat(fd).st_mode):
-            os.ftruncate(fd, 0)
-    except OSError as error:
-        detail = f"unable to open file '{path}': {error.strerror}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
-    return fd
 
 
 def nvram_path(domain: Domain) -> str:

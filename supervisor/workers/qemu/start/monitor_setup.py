@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from conf.domain import Domain
 from conf.domain.devices.graphics import Graphics
 from conf.types.size import KIB
 from rpc.enums import ConnectDomainEventAgentLifecycleReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.lifecycle_actions import allows_reboot
 from supervisor.workers.qemu import cputune
 from supervisor.workers.qemu.agent import guest_agent
@@ -33,8 +32,15 @@ from supervisor.workers.unix_sockets import connect
 log = logging.getLogger(__name__)
 
 
-async def connect_monitor(guest: Guest, log_file: GuestLog, timeout_s: float) -> None:
+async def connect_monitor(
+    guest: Guest, error_output: Callable[[], Awaitable[str]], timeout_s: float
+) -> None:
     """Connect to a QEMU that was just spawned, and set it up.
+
+    Args:
+        guest: its guest.
+        error_output: reads what it has printed.
+        timeout_s: for its greeting.
 
     Raises:
         VirError: INTERNAL_ERROR with QEMU's output; OPERATION_TIMEOUT.
@@ -47,7 +53,7 @@ async def connect_monitor(guest: Guest, log_file: GuestLog, timeout_s: float) ->
     try:
         await asyncio.wait({greeting, dying}, return_when=asyncio.FIRST_COMPLETED)
         if dying.done() or (greeting.done() and greeting.exception() is not None):
-            await _explain(guest, monitor, log_file, greeting)
+            await _explain(guest, monitor, error_output, greeting)
         await greeting
         guest.set_monitor(monitor)
         await configure(guest, monitor)
@@ -60,7 +66,10 @@ async def connect_monitor(guest: Guest, log_file: GuestLog, timeout_s: float) ->
 
 
 async def _explain(
-    guest: Guest, monitor: Monitor, log_file: GuestLog, greeting: asyncio.Task[None]
+    guest: Guest,
+    monitor: Monitor,
+    error_output: Callable[[], Awaitable[str]],
+    greeting: asyncio.Task[None],
 ) -> None:
     """Raise an error that says why QEMU did not greet: what it printed, if it exited."""
     monitor.close()
@@ -69,7 +78,7 @@ async def _explain(
     await asyncio.wait({greeting})
     if not greeting.cancelled():
         greeting.exception()
-    output = log_file.error_output()
+    output = await error_output()
     if exited:
         detail = f"process exited while connecting to monitor: {output}"
     else:

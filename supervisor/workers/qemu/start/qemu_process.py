@@ -27,7 +27,7 @@ from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
 from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master_key
 from supervisor.workers.qemu.cgroup.placement import in_thread, place
 from supervisor.workers.qemu.interfaces import InterfaceFds
-from supervisor.workers.qemu.start.files import open_outputs
+from supervisor.workers.qemu.outputs import OutputFds
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.running_guest import record_process
 from supervisor.workers.spawn import HeldProcess, Spawning, rlimits_of, spawn, spawn_held
@@ -44,7 +44,7 @@ def launch_inputs(
     fds: InterfaceFds,
     secrets: Mapping[str, bytes],
     tpm_sockets: Mapping[str, str],
-    closing: contextlib.ExitStack,
+    outputs: OutputFds,
 ) -> LaunchInputs:
     """Collect what the plan of the command line needs besides the domain.
 
@@ -54,14 +54,10 @@ def launch_inputs(
         fds: taps and vhost descriptors.
         secrets: the disks' secrets (`disk_secrets`).
         tpm_sockets: of swtpm, by alias.
-        closing: closes the outputs that are opened here.
-
-    Raises:
-        VirError: SYSTEM_ERROR: an output file cannot be opened.
+        outputs: of character devices.
     """
     config, status = start.context.config, start.status
     paths = start.context.paths
-    char_fds, log_fds = open_outputs(start.domain, closing)
     key = new_master_key()
     inputs = LaunchInputs(
         id=status.id,
@@ -70,10 +66,10 @@ def launch_inputs(
         memory_dir=config.memory_backing_dir or str(paths.memory_dir(status.id, start.name)),
         incoming=incoming(start.request.source),
         monitor_fd=monitor.fileno(),
-        char_fds=char_fds,
+        char_fds=outputs.chars,
         tap_fds=fds.taps,
         vhost_fds=fds.vhosts,
-        log_fds=log_fds,
+        log_fds=outputs.logs,
         secrets=secrets,
         tpm_sockets=tpm_sockets,
         hugepage_dirs=start.hugepages.guest_dirs(status),
@@ -132,8 +128,16 @@ def write_master_key(path: Path, key: bytes, user: User) -> None:
             os.fchown(file.fileno(), user.uid, user.gid)
 
 
-def plan_command(start: StartContext, inputs: LaunchInputs, log_file: GuestLog) -> Spawning:
+def plan_command(
+    start: StartContext, inputs: LaunchInputs, log_file: GuestLog, log_fd: int
+) -> Spawning:
     """Plan the command line, and write it to the domain's log.
+
+    Args:
+        start: the start.
+        inputs: of the plan.
+        log_file: for the command line.
+        log_fd: for QEMU's standard output and error.
 
     Raises:
         ConfError: "config_unsupported": this QEMU cannot do what the domain needs.
@@ -145,7 +149,7 @@ def plan_command(start: StartContext, inputs: LaunchInputs, log_file: GuestLog) 
         argv=command.argv,
         environ=command.environ,
         fds=command.fds,
-        log_fd=log_file.fileno(),
+        log_fd=log_fd,
         user=start.user,
         rlimits=rlimits_of(start.context.config),
     )

@@ -10,19 +10,21 @@ memory would not fit its disks. The status file says so before, for a worker tha
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images.save_image import Compression
 from supervisor.messages.worker import RestoreImage
 from supervisor.objects.domain_status_xml import LoadedMemory
-from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.migration.file_stream import load_from_file
 from supervisor.workers.qemu.migration.memory_files import remove_image
 from supervisor.workers.state_table import PAUSED_RESTORED, RUNNING_RESTORED, Trigger
 
 
-async def load(guest: Guest, source: RestoreImage, log_file: GuestLog) -> None:
+async def load(
+    guest: Guest, source: RestoreImage, error_output: Callable[[], Awaitable[str]]
+) -> None:
     """Load the memory; the vCPUs are stopped.
 
     Raises:
@@ -34,7 +36,7 @@ async def load(guest: Guest, source: RestoreImage, log_file: GuestLog) -> None:
     except VirError as error:
         if not await guest.process.wait_exit(1.0):
             raise
-        detail = f"qemu unexpectedly closed the monitor: {log_file.error_output()}"
+        detail = f"qemu unexpectedly closed the monitor: {await error_output()}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail.strip(), ErrorDomain.QEMU) from error
 
 

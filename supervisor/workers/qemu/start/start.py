@@ -15,6 +15,7 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
@@ -31,7 +32,7 @@ from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
 from supervisor.workers.file_owners import chown_for_guest
 from supervisor.workers.file_owners import restore as restore_owners
-from supervisor.workers.guest_log import GuestLog
+from supervisor.workers.guest_log import open_log
 from supervisor.workers.interfaces import detach_port, netd_interfaces
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
@@ -43,6 +44,7 @@ from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
+from supervisor.workers.qemu.outputs import Outputs
 from supervisor.workers.qemu.start import files, hugepages, live_xml, restore
 from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
@@ -141,12 +143,15 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         fds = await _attach_interfaces(start, closing, undo)
         tpm_sockets = await _start_external_devices(start, undo)
         monitor = closing.enter_context(_listen(start))
-        log_file = closing.enter_context(GuestLog(context.paths.guest_log(start.name)))
+        log_file = closing.enter_context(open_log(context.paths.guest_log(start.name)))
+        outputs = Outputs(context)
+        log_fd = await outputs.open_stdio(log_file.path, closing)
         secrets = await disk_secrets.fetch(
             context.node.link("hostd"), disk_secrets.domain_sources(start.domain)
         )
-        inputs = launch_inputs(start, monitor, fds, secrets, tpm_sockets, closing)
-        command = plan_command(start, inputs, log_file)
+        opened = await outputs.open_all(start.domain, closing)
+        inputs = launch_inputs(start, monitor, fds, secrets, tpm_sockets, opened)
+        command = plan_command(start, inputs, log_file, log_fd)
         await start.run_hook("start")
         process = await spawn_qemu(start, command, undo)
         guest = Guest(context, start.domain, start.status, process)
@@ -154,10 +159,11 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         # While this process held the listening socket too, connecting to a QEMU that died would
         # succeed and wait for a greeting for ever.
         monitor.close()
-        await connect_monitor(guest, log_file, MONITOR_S)
+        error_output = partial(outputs.error_output, log_file)
+        await connect_monitor(guest, error_output, MONITOR_S)
         source = start.request.source
         if isinstance(source, RestoreImage):
-            await restore.load(guest, source, log_file)
+            await restore.load(guest, source, error_output)
         await start.run_hook("started")
     guest.live_xml = format_domain(start.domain, live=True, secure=True)
     if isinstance(source, RestoreImage):

@@ -165,7 +165,7 @@ class WorkerTree:
             name=name,
             paths=self.paths,
             config=DaemonConfig(),
-            qemu_config=QemuConfig(user="root", group="root"),
+            qemu_config=QemuConfig(user="root", group="root", stdio_handler="file"),
             node=self.join(name),
             stopping=asyncio.Event(),
             session=False,

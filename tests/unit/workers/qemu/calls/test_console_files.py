@@ -11,7 +11,7 @@ import pytest
 from conf.domain.devices.chardev import CharDevice
 from rpc.errors import ErrorCode, VirError
 from supervisor.workers.qemu.calls.consoles import open_device
-from supervisor.workers.qemu.start.files import open_output
+from supervisor.workers.qemu.outputs import open_output
 
 
 async def test_a_pty_is_opened() -> None:

@@ -56,7 +56,7 @@ def descriptors(tmp_path: Path) -> Path:
     ],
 )  # fmt: skip
 def test_the_documents_settings_are_on_the_command_line(binary: str, options: list[str]) -> None:
-    command = plan_command(filesystem(f"{binary}<source dir='/srv/a,b'/>"), 7, Path("/log"))
+    command = plan_command(filesystem(f"{binary}<source dir='/srv/a,b'/>"), 7, 8)
     assert command.argv[1:] == ["--fd=7", *options]
     assert command.fds == (7,)
 

@@ -1,0 +1,71 @@
+"""Passes what a hotplugged character device writes to QEMU, as sets of one descriptor.
+
+Owns: those sets, which have the device's alias as their mark. May touch: QEMU, by QMP; logd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from conf.domain.device_xml import Device
+from conf.domain.devices.chardev import CharDevice
+from rpc.errors import VirError
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.outputs import OutputFds, Outputs
+
+log = logging.getLogger(__name__)
+
+
+class AddedFd(msgspec.Struct, frozen=True, rename="kebab"):
+    """The reply to `add-fd`."""
+
+    fdset_id: int
+
+
+class FdsetFd(msgspec.Struct, frozen=True):
+    """A descriptor of a set."""
+
+    opaque: str = ""
+
+
+class Fdset(msgspec.Struct, frozen=True, rename="kebab"):
+    """One set of `query-fdsets`."""
+
+    fdset_id: int
+    fds: list[FdsetFd] = []
+
+
+async def pass_outputs(guest: Guest, device: Device, undo: AsyncExitStack) -> OutputFds:
+    """Open what a device writes, and pass it to QEMU; the numbers are those of the sets.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the file; QEMU refuses.
+    """
+    if not isinstance(device, CharDevice):
+        return OutputFds()
+    alias = device.alias or ""
+    undo.push_async_callback(remove_outputs, guest, alias)
+    with contextlib.ExitStack() as closing:
+        opened = await Outputs(guest.context).open_device(device, closing)
+        chars = {alias: await _add_fd(guest, alias, fd) for alias, fd in opened.chars.items()}
+        logs = {alias: await _add_fd(guest, alias, fd) for alias, fd in opened.logs.items()}
+    return OutputFds(chars, logs)
+
+
+async def _add_fd(guest: Guest, alias: str, fd: int) -> int:
+    added = await guest.monitor.query("add-fd", AddedFd, {"opaque": alias}, fd=fd)
+    return added.fdset_id
+
+
+async def remove_outputs(guest: Guest, alias: str) -> None:
+    """Have QEMU close the sets of a device that is gone: its file is free for another one then."""
+    try:
+        for fdset in await guest.monitor.query("query-fdsets", list[Fdset]):
+            if any(fd.opaque == alias for fd in fdset.fds):
+                await guest.monitor.execute("remove-fd", {"fdset-id": fdset.fdset_id})
+    except VirError as error:
+        log.warning("%s: descriptors of %s cannot be removed: %s", guest.name, alias, error)

@@ -1,0 +1,148 @@
+"""What QEMU, and the programs that serve its devices, write to: pipes to logd, or files.
+
+Owns: opening them. May touch: those files; logd.
+Source: libvirt 9.0, qemu.conf "stdio_handler".
+
+Either way QEMU inherits descriptors and needs no right to the files. Through a pipe it cannot write
+more than logd lets it, and never to the file itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from conf.domain import Domain
+from conf.domain.devices.chardev import CharDevice
+from ipc import BusError
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.logd import OpenLog, ReadLog
+from supervisor.workers.context import WorkerContext
+from supervisor.workers.guest_log import GuestLog
+from supervisor.workers.qemu.start.files import character_devices
+
+LOGD: Final = "logd"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFds:
+    """Descriptors by device alias."""
+
+    chars: Mapping[str, int] = field(default_factory=dict)  # what type='file' writes
+    logs: Mapping[str, int] = field(default_factory=dict)  # <log>
+
+
+class Outputs:
+    """Opens the outputs of one guest."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._link = context.node.link(LOGD)
+        self._domain = context.process.domain
+        self._uses_logd = context.config.stdio_handler == LOGD
+
+    async def open_stdio(self, path: Path, closing: contextlib.ExitStack) -> int:
+        """Open a log for a program's standard output and error; what it has is kept.
+
+        Raises:
+            VirError: SYSTEM_ERROR naming the file.
+        """
+        make_folder(path.parent)
+        if self._uses_logd:
+            return await self._open_pipe(str(path), closing, truncate=False, keeps_reader=True)
+        return open_output(str(path), append=True, closing=closing)
+
+    async def open_file(self, path: str, closing: contextlib.ExitStack, *, append: bool) -> int:
+        """Open what a character device writes; it is created, and emptied unless `append`.
+
+        Raises:
+            VirError: SYSTEM_ERROR naming the file.
+        """
+        if self._uses_logd:
+            return await self._open_pipe(path, closing, truncate=not append, keeps_reader=False)
+        return open_output(path, append=append, closing=closing)
+
+    async def open_device(self, device: CharDevice, closing: contextlib.ExitStack) -> OutputFds:
+        """Open what one character device writes.
+
+        Raises:
+            VirError: SYSTEM_ERROR naming the file.
+        """
+        alias, chars, logs = device.alias or "", {}, {}
+        if device.type == "file" and device.path:
+            append = device.append is True
+            chars[alias] = await self.open_file(device.path, closing, append=append)
+        if device.log_file:
+            append = device.log_append is True
+            logs[alias] = await self.open_file(device.log_file, closing, append=append)
+        return OutputFds(chars, logs)
+
+    async def open_all(self, domain: Domain, closing: contextlib.ExitStack) -> OutputFds:
+        """Open what a domain's character devices write.
+
+        Raises:
+            VirError: SYSTEM_ERROR naming the file.
+        """
+        chars: dict[str, int] = {}
+        logs: dict[str, int] = {}
+        for device in character_devices(domain):
+            opened = await self.open_device(device, closing)
+            chars |= opened.chars
+            logs |= opened.logs
+        return OutputFds(chars, logs)
+
+    async def error_output(self, log_file: GuestLog) -> str:
+        """Return the last 4 KiB of what a start has printed."""
+        if not self._uses_logd:
+            return log_file.error_output()
+        with contextlib.suppress(BusError):
+            read = await self._link.call(ReadLog(path=str(log_file.path)))
+            return read.text.decode(errors="replace").strip()
+        return log_file.error_output()
+
+    async def _open_pipe(
+        self, path: str, closing: contextlib.ExitStack, *, truncate: bool, keeps_reader: bool
+    ) -> int:
+        request = OpenLog(
+            domain=self._domain, path=path, truncate=truncate, keeps_reader=keeps_reader
+        )
+        fd = (await self._link.call(request)).end.take()
+        closing.callback(os.close, fd)
+        return fd
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a log.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        detail = f"cannot create log directory '{folder}': {error.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
+
+
+def open_output(path: str, *, append: bool, closing: contextlib.ExitStack) -> int:
+    """Open a file for QEMU to write; it is created, and emptied unless `append`.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the file; it is a symbolic link, or cannot be written.
+    """
+    # O_NONBLOCK: a FIFO without a reader fails; O_APPEND: the file may be truncated meanwhile.
+    # O_NOFOLLOW: who may write to the folder, as QEMU's user, could have root empty another file.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_APPEND
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW, 0o600)
+        closing.callback(os.close, fd)
+        if not append and stat.S_ISREG(os.fstat(fd).st_mode):
+            os.ftruncate(fd, 0)
+    except OSError as error:
+        detail = f"unable to open file '{path}': {error.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
+    return fd

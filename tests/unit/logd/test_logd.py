@@ -1,0 +1,217 @@
+"""What guests print comes to their logs, whatever ends: logd, the root, the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import math
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from conf.settings import LogdConfig
+from ipc.context import CallContext, set_call
+from rpc.errors import ErrorCode, VirError
+from supervisor.logd.main import Logd
+from supervisor.logd.rotating_file import RotatingFile
+from supervisor.logd.takeover import take_lock
+from supervisor.messages.logd import OpenLog, ReadLog
+
+
+@asynccontextmanager
+async def running(root: Path, config: LogdConfig | None = None) -> AsyncIterator[Logd]:
+    logd = Logd(root / "logd", config or LogdConfig())
+    await logd.take_over()
+    set_call(CallContext("qemu:web", "", math.inf))
+    try:
+        yield logd
+    finally:
+        logd.close()
+        (root / "logd/lock").unlink()  # the next one is this process, too
+
+
+async def open_log(logd: Logd, path: Path, *, truncate: bool = False, keeps: bool = False) -> int:
+    request = OpenLog(domain="web", path=str(path), truncate=truncate, keeps_reader=keeps)
+    return (await logd.open_log(request)).end.take()
+
+
+async def text(logd: Logd, path: Path) -> bytes:
+    return (await logd.read_log(ReadLog(path=str(path)))).text
+
+
+async def test_what_is_written_to_the_pipe_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "web.log"
+    path.write_text("earlier\n")
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, path, keeps=True)
+        os.write(writer, b"hello")
+        assert await text(logd, path) == b"hello"
+        assert path.read_text() == "earlier\nhello"
+        os.close(writer)
+        async with asyncio.timeout(5):
+            await logd.idle.wait()
+    assert [entry.name for entry in (tmp_path / "logd").iterdir()] == []
+
+
+async def test_the_next_logd_goes_on_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "web.log"
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, path, keeps=True)
+        os.write(writer, b"one ")
+        await text(logd, path)
+    os.write(writer, b"two ")  # while none runs: the writer is a reader, too
+    async with running(tmp_path) as logd:
+        os.write(writer, b"three")
+        await text(logd, path)
+        os.close(writer)
+        async with asyncio.timeout(5):
+            await logd.idle.wait()
+    assert path.read_text() == "one two three"
+
+
+async def test_a_character_device_without_logd_gets_an_error_and_does_not_wait(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "serial.log"
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, path)
+        os.write(writer, b"one")
+        await text(logd, path)
+    with pytest.raises(BrokenPipeError):  # QEMU retries for ever on EAGAIN, and not on this
+        os.write(writer, b"lost")
+    async with running(tmp_path) as logd:
+        os.write(writer, b" two")
+        await text(logd, path)
+        os.close(writer)
+    assert path.read_text() == "one two"
+
+
+async def test_the_end_does_not_block_a_guest(tmp_path: Path) -> None:
+    async with running(tmp_path) as logd:
+        for keeps in (True, False):
+            writer = await open_log(logd, tmp_path / f"log-{keeps}", keeps=keeps)
+            assert fcntl.fcntl(writer, fcntl.F_GETFL) & os.O_NONBLOCK
+            os.close(writer)
+
+
+async def test_a_file_has_one_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "web.log"
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, path)
+        with pytest.raises(VirError, match=f"Cannot open log file: '{path}'.*busy") as refused:
+            await open_log(logd, path)
+        assert refused.value.code is ErrorCode.SYSTEM_ERROR
+        os.close(writer)
+        os.close(await open_log(logd, path))  # at once: what ended is noticed now
+
+
+async def test_a_file_that_cannot_be_opened_is_named_and_leaves_no_pipe(tmp_path: Path) -> None:
+    async with running(tmp_path) as logd:
+        for path in (tmp_path / "missing/log", tmp_path, Path("relative")):
+            with pytest.raises(VirError, match=f"'{path}'") as refused:
+                await open_log(logd, path)
+            assert refused.value.code is ErrorCode.SYSTEM_ERROR
+        assert logd.idle.is_set()
+        assert [entry.name for entry in (tmp_path / "logd").iterdir()] == ["lock"]
+
+
+async def test_a_full_disk_costs_the_output_and_not_the_guest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "web.log"
+    write, is_full = RotatingFile.write, [True]
+
+    def fill(file: RotatingFile, data: bytes) -> None:
+        if is_full[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file, data)
+
+    monkeypatch.setattr(RotatingFile, "write", fill)
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, path)
+        for _ in range(100):
+            os.write(writer, b"x" * 4096)
+            await text(logd, path)
+        is_full[0] = False
+        os.write(writer, b"room again")
+        assert await text(logd, path) == b"room again"
+        os.close(writer)
+
+
+async def test_a_disk_that_does_not_answer_holds_up_no_guest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "web.log"
+    write = RotatingFile.write
+    loop, answered = asyncio.get_running_loop(), asyncio.Event()
+
+    def hang(file: RotatingFile, data: bytes) -> None:
+        asyncio.run_coroutine_threadsafe(answered.wait(), loop).result()
+        write(file, data)
+
+    monkeypatch.setattr(RotatingFile, "write", hang)
+    monkeypatch.setattr("supervisor.logd.log_pipe.BACKLOG", 64 * 1024)
+    monkeypatch.setattr("supervisor.logd.log_pipe.STALL_S", 0.0)
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, path)
+        sent = 0
+        async with asyncio.timeout(10):
+            while sent < 1 << 20:  # far more than the pipe and the backlog hold
+                try:
+                    sent += os.write(writer, b"x" * 4096)
+                except BlockingIOError:
+                    await asyncio.sleep(0)
+        answered.set()
+        await text(logd, path)
+        os.close(writer)
+        async with asyncio.timeout(5):
+            await logd.idle.wait()
+    assert b"bytes are missing here" in path.read_bytes()
+
+
+async def test_settings_hold_for_open_files(tmp_path: Path) -> None:
+    path = tmp_path / "web.log"
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, path)
+        logd.config = LogdConfig(max_size=10, max_backups=1)
+        os.write(writer, b"a" * 10 + b"b" * 10)
+        await text(logd, path)
+        os.close(writer)
+    assert path.read_bytes() == b"b" * 10
+    assert (tmp_path / "web.log.0").read_bytes() == b"a" * 10
+
+
+async def test_the_previous_process_is_ended(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    script = (
+        "import fcntl, os, sys, time\n"
+        "fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
+        "fcntl.flock(fd, fcntl.LOCK_EX)\n"
+        "os.write(fd, str(os.getpid()).encode())\n"
+        "print('locked', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    previous = await asyncio.create_subprocess_exec(
+        "/usr/bin/python3", "-c", script, str(lock), stdout=asyncio.subprocess.PIPE
+    )
+    assert previous.stdout is not None
+    await previous.stdout.readline()
+    fd = await take_lock(lock)
+    assert await previous.wait() == -signal.SIGTERM
+    assert lock.read_text().strip() == str(os.getpid())
+    os.close(fd)
+
+
+@pytest.mark.parametrize("peer", ["rpcd", "domd", "netd", "qemu", "other:web"])
+async def test_only_workers_may_have_files_opened(tmp_path: Path, peer: str) -> None:
+    async with running(tmp_path) as logd:
+        set_call(CallContext(peer, "", math.inf))
+        with pytest.raises(VirError) as refused:
+            await open_log(logd, tmp_path / "log")
+    assert not (tmp_path / "log").exists()
+    assert refused.value.code is ErrorCode.ACCESS_DENIED
