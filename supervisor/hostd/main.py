@@ -24,6 +24,7 @@ from supervisor.hostd.calls.connection import ConnectionCalls, LxcHypervisor
 from supervisor.hostd.calls.cpu import CpuCalls
 from supervisor.hostd.calls.emulator import EmulatorCalls, Installation
 from supervisor.hostd.calls.node import NodeCalls
+from supervisor.hostd.calls.node_memory import NodeMemoryCalls
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.emulator.emulators import Emulators
 from supervisor.hostd.node.node import Node
@@ -35,7 +36,7 @@ from supervisor.runtime.emulator_user import emulator_user
 from supervisor.runtime.host import host_arch
 
 #: What answers clients' calls (`owner=hostd` in rpc/*.table); a method is named as its procedure.
-CALLS: Final = (ConnectionCalls, NodeCalls, CpuCalls, EmulatorCalls, SecretCalls)
+CALLS: Final = (ConnectionCalls, NodeCalls, NodeMemoryCalls, CpuCalls, EmulatorCalls, SecretCalls)
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,15 @@ async def run(process: ChildProcess) -> None:
     secrets.load()
     connections = ConnectionCalls({QEMU.name: calls, LXC.name: LxcHypervisor(calls)})
     process.node.serve(
-        Dispatcher("hostd", connections, NodeCalls(node), CpuCalls(node, emulators), calls, secrets)
+        Dispatcher(
+            "hostd",
+            connections,
+            NodeCalls(node),
+            NodeMemoryCalls(node),
+            CpuCalls(node, emulators),
+            calls,
+            secrets,
+        )
     )
     process.node.serve(secrets)
     process.node.serve(HostService(emulators))

@@ -18,7 +18,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.framing import Frame, Header, MessageType, Status
 from rpc.streams import STREAM_TYPES
 from rpc.table import DecodeError, Procedure
-from supervisor.messages.calls import Client, ClientEvent
+from supervisor.messages.calls import Client, ClientEvent, Identity
 from supervisor.rpcd.auth import access
 from supervisor.rpcd.auth.authentication import Authentication
 from supervisor.rpcd.call_queue import CallQueue
@@ -70,6 +70,7 @@ class ServerClient:
         self._router = router
         self._connection = Connection(transport, clients.budget)
         self._client: Client | None = None
+        self._claimed_identity: Identity | None = None
         self._running = 0
         self._running_bytes = 0  # their arguments
         self._queue = CallQueue()
@@ -82,6 +83,15 @@ class ServerClient:
         self._connection.start(self._received, self._closed)
 
     # What connection calls may do with the client that makes them.
+
+    @property
+    def identity(self) -> Identity:
+        """Who the client is for services: as its transport proved, or as it has said since."""
+        return self._claimed_identity or self.authentication.identity
+
+    def claim_identity(self, identity: Identity) -> None:
+        """Tell services from now on that the client is somebody else; its rights stay."""
+        self._claimed_identity, self._client = identity, None
 
     def start_keepalive(self) -> None:
         """Begin to PING the client when it is silent."""
@@ -310,7 +320,7 @@ class ServerClient:
         if self._client is None:
             self._client = Client(
                 id=self.identifier,
-                identity=self.authentication.identity,
+                identity=self.identity,
                 read_only=self.read_only,
                 uri=self.target.uri,
                 driver=self.target.driver,

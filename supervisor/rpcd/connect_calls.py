@@ -9,15 +9,32 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+import msgspec
+
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.features import Feature
-from rpc.values import Domain, Network, Secret, StoragePool
+from rpc.params import declared, read_params
+from rpc.values import Domain, Network, Secret, StoragePool, TypedParam
 from supervisor.drivers.table import DRIVERS
+from supervisor.messages.calls import Identity
 from supervisor.rpcd.event_callbacks import EventCallbacks
 from supervisor.rpcd.uri import ConnectTarget, select_driver
 
 LIB_VERSION: Final = 9_000_000  # the libvirt whose behaviour clients may expect: 9.0.0
 OPEN_READ_ONLY: Final = 1
+#: The parameters of CONNECT_SET_IDENTITY, and the fields of `Identity` that they set; "": none,
+#: for the numbers beside them say the same.
+IDENTITY: Final = {
+    "user-name": "",
+    "unix-user-id": "uid",
+    "group-name": "",
+    "unix-group-id": "gid",
+    "process-id": "pid",
+    "process-time": "",
+    "sasl-user-name": "sasl_name",
+    "x509-distinguished-name": "tls_dn",
+    "selinux-context": "selinux_context",
+}
 
 
 class CallingClient(Protocol):
@@ -29,6 +46,13 @@ class CallingClient(Protocol):
     is_secure: bool
     close_callback: bool
     callbacks: EventCallbacks
+
+    @property
+    def identity(self) -> Identity:
+        """Who the client is for services."""
+
+    def claim_identity(self, identity: Identity) -> None:
+        """Tell services from now on that the client is somebody else; its rights stay."""
 
     def start_keepalive(self) -> None:
         """Begin to PING the client when it is silent."""
@@ -57,6 +81,21 @@ class ConnectCalls:
         """Close the connection; the socket is closed when the reply is sent."""
         client.callbacks.clear()
         client.close_after_reply()
+
+    def connect_set_identity(
+        self, client: CallingClient, params: list[TypedParam], flags: int
+    ) -> None:
+        """Have the client stand for somebody else, as a proxy does for its own clients.
+
+        It changes what services are told, never what the client may do: that is of whom its
+        transport and authentication have proved it to be. libvirt ignores the flags.
+
+        Raises:
+            VirError: ARGUMENT_UNSUPPORTED, INVALID_ARG: other parameters.
+        """
+        values = read_params(params, declared(*IDENTITY))
+        changed = {IDENTITY[name]: given[-1] for name, given in values.items() if IDENTITY[name]}
+        client.claim_identity(msgspec.structs.replace(client.identity, **changed))
 
     def connect_get_uri(self, client: CallingClient) -> str:
         """Return the URI that was opened."""

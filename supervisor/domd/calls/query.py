@@ -17,6 +17,7 @@ from rpc.enums import (
     DomainMessageType,
     DomainXMLFlags,
 )
+from rpc.params import declared, read_params
 from rpc.values import Domain as DomainId
 from rpc.values import DomainSecurityLabel, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
@@ -34,6 +35,8 @@ XML_FLAGS: Final = (
     | DomainXMLFlags.MIGRATABLE
 )
 MAX_AHEAD: Final = 4096  # characters of XML that go along with another domain's
+#: Of virDomainSetLaunchSecurityState.
+LAUNCH_STATE: Final = ("sev-secret-header", "sev-secret", "sev-secret-set-address")
 ENFORCING: Final = 0  # no mandatory access control
 
 
@@ -195,6 +198,24 @@ class QueryCalls:
         if self._registry.find(dom).current.domain.launch_security is not None:
             raise self._errors.operation_unsupported("launch security is not supported yet")
         return []
+
+    def domain_set_launch_security_state(
+        self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
+    ) -> None:
+        """Refuse a secret for the launch of an encrypted guest: this daemon starts none.
+
+        Raises:
+            VirError: ARGUMENT_UNSUPPORTED, INVALID_ARG: other parameters; OPERATION_UNSUPPORTED:
+                the domain has no SEV; OPERATION_INVALID: it does not run.
+        """
+        self._errors.check_flags("DomainSetLaunchSecurityState", flags)
+        read_params(params, declared(*LAUNCH_STATE))
+        domain = self._registry.find(dom)
+        security = domain.current.domain.launch_security
+        if security is None or security.type != "sev":
+            detail = "setting a launch secret is only supported in SEV-enabled domains"
+            raise self._errors.operation_unsupported(detail)
+        raise not_running(domain)
 
     def domain_get_messages(self, call: ClientCall, dom: DomainId, flags: int) -> list[str]:
         """Return no messages: taints and deprecated settings are not recorded."""

@@ -111,7 +111,7 @@ class NodeCalls:
         self, call: ClientCall, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """Return the settings and counters of KSM; for no parameters, how many there may be."""
-        HOST_ERRORS.check_flags("nodeGetMemoryParameters", flags, TYPED_STRINGS)
+        HOST_ERRORS.check_flags("virHostMemGetParameters", flags, TYPED_STRINGS)
         if nparams == 0:
             return [], len(KSM)
         values = {f"shm_{name}": value for name, value in self._node.shared_memory().items()}

@@ -110,6 +110,34 @@ class Node:
                 continue
         return values
 
+    def set_shared_memory(self, name: str, value: int) -> None:
+        """Write a setting of KSM by the kernel's name.
+
+        Raises:
+            FileNotFoundError: this kernel does not have it. OSError: it refuses the value.
+        """
+        _write(self._ksm / name, value)
+
+    def page_pool(self, cell: int, size_kib: int) -> int:
+        """Read how many huge pages of a size a cell has, or for -1 the host.
+
+        Raises:
+            FileNotFoundError: it has none of that size.
+        """
+        return int(self._pool(cell, size_kib).read_text())
+
+    def set_page_pool(self, cell: int, size_kib: int, count: int) -> None:
+        """Have the kernel keep that many huge pages; it may get fewer.
+
+        Raises:
+            OSError: it refuses.
+        """
+        _write(self._pool(cell, size_kib), count)
+
+    def _pool(self, cell: int, size_kib: int) -> Path:
+        folder = self._huge if cell < 0 else self._cells / f"node{cell}/hugepages"
+        return folder / f"hugepages-{size_kib}kB/nr_hugepages"
+
     def present(self) -> tuple[int, ...]:
         """Return the present CPUs."""
         return parse_cpulist(self._text(self._cpus / "present"))
@@ -300,3 +328,12 @@ def list_directory(path: Path) -> list[str]:
         return sorted(os.listdir(path))
     except OSError:
         return []
+
+
+def _write(path: Path, value: int) -> None:
+    """Write a number to a file of the kernel's, which must exist."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, str(value).encode())
+    finally:
+        os.close(fd)

@@ -31,6 +31,7 @@ REFUSED: tuple[tuple[str, tuple[Any, ...], ErrorCode], ...] = (
     ("domain_list_all_checkpoints", (1, 0x10), ErrorCode.INVALID_ARG),
     ("domain_checkpoint_lookup_by_name", ("one", 0), ErrorCode.NO_DOMAIN_CHECKPOINT),
     ("domain_backup_get_xml_desc", (0,), ErrorCode.NO_DOMAIN_BACKUP),
+    ("domain_set_launch_security_state", ([], 0), ErrorCode.OPERATION_UNSUPPORTED),
     ("domain_managed_save_get_xml_desc", (0,), ErrorCode.OPERATION_INVALID),
     ("domain_managed_save_remove", (0,), ErrorCode.SYSTEM_ERROR),
 )

@@ -15,8 +15,10 @@ from ipc.messages import Event
 from rpc import framing
 from rpc import table as wire_table
 from rpc.framing import Frame, FrameDecoder, Header, MessageType, Status
+from rpc.params import LLong, String, ULLong, params
 from supervisor.messages.calls import ClientClosed, ClientReply, Identity
 from supervisor.rpcd.buffer_budget import BufferBudget
+from supervisor.rpcd.client import ServerClient
 from supervisor.rpcd.client_table import Limits
 from supervisor.rpcd.connect_calls import ConnectCalls
 from supervisor.rpcd.connection import Connection
@@ -180,3 +182,23 @@ async def test_bytes_sent_before_the_layer_are_refused() -> None:
     former.on_data(call("connect_close")[:10])
     with pytest.raises(ValueError, match="unprotected"):
         connection.change_transport(MemoryTransport())
+
+
+async def test_a_proxy_says_for_whom_it_calls_and_gains_no_right() -> None:
+    server = TestedServer(DaemonConfig(), refuse_all)
+    transport = MemoryTransport()
+    server.accept(transport, SocketPolicy("none", read_only=True))
+    transport.on_data(call("connect_open", "qemu:///system", 1))
+    (session,) = server.clients.clients
+    assert isinstance(session, ServerClient)
+    claim = params({"unix-user-id": ULLong(7), "process-id": LLong(9), "user-name": String("x")})
+    transport.on_data(call("connect_set_identity", claim, 0))
+    assert session.identity == Identity(uid=7, pid=9, tls_dn="CN=admin")
+    transport.on_data(call("connect_set_identity", params({"bogus": String("x")}), 0))
+    transport.on_data(call("domain_create_xml", "x", 0))
+    statuses = [reply.header.status for reply in transport.replies()]
+    assert statuses == [Status.OK, Status.OK, Status.ERROR, Status.ERROR]
+    assert session.identity == Identity(uid=7, pid=9, tls_dn="CN=admin")
+    assert session.read_only
+    transport.close()
+    server.end()
