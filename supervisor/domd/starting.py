@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from uuid import UUID
 
+from conf.domain.save_cookie import read_cookie_cpu
 from ipc import Descriptor
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.domd.definition_builder import DefinitionBuilder
@@ -75,7 +77,8 @@ class DomainStarter:
             await self._domains.start(domain, definition, paused=paused, autodestroy=autodestroy)
             return
         try:
-            _check_owner(domain, image.data, saved := await self._builder.build(image.data.xml))
+            saved = await saved_definition(self._builder, image.data)
+            _check_owner(domain, saved)
             await self._domains.start(
                 domain,
                 saved,
@@ -87,7 +90,30 @@ class DomainStarter:
             image.descriptor.close()
 
 
-def _check_owner(domain: DomainObject, data: SaveData, saved: Definition) -> None:
+async def saved_definition(
+    builder: DefinitionBuilder, data: SaveData, xml: str | None = None
+) -> Definition:
+    """Make what a saved guest is restored from.
+
+    Args:
+        builder: completes it.
+        data: of the image.
+        xml: in place of the image's.
+
+    Raises:
+        ConfError, VirError: it is invalid.
+    """
+    definition = await builder.build(data.xml if xml is None else xml)
+    cpu = read_cookie_cpu(data.cookie)
+    if cpu is None:
+        return definition
+    # What the definition's was on the host that saved it, each feature named. 'full' would have it
+    # compared with QEMU's, which this build does not do.
+    cpu = replace(cpu, check="partial" if cpu.check == "full" else cpu.check)
+    return await builder.build(replace(definition.domain, cpu=cpu), size=len(definition.xml))
+
+
+def _check_owner(domain: DomainObject, saved: Definition) -> None:
     """Refuse an image of another domain.
 
     Raises:

@@ -29,7 +29,7 @@ from supervisor.domd.guest_jobs import GuestJobs, JobRequest
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.saved_images import SavedImages
-from supervisor.domd.starting import restore_source
+from supervisor.domd.starting import restore_source, saved_definition
 from supervisor.images.save_image import SaveData
 from supervisor.messages.worker import Save
 from supervisor.objects.job import AsyncJob
@@ -190,9 +190,10 @@ class SaveCalls:
     async def _restore(self, path: str, dxml: str | None, flags: int) -> None:
         image = await self._images.open(path)
         try:
-            definition = await self._builder.build(image.data.xml)
+            xml = None
             if dxml is not None:
-                definition = await self._builder.build(await self._other_xml(definition, dxml))
+                xml = await self._other_xml(await self._builder.build(image.data.xml), dxml)
+            definition = await saved_definition(self._builder, image.data, xml)
             domain = await self._definitions.claim(definition)
             try:
                 async with domain.jobs.hold("remoteDispatchDomainRestore"):
