@@ -27,7 +27,7 @@ def pipe_to_file(source: int, target: int, head: bytes, *, direct: bool, stop: i
 
     Args:
         source: the pipe's reading end.
-        target: a file at its beginning.
+        target: a file at its beginning, or a pipe that is not blocking.
         head: what precedes the stream.
         direct: the file is open with O_DIRECT: whole blocks are written, and the file is cut to its
             length at the end.
@@ -47,17 +47,17 @@ def pipe_to_file(source: int, target: int, head: bytes, *, direct: bool, stop: i
         view[: len(piece)] = piece
         filled = len(piece)
         if filled == BUFFER:
-            total += _write_all(target, view)
+            total += _write_all(target, view, stop)
             filled = 0
     while count := _read(source, view[filled:], stop):
         filled += count
         if filled == BUFFER:
-            total += _write_all(target, view)
+            total += _write_all(target, view, stop)
             filled = 0
     if filled:
         padded = -(-filled // ALIGNMENT) * ALIGNMENT if direct else filled
         view[filled:padded] = bytes(padded - filled)
-        _write_all(target, view[:padded])
+        _write_all(target, view[:padded], stop)
         total += filled
     if direct:
         os.ftruncate(target, total)
@@ -77,9 +77,7 @@ def file_to_pipe(source: int, offset: int, target: int, *, direct: bool, stop: i
         at += count
         left = view[skipped:count]
         skipped = 0
-        while left:
-            _wait(target, select.POLLOUT, stop)
-            left = left[os.write(target, left) :]
+        _write_all(target, left, stop)
 
 
 def _buffer() -> memoryview:
@@ -100,8 +98,11 @@ def _wait(fd: int, event: int, stop: int) -> None:
         raise CopyStopped
 
 
-def _write_all(target: int, view: memoryview) -> int:
+def _write_all(target: int, view: memoryview, stop: int) -> int:
     left = view
     while left:
-        left = left[os.write(target, left) :]
+        try:
+            left = left[os.write(target, left) :]
+        except BlockingIOError:  # a pipe that nobody reads now; a file never says so
+            _wait(target, select.POLLOUT, stop)
     return len(view)

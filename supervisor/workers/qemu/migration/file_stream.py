@@ -24,6 +24,7 @@ from supervisor.workers.qemu.migration.copying import (
     file_to_pipe,
     pipe_to_file,
 )
+from supervisor.workers.qemu.migration.guest_job import refuse_aborted
 from supervisor.workers.qemu.migration.packing import Packer, pack, unpack
 from supervisor.workers.qemu.migration.stream import OnProgress, load_from_fd, migrate_to_fd
 from supervisor.workers.qemu.migration.target_file import TargetFile
@@ -108,7 +109,7 @@ async def save_to_file(
             )
         )
         migrating = asyncio.create_task(migrate_to_fd(guest, stream.writer, job, on_progress))
-        await _both(migrating, copying, target.path, stream)
+        await _both(guest, migrating, copying, target.path, stream)
         if packer is not None:
             await packer.wait()
         try:
@@ -119,23 +120,35 @@ async def save_to_file(
 
 
 async def _both(
-    migrating: asyncio.Task[None], copying: asyncio.Task[int], path: str, stream: _Pipe
+    guest: Guest,
+    migrating: asyncio.Task[None],
+    copying: asyncio.Task[int],
+    path: str,
+    stream: _Pipe,
 ) -> None:
-    """Wait for QEMU's end of the stream, then for the file's; whichever fails first ends both."""
+    """Wait for QEMU's end of the stream, then for the file's; whichever fails first ends both.
+
+    A disk that does not answer holds up neither an abort nor the guest.
+    """
+    aborted = asyncio.create_task(guest.job_aborted.wait())
     try:
         await asyncio.wait({migrating, copying}, return_when=asyncio.FIRST_COMPLETED)
         if not copying.done():
             await migrating
             stream.close(1)  # with QEMU's copy of it, that is the end of the file
+            await asyncio.wait({copying, aborted}, return_when=asyncio.FIRST_COMPLETED)
+        if not copying.done():
+            refuse_aborted(guest)
         await copying
     except OSError as error:
         raise _write_error(path, error) from error
     finally:
+        aborted.cancel()
         # QEMU, which waits for a pipe that nobody reads, gets EPIPE.
         stream.close(0)
         if not migrating.done():
             migrating.cancel()
-        await asyncio.wait({migrating})
+        await asyncio.wait({migrating, aborted})
         if not migrating.cancelled():
             migrating.exception()
 

@@ -6,6 +6,7 @@ Source: libvirt 9.0, qemuMigrationJobName: the names of jobs in errors.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -37,7 +38,7 @@ async def guest_job(guest: Guest, record: JobRecord) -> AsyncIterator[None]:
     if status.job is not None:
         detail = f"'{guest.name}' has job '{status.job.job.value}' of {status.job.owner} already"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
-    status.job, guest.job_aborted = record, False
+    status.job, guest.job_aborted = record, asyncio.Event()
     guest.save()
     guest.publish_status()
     try:
@@ -61,7 +62,7 @@ async def abort_job(guest: Guest) -> None:
     if guest.status.job is None:
         detail = "no job is active on the domain"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
-    guest.job_aborted = True
+    guest.job_aborted.set()
     await guest.monitor.execute("migrate_cancel")
 
 
@@ -71,7 +72,7 @@ def refuse_aborted(guest: Guest) -> None:
     Raises:
         VirError: OPERATION_ABORTED.
     """
-    if guest.job_aborted:
+    if guest.job_aborted.is_set():
         job = guest.status.job
         name = NAMES.get(job.job, job.job.value) if job is not None else "job"
         detail = f"job '{name}' canceled by client"

@@ -61,9 +61,8 @@ def open_target(path: str, *, direct: bool) -> TargetFile:
         except FileNotFoundError:
             present = None
         if present is not None and not stat.S_ISREG(present.st_mode):
-            # O_NONBLOCK: the open of a FIFO that nobody reads must not wait.
+            # O_NONBLOCK: a FIFO that nobody reads holds no thread.
             fd = os.open(real, flags | os.O_NONBLOCK)
-            os.set_blocking(fd, True)
             return TargetFile(real, "", fd, direct)
         folder, name = os.path.split(real)
         # A name that nobody can foresee: the folder may be /tmp.

@@ -1,0 +1,1 @@
+"""Tests of saving, restoring and dumping guests."""
