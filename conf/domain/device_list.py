@@ -19,6 +19,8 @@ from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
+from conf.domain.devices.memory import MemoryDevice
+from conf.domain.memory_modules import check_new_module, find_module
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
@@ -75,9 +77,8 @@ def check_persistent_attach(domain: Domain, tag: str, device: Device) -> None:
         raise ConfError("operation_unsupported", "attaching serial console is not supported")
     if tag == "watchdog" and present:
         raise ConfError("operation_invalid", "domain already has a watchdog")
-    if tag == "memory" and domain.max_memory is None:
-        detail = "cannot use/hotplug a memory device when domain 'maxMemory' is not defined"
-        raise ConfError("config_unsupported", detail)
+    if isinstance(device, MemoryDevice):
+        check_new_module(domain, device)
     if isinstance(device, Filesystem) and device.target_dir in _target_dirs(present):
         raise ConfError("operation_invalid", "Target already exists")
     if isinstance(device, Controller) and _has_controller(present, device):
@@ -116,6 +117,8 @@ def replace_device(domain: Domain, tag: str, changed: Device) -> Device:
         ConfError: as `find_device`, but "invalid_arg" for a disk that is not there;
             "operation_unsupported" for a kind that cannot be changed.
     """
+    if isinstance(changed, MemoryDevice):
+        return _replace_module(domain, changed)
     if not isinstance(changed, (Disk, Interface, Graphics)):
         detail = f"persistent update of device '{tag}' is not supported"
         raise ConfError("operation_unsupported", detail)
@@ -131,6 +134,16 @@ def replace_device(domain: Domain, tag: str, changed: Device) -> Device:
     set_devices(
         domain.devices, tag, [changed if device is previous else device for device in devices]
     )
+    return previous
+
+
+def _replace_module(domain: Domain, changed: MemoryDevice) -> Device:
+    previous = find_module(domain, changed)
+    if previous is None:
+        raise ConfError("invalid_arg", "memory not found")
+    changed.address = previous.address
+    memories = domain.devices.memories
+    domain.devices.memories = [changed if each is previous else each for each in memories]
     return previous
 
 
@@ -152,6 +165,9 @@ def find_device(domain: Domain, tag: str, meant: Device) -> Device:
     elif isinstance(meant, Graphics):
         matches = [device for device in present if getattr(device, "type", None) == meant.type]
         missing = f"cannot find existing graphics device of type '{meant.type}' to modify"
+    elif isinstance(meant, MemoryDevice):
+        matches = [device for device in present if matches_given_fields(meant, device)]
+        missing = f"model '{meant.model}' memory device not present in the domain configuration"
     else:
         matches = [device for device in present if matches_given_fields(meant, device)]
         missing = f"matching {tag} device not found"

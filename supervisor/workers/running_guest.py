@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from conf.domain import Domain, format_domain, parse_domain
@@ -23,6 +23,13 @@ from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.state_table import STARTING, Transition, Trigger, transition
+
+#: Events whose message is named without "callback".
+SINGLE_MESSAGES: Final = (
+    DomainEventID.BLOCK_THRESHOLD,
+    DomainEventID.MEMORY_FAILURE,
+    DomainEventID.MEMORY_DEVICE_SIZE_CHANGE,
+)
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +170,9 @@ class RunningGuest:
 
     def publish_event(self, event_id: DomainEventID, *fields: object) -> None:
         """Publish an event to the clients that registered for it."""
-        name = f"domain_event_callback_{event_id.name.lower()}"
+        # The newest events have one message each; older ones have a second, with a callback's number.
+        kind = "" if event_id in SINGLE_MESSAGES else "callback_"
+        name = f"domain_event_{kind}{event_id.name.lower()}"
         payload = encode_event(name, *fields)
         self.context.forward_event("domain", event_id, self.uuid, payload)
 

@@ -29,11 +29,12 @@ HOLD: Final = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "cannot exe
 log = logging.getLogger(__name__)
 
 
-#: What libvirt calls each limit in its message, and the key of qemu.conf.
+#: What libvirt calls each limit in its message, and where it comes from.
 RLIMITS: Final = {
-    resource.RLIMIT_CORE: ("core file size", "max_core"),
-    resource.RLIMIT_NPROC: ("number of subprocesses", "max_processes"),
-    resource.RLIMIT_NOFILE: ("number of open files", "max_files"),
+    resource.RLIMIT_CORE: ("core file size", "max_core in qemu.conf"),
+    resource.RLIMIT_NPROC: ("number of subprocesses", "max_processes in qemu.conf"),
+    resource.RLIMIT_NOFILE: ("number of open files", "max_files in qemu.conf"),
+    resource.RLIMIT_MEMLOCK: ("locked memory", "<locked/> or <hard_limit>"),
 }
 
 
@@ -234,10 +235,10 @@ def _set_rlimit(which: int, value: int) -> None:
     try:
         resource.setrlimit(which, (value, value))
     except (OSError, ValueError) as error:  # ValueError is Python's for EPERM and EINVAL
-        name, key = RLIMITS[which]
+        name, origin = RLIMITS[which]
         limit = "unlimited" if value == resource.RLIM_INFINITY else value
         detail = (
-            f"cannot limit {name} to {limit}: {error}; change {key} in qemu.conf, or give the "
-            "daemon CAP_SYS_RESOURCE"
+            f"cannot limit {name} to {limit}: {error}; change {origin}, or give the daemon "
+            "CAP_SYS_RESOURCE"
         )
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error

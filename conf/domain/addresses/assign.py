@@ -1,4 +1,4 @@
-"""Assignment of all addresses of a domain: PCI, USB, virtio-serial and CCID.
+"""Assignment of all addresses of a domain: PCI, USB, virtio-serial, CCID and memory slots.
 
 Owns: the order of the kinds of addresses: added controllers may need addresses themselves.
 May touch: addresses of the domain, its lists of controllers and hubs.
@@ -7,7 +7,7 @@ May not touch: anything else of the domain.
 
 from __future__ import annotations
 
-from conf.domain.addresses import pci, serial, spapr, usb
+from conf.domain.addresses import memory_slots, pci, serial, spapr, usb
 from conf.domain.device_xml import KINDS, devices_of
 from conf.domain.devices.address import PciAddress, UsbAddress
 from conf.domain.devices.lease import Lease
@@ -22,6 +22,7 @@ def assign_addresses(domain: Domain, facts: EmulatorFacts) -> None:
         ConfError: "xml": an address of the XML is impossible or taken; "internal": no room.
     """
     _drop_empty_addresses(domain)
+    memory_slots.assign(domain)
     serial.assign(domain)
     spapr.assign(domain)
     pci.assign(domain, facts)

@@ -50,6 +50,9 @@ def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
         card.address = card.address or CcidAddress(controller=0, slot=number)
     for hostdev in devices.hostdevs:
         complete_hostdev(hostdev)
+    for memory in devices.memories:
+        if memory.model == "virtio-pmem":
+            memory.access = memory.access or "shared"
     complete_other_devices(domain)
     complete_controllers(devices, machine, facts)
     complete_audio(devices)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
-from conf.mapper import attribute, child, element, text
+from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import yes_no
 from conf.types.cpuset import cpuset
 from conf.types.enum import one_of
@@ -24,7 +24,7 @@ class MemoryTarget:
     size_amount: Amount | None = child("size", Amount)
     node: int | None = text("node", read=unsigned)
     label_size: Amount | None = child("label/size", Amount)
-    readonly: bool = False
+    readonly: bool = flag("readonly")
     block_amount: Amount | None = child("block", Amount)
     requested_amount: Amount | None = child("requested", Amount)
     current_amount: Amount | None = child("current", Amount, only="live")

@@ -18,7 +18,9 @@ from conf.domain.device_list import (
     remove_device,
     replace_device,
 )
-from conf.domain.device_xml import parse_device, with_mac
+from conf.domain.device_xml import Device, parse_device, with_mac
+from conf.domain.devices.memory import MemoryDevice
+from conf.domain.memory_modules import change_current
 from ipc import Request
 from rpc.enums import DomainDeviceModifyFlags as Flags
 from rpc.values import Domain as DomainId
@@ -59,6 +61,8 @@ class DeviceCalls:
             tag, device = parse_device(complete_xml())
             check_persistent_attach(domain, tag, device)
             add_device(domain, tag, device)
+            if isinstance(device, MemoryDevice):
+                change_current(domain, device.target.size)
 
         def request(_: Definition) -> AttachDevice:
             return AttachDevice(xml=complete_xml())
@@ -81,7 +85,7 @@ class DeviceCalls:
         self._errors.check_flags("DomainDetachDeviceLiveAndConfig", flags, IMPACT_FLAGS)
 
         def edit(domain: Domain) -> None:
-            remove_device(domain, *parse_device(xml))
+            remove(domain, *parse_device(xml))
 
         await self._change("detach device", dom, flags, edit, DetachDevice(xml=xml))
 
@@ -97,7 +101,7 @@ class DeviceCalls:
 
         def edit(domain: Domain) -> None:
             tag, device = find_by_alias(domain, alias)
-            remove_device(domain, tag, device)
+            remove(domain, tag, device)
 
         await self._change("detach device", dom, flags, edit, DetachDevice(alias=alias))
 
@@ -122,3 +126,14 @@ class DeviceCalls:
     ) -> None:
         change = DomainChange(name=name, edit=edit, live_request=lambda _: request)
         await self._changer.change_domain(dom, flags, change)
+
+
+def remove(domain: Domain, tag: str, meant: Device) -> None:
+    """Remove a device from a definition; a memory module takes its part of the memory along.
+
+    Raises:
+        ConfError: as `remove_device`.
+    """
+    removed = remove_device(domain, tag, meant)
+    if isinstance(removed, MemoryDevice):
+        change_current(domain, -removed.target.size)

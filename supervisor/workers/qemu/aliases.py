@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from conf.domain.devices.address import DriveAddress
+from conf.domain.devices.address import DimmAddress, DriveAddress
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
 from conf.domain.model import Domain
@@ -124,10 +124,12 @@ def _name_consoles(domain: Domain) -> None:
 
 
 def _name_memories(domain: Domain) -> None:
-    """Assign memory devices an alias by model: dimm0, nvdimm0, virtiomem0."""
+    """Assign memory devices an alias by model: dimm2 in slot 2, virtiomem0 for the first one."""
     counts: dict[str, int] = {}
     for item in domain.devices.memories:
         prefix = item.model.replace("-", "")
         number = counts.get(prefix, 0)
         counts[prefix] = number + 1
+        if isinstance(item.address, DimmAddress):
+            number = item.address.slot
         _name(item, f"{prefix}{number}")

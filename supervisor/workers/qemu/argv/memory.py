@@ -7,11 +7,13 @@ May touch: values only; page folders and backing files are the worker's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from conf.domain.cpu import NumaCell
 from conf.domain.devices.address import DimmAddress
 from conf.domain.devices.memory import MemoryDevice
+from conf.domain.tuning import MemoryBacking
 from conf.errors import ConfError
 from conf.types.cpuset import cpu_ranges, parse_cpuset
 from conf.types.size import KIB
@@ -103,15 +105,32 @@ def _no_mount() -> NoReturn:
     raise ConfError("internal", detail)
 
 
+@dataclass(frozen=True, slots=True)
+class BackendWishes:
+    """What one NUMA node's memory or a module is to be, where it differs from <memoryBacking>."""
+
+    access: str | None = None
+    discard: bool | None = None
+    page_kib: int | None = None
+    nodes: str | None = None  # of the host, as a set
+    file: str = ""  # below the domain's folder of memory; "": named as the backend
+    is_module: bool = False
+    reserve: bool | None = None  # whether the host has to have all of it
+
+
 def backend(
-    context: Context, name: str, size_kib: int, *, node: int | None, access: str | None = None
+    context: Context,
+    name: str,
+    size_kib: int,
+    *,
+    node: int | None,
+    wishes: BackendWishes = BackendWishes(),
 ) -> Props:
     """Build one memory backend; `node` is the guest's NUMA node, None for memory without nodes."""
     backing = context.domain.memory_backing
     source = backing.source if backing else None
-    shared = access or (backing.access if backing else None)
-    discard = backing is not None and bool(backing.discard)
-    huge = _page_size(context, node)
+    shared = wishes.access or (backing.access if backing else None)
+    huge = _huge_page(context, node, wishes)
     props: Props = {"qom-type": "memory-backend-ram", "id": name}
     prealloc = backing is not None and backing.allocation_mode == "immediate"
     if source == "memfd":
@@ -125,32 +144,53 @@ def backend(
         prealloc = True
     elif source == "file" or shared is not None:
         props["qom-type"] = "memory-backend-file"
-        props["mem-path"] = f"{context.inputs.memory_dir}/{name}"
-    if discard and props["qom-type"] == "memory-backend-file":
+        props["mem-path"] = f"{context.inputs.memory_dir}/{wishes.file or name}"
+    if _discards(context, wishes) and props["qom-type"] == "memory-backend-file":
         props["discard-data"] = True
     if shared is not None:
         props["share"] = shared == "shared"
-    if node is None and props["qom-type"] != "memory-backend-ram":
+    if node is None and not wishes.is_module and props["qom-type"] != "memory-backend-ram":
         props["x-use-canonical-path-for-ramblock-id"] = False
     if prealloc:
-        props["prealloc"] = True
-        if backing is not None and backing.allocation_threads:
-            props["prealloc-threads"] = backing.allocation_threads
+        props |= _preallocation(backing)
+    if wishes.reserve is not None:
+        props["reserve"] = wishes.reserve
     props["size"] = size_kib * KIB
-    return props | _binding(context, node)
+    return props | _binding(context, node, wishes.nodes)
 
 
-def _binding(context: Context, node: int | None) -> Props:
+def _preallocation(backing: MemoryBacking | None) -> Props:
+    threads = backing.allocation_threads if backing else None
+    return {"prealloc": True} | ({"prealloc-threads": threads} if threads else {})
+
+
+def _huge_page(context: Context, node: int | None, wishes: BackendWishes) -> int | None:
+    wished = _page_size(context, node) if wishes.page_kib is None else wishes.page_kib
+    return None if wished == SYSTEM_PAGE_KIB else wished
+
+
+def _discards(context: Context, wishes: BackendWishes) -> bool:
+    backing = context.domain.memory_backing
+    if wishes.discard is not None:
+        return wishes.discard
+    return backing is not None and bool(backing.discard)
+
+
+def _binding(context: Context, node: int | None, wished: str | None) -> Props:
     """Choose the host's NUMA nodes that the memory comes from."""
     tune = context.domain.numatune
+    if wished:
+        return _bind(context, wished, "strict")
     if tune is None:
         return {}
     nodes, mode = (tune.memory.nodeset, tune.memory.mode) if tune.memory else (None, None)
     for entry in tune.memnodes:
         if entry.cellid == node:
             nodes, mode = entry.nodeset, entry.mode
-    if not nodes:
-        return {}
+    return _bind(context, nodes, mode) if nodes else {}
+
+
+def _bind(context: Context, nodes: str, mode: str | None) -> Props:
     host_nodes = parse_cpuset(nodes)
     absent = sorted(host_nodes - context.inputs.numa_nodes)
     if absent:
@@ -166,7 +206,8 @@ def numa(context: Context) -> Options:
     for number, cell in enumerate(nodes):
         node = number if cell.id is None else cell.id
         name = f"ram-node{node}"
-        yield obj(backend(context, name, aligned(cell.memory), node=node, access=cell.mem_access))
+        wishes = BackendWishes(access=cell.mem_access)
+        yield obj(backend(context, name, aligned(cell.memory), node=node, wishes=wishes))
         parts = [f"node,nodeid={node}"]
         parts += [
             f"cpus={part}" for part in cpu_ranges(parse_cpuset(cell.cpus) if cell.cpus else ())
@@ -250,13 +291,31 @@ def _speeds(context: Context) -> Options:
 def devices(context: Context) -> Options:
     """Build the memory devices: pluggable modules."""
     for item in context.domain.devices.memories:
-        name = f"mem{item.alias}"
-        node = item.target.node
-        props = backend(context, name, aligned(item.target.size), node=node, access=item.access)
-        if item.source_path is not None:
-            props = _file_backend(name, item)
-        yield obj(props)
-        yield device(_module(context, item, name))
+        yield from module_options(context, item)
+
+
+def module_options(context: Context, item: MemoryDevice) -> Options:
+    """Build one memory device and its backend."""
+    name = f"mem{item.alias}"
+    wishes = BackendWishes(
+        access=item.access,
+        discard=item.discard,
+        page_kib=item.source_page.amount if item.source_page else None,
+        nodes=item.source_nodes,
+        file=item.alias or "",
+        is_module=True,
+        reserve=False if item.model == "virtio-mem" else None,
+    )
+    props = backend(context, name, aligned(item.target.size), node=item.target.node, wishes=wishes)
+    preallocated = False
+    if item.source_path is not None:
+        props = _file_backend(name, item)
+    elif item.model == "virtio-mem":
+        # It takes memory as the guest does; the device itself sees to it that there is some.
+        preallocated = bool(props.pop("prealloc", False))
+        props.pop("prealloc-threads", None)
+    yield obj(props)
+    yield device(_module(context, item, name, preallocated=preallocated))
 
 
 def _file_backend(name: str, item: MemoryDevice) -> Props:
@@ -279,7 +338,7 @@ MODULES: Final = {
 }  # fmt: skip
 
 
-def _module(context: Context, item: MemoryDevice, name: str) -> Props:
+def _module(context: Context, item: MemoryDevice, name: str, *, preallocated: bool) -> Props:
     driver = MODULES.get(item.model)
     if driver is None:
         raise ConfError(
@@ -292,6 +351,8 @@ def _module(context: Context, item: MemoryDevice, name: str) -> Props:
             "block-size": (target.block or 0) * KIB,
             "requested-size": (target.requested or 0) * KIB,
         }
+        if preallocated:
+            props["prealloc"] = True
     if item.model == "nvdimm":
         props["label-size"] = target.label_size.amount * KIB if target.label_size else None
         props["unarmed"] = True if target.readonly else None

@@ -96,10 +96,10 @@ async def attach(guest: Guest, xml: str) -> None:
         *backends, frontend = attach_steps(
             launch_context(guest, plan, fds, secrets, outputs), plan.device, first_node=first
         )
-        await _execute(guest, backends, undo)
+        await run_steps(guest, backends, undo)
         for controller in plan.controllers:
-            await _execute(guest, _plan(guest, plan, controller, InterfaceFds(), 1), undo)
-        await _execute(guest, [frontend], undo)
+            await run_steps(guest, _plan(guest, plan, controller, InterfaceFds(), 1), undo)
+        await run_steps(guest, [frontend], undo)
         if isinstance(plan.device, Disk):
             for command, arguments in throttle_commands(plan.device):
                 await guest.monitor.execute(command, arguments)
@@ -229,7 +229,8 @@ async def _getfd(guest: Guest, name: str, fd: int) -> str:
     return name
 
 
-async def _execute(guest: Guest, steps: list[QmpStep], undo: AsyncExitStack) -> None:
+async def run_steps(guest: Guest, steps: list[QmpStep], undo: AsyncExitStack) -> None:
+    """Execute the steps; `undo` gets what undoes each. Raises as `Monitor.execute`."""
     for step in steps:
         await guest.monitor.execute(step.command, step.arguments)
         undo.push_async_callback(_undo, guest, step)

@@ -19,9 +19,11 @@ from conf.domain.devices.disk import Disk
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
+from conf.domain.devices.memory import MemoryDevice
 from conf.domain.devices.redirdev import Redirdev
 from conf.domain.devices.rng import Rng
 from conf.domain.devices.shmem import Shmem
+from conf.domain.memory_modules import align_module
 from conf.errors import ConfError
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
@@ -35,6 +37,7 @@ from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 from supervisor.workers.qemu.hotplug.output_fds import remove_outputs
 from supervisor.workers.qemu.hotplug.qmp_steps import describe_device, is_hotpluggable
 from supervisor.workers.qemu.hotplug.unplug import note_answer, unplug
+from supervisor.workers.qemu.memory_devices import remove_backend
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class Drive(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 async def detach(guest: Guest, request: DetachDevice) -> None:
-    """Ask the guest to release a device, and wait for it.
+    """Ask the guest to release a device, and wait for it if the client gave its XML.
 
     Raises:
         ConfError: "device_missing"; "operation_unsupported": it cannot be detached live.
@@ -58,10 +61,13 @@ async def detach(guest: Guest, request: DetachDevice) -> None:
         _, device = find_by_alias(guest.domain, request.alias)
     else:
         tag, requested = parse_device(request.xml)
+        if isinstance(requested, MemoryDevice):
+            align_module(requested)
         device = find_device(guest.domain, tag, requested)
     _check_detachable(guest, device)
     name = device.alias or ""  # type: ignore[union-attr]
-    await unplug(guest, name)  # as with libvirt, the call succeeds without the guest's answer, too
+    # As with libvirt, the call succeeds without the guest's answer; by alias it never waits for it.
+    await unplug(guest, name, 0.0 if request.alias else None)
 
 
 def _check_detachable(guest: Guest, device: Device) -> None:
@@ -125,6 +131,8 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             if device.type in NETD_TYPES:
                 tap = device.target_dev or ""
                 await detach_port(guest.context, guest.status.uuid, tap)
+        case MemoryDevice():
+            await remove_backend(guest, device)
         case Rng():
             await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
         case Shmem() if device.model == "ivshmem-plain":

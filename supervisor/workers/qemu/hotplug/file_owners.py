@@ -9,6 +9,7 @@ from conf.domain.device_xml import Device
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.memory import MemoryDevice
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
@@ -19,6 +20,7 @@ from supervisor.workers.qemu.start.files import (
     disk_files,
     domain_files,
     hostdev_files,
+    memory_files,
 )
 
 
@@ -29,6 +31,8 @@ def device_files(device: Device) -> list[ChownedFile]:
             return list(disk_files(device))
         case Hostdev():
             return list(hostdev_files(device))
+        case MemoryDevice():
+            return list(memory_files(device))
         case CharDevice():
             return list(character_device_files(device))
     return []

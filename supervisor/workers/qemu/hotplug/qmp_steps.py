@@ -21,6 +21,7 @@ from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.input import Input
 from conf.domain.devices.interface import Interface
+from conf.domain.devices.memory import MemoryDevice
 from conf.domain.devices.redirdev import Redirdev
 from conf.domain.devices.rng import Rng
 from conf.domain.devices.shmem import Shmem
@@ -33,6 +34,7 @@ from supervisor.workers.qemu.argv.filesystem import virtiofs_options
 from supervisor.workers.qemu.argv.host_devices import hostdev_options
 from supervisor.workers.qemu.argv.inputs import input_options
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
+from supervisor.workers.qemu.argv.memory import MODULES, module_options
 from supervisor.workers.qemu.argv.network import interface_options
 from supervisor.workers.qemu.argv.shared_memory import shmem_options
 from supervisor.workers.qemu.argv.small_devices import rng_options, watchdog_options
@@ -115,6 +117,8 @@ def is_hotpluggable(domain: Domain, device: Device) -> bool:
             return device.model in WATCHDOG_MODELS
         case Filesystem():
             return device.driver_type == "virtiofs"
+        case MemoryDevice():
+            return device.model in MODULES
     return isinstance(device, (Rng, Shmem, Redirdev))
 
 
@@ -150,6 +154,8 @@ def _small_device_options(context: Context, device: Device) -> Options:
             return virtiofs_options(context, device)
         case Controller():
             return controller_options(context, device)
+        case MemoryDevice():
+            return module_options(context, device)
     raise AssertionError(f"{describe_device(device)} was checked")
 
 

@@ -22,11 +22,11 @@ UNPLUG_S: Final = 5.0  # for DEVICE_DELETED, as with libvirt
 log = logging.getLogger(__name__)
 
 
-async def unplug(guest: Guest, alias: str) -> bool:
-    """Ask the guest to release a device.
+async def unplug(guest: Guest, alias: str, wait_s: float | None = None) -> bool:
+    """Ask the guest to release a device, and wait `UNPLUG_S`, or as long as is said.
 
     Returns:
-        Whether it has done so in `UNPLUG_S`; it may do so later.
+        Whether it has done so in time; it may do so later.
 
     Raises:
         VirError: QEMU refuses; OPERATION_FAILED: the guest does.
@@ -36,7 +36,7 @@ async def unplug(guest: Guest, alias: str) -> bool:
         released = guest.unplugged[alias] = asyncio.get_running_loop().create_future()
     try:
         await guest.monitor.execute("device_del", {"id": alias})
-        await asyncio.wait({released}, timeout=UNPLUG_S)
+        await asyncio.wait({released}, timeout=UNPLUG_S if wait_s is None else wait_s)
     finally:
         guest.unplugged.pop(alias, None)
     if not released.done():

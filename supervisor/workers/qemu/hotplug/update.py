@@ -17,6 +17,7 @@ from conf.domain.devices.disk import Disk, DiskDriver
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.graphics_defaults import complete_interface
 from conf.domain.devices.interface import Interface
+from conf.domain.devices.memory import MemoryDevice
 from conf.domain.validate.parsed_devices import check_parsed_device
 from conf.errors import ConfError
 from supervisor.messages.worker import UpdateDevice
@@ -35,6 +36,7 @@ from supervisor.workers.qemu.hotplug.attach import (
 )
 from supervisor.workers.qemu.hotplug.detach import collect
 from supervisor.workers.qemu.hotplug.file_owners import chown_files, restore_file_owners
+from supervisor.workers.qemu.hotplug.memory_modules import attach_module, update_module
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan
 from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
 from supervisor.workers.qemu.hotplug.update_checks import (
@@ -79,6 +81,8 @@ async def update(guest: Guest, request: UpdateDevice) -> None:
             assert isinstance(display, Graphics), "found by its tag"
             check_graphics_change(display, changed, guest.context.config)
             await _update_display(guest, display, changed)
+        case MemoryDevice():
+            await update_module(guest, changed)
         case _:
             detail = f"live update of device '{tag}' is not supported"
             raise ConfError("config_unsupported", detail)
@@ -92,6 +96,9 @@ async def attach_or_insert(guest: Guest, xml: str) -> None:
         ConfError, VirError: as `attach` and `update`.
     """
     _, device = parse_device(xml)
+    if isinstance(device, MemoryDevice):
+        await attach_module(guest, device)
+        return
     if isinstance(device, Disk) and device.device in REMOVABLE:
         present = {disk.target.dev for disk in guest.domain.devices.disks}
         if device.target.dev in present:

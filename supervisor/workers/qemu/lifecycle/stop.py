@@ -92,7 +92,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     restore(status.owners, context.previous_owners)
     await placement.remove(GuestCgroup(layout(), status.cgroup))
     remove_directories(context.paths, status)
-    if "<hugepages" in xml:
+    if "<hugepages" in xml or "<pagesize" in xml:
         hugepages.remove_directories(hugepages.find_hugepages(context.config), status)
     clean_up_memory(status)
     context.paths.pid_file(name).unlink(missing_ok=True)

@@ -38,6 +38,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import on_device_deleted
 from supervisor.workers.qemu.hotplug.unplug import note_answer
 from supervisor.workers.qemu.lifecycle.policy import apply_action, fake_reboot
+from supervisor.workers.qemu.memory_devices import on_size_changed
 from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.qemu.vcpus import on_vcpu_released, vcpu_number
 from supervisor.workers.state_table import Trigger
@@ -98,6 +99,13 @@ class DeviceData(msgspec.Struct, frozen=True):
 
     device: str = ""
     path: str = ""
+
+
+class MemorySize(msgspec.Struct, frozen=True):
+    """MEMORY_DEVICE_SIZE_CHANGE; the size in bytes."""
+
+    id: str = ""
+    size: int = 0
 
 
 class TrayMoved(msgspec.Struct, frozen=True, rename="kebab"):
@@ -335,6 +343,11 @@ def _unplug_failed(guest: Guest, message: Message) -> None:
         guest.publish_event(DomainEventID.DEVICE_REMOVAL_FAILED, guest.identity, device)
 
 
+def _memory_size_changed(guest: Guest, message: Message) -> None:
+    data = _data(message, MemorySize)
+    guest.run(on_size_changed(guest, data.id, data.size))
+
+
 def _tray_moved(guest: Guest, message: Message) -> None:
     data = _data(message, TrayMoved)
     opened, closed = DomainEventTrayChangeReason.OPEN, DomainEventTrayChangeReason.CLOSE
@@ -402,6 +415,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "WAKEUP": _woken,
     "DEVICE_DELETED": _device_deleted,
     "DEVICE_UNPLUG_GUEST_ERROR": _unplug_failed,
+    "MEMORY_DEVICE_SIZE_CHANGE": _memory_size_changed,
     "DEVICE_TRAY_MOVED": _tray_moved,
     "VSERPORT_CHANGE": _port_changed,
     "VNC_CONNECTED": _graphics(Phase.CONNECT, "vnc"),

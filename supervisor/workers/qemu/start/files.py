@@ -15,6 +15,7 @@ from conf.domain import Domain
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.memory import MemoryDevice
 from conf.domain.devices.source import Source, SourceLabel
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -48,8 +49,16 @@ def domain_files(domain: Domain) -> Iterator[ChownedFile]:
         yield ChownedFile(nvram)
     for hostdev in domain.devices.hostdevs:
         yield from hostdev_files(hostdev)
+    for memory in domain.devices.memories:
+        yield from memory_files(memory)
     for device in character_devices(domain):
         yield from character_device_files(device)
+
+
+def memory_files(memory: MemoryDevice) -> Iterator[ChownedFile]:
+    """List the file that is a module's memory."""
+    if memory.source_path and memory.model in ("nvdimm", "virtio-pmem"):
+        yield ChownedFile(memory.source_path)
 
 
 def disk_files(disk: Disk) -> Iterator[ChownedFile]:

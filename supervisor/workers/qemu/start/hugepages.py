@@ -55,7 +55,9 @@ def find_hugepages(config: QemuConfig) -> HugePages:
 def has_hugepages(domain: Domain) -> bool:
     """Return whether the document asks for huge pages."""
     backing = domain.memory_backing
-    return backing is not None and backing.hugepages is not None
+    if backing is not None and backing.hugepages is not None:
+        return True
+    return any(memory.source_page is not None for memory in domain.devices.memories)
 
 
 def mount_points(text: str) -> list[str]:

@@ -23,6 +23,7 @@ from supervisor.workers.qemu.balloon import poll_statistics
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.cgroup.threads import place_threads
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.memory_devices import refresh_modules
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast, IOThreadInfo
 from supervisor.workers.qemu.start import live_xml
@@ -102,6 +103,8 @@ async def configure(guest: Guest, monitor: Monitor) -> None:
     if guest.cgroup.exists or cputune.needs_thread_ids(domain):
         await apply_thread_tuning(guest, monitor)
     await plug_at_start(guest, monitor)
+    if domain.devices.memories:
+        await refresh_modules(guest)
     await enable_balloon_stats(domain, monitor)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Mapping
@@ -16,11 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from conf.domain import Domain
 from conf.settings import QemuConfig
 from conf.types.cpuset import parse_cpuset
+from conf.types.size import KIB
 from supervisor.messages.worker import FreshBoot, StartSource
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers.cgroups.limits import UNLIMITED_KIB
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
@@ -33,6 +37,7 @@ from supervisor.workers.running_guest import record_process
 from supervisor.workers.spawn import HeldProcess, Spawning, rlimits_of, spawn, spawn_held
 
 KILL_S: Final = 5.0
+VFIO_KIB: Final = 1 << 20
 NODES_ONLINE: Final = Path("/sys/devices/system/node/online")
 
 log = logging.getLogger(__name__)
@@ -107,6 +112,24 @@ def _tls_dir(config: QemuConfig, own: str, *, enabled: bool) -> str:
     return (own or config.default_tls_x509_cert_dir) if enabled else ""
 
 
+def memory_lock(domain: Domain) -> dict[int, int]:
+    """Return how much memory QEMU may lock, in bytes, as a resource limit; none: as the daemon.
+
+    Source: libvirt 9.0, qemuDomainGetMemLockLimitBytes.
+    """
+    backing, tune = domain.memory_backing, domain.memtune
+    limit = tune.hard_limit.amount if tune is not None and tune.hard_limit is not None else None
+    if limit is not None and limit < UNLIMITED_KIB:
+        return {resource.RLIMIT_MEMLOCK: limit * KIB}
+    if backing is not None and backing.locked:
+        return {resource.RLIMIT_MEMLOCK: resource.RLIM_INFINITY}
+    if any(hostdev.type == "pci" for hostdev in domain.devices.hostdevs):
+        # VFIO pins the guest's memory, and the devices' own, for which 1 GiB is libvirt's guess.
+        top = domain.max_memory.amount if domain.max_memory else domain.memory
+        return {resource.RLIMIT_MEMLOCK: (top + VFIO_KIB) * KIB}
+    return {}
+
+
 def numa_nodes() -> frozenset[int]:
     """Return the host's online NUMA nodes; node 0 where the kernel has no NUMA."""
     online = {0}
@@ -151,7 +174,7 @@ def plan_command(
         fds=command.fds,
         log_fd=log_fd,
         user=start.user,
-        rlimits=rlimits_of(start.context.config),
+        rlimits=rlimits_of(start.context.config) | memory_lock(start.domain),
     )
 
 

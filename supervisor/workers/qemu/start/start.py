@@ -21,6 +21,7 @@ from typing import Final
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.addresses.assign import assign_addresses
 from conf.domain.devices.disk_defaults import complete_live_cache
+from conf.domain.memory_modules import align_modules, check_slot_count
 from supervisor.images.firmware_descriptors import read_descriptors
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import RestoreImage, Start
@@ -94,6 +95,8 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     warn_of_missing_user(domain.name, user)
     probed = await context.node.link("hostd").call(probe_request(domain))
     assign_addresses(domain, probed.facts)
+    align_modules(domain)
+    check_slot_count(domain, len(domain.devices.memories))
     assign_aliases(domain)
     descriptors = context.paths.vhost_user_descriptors(session=context.session)
     virtiofsd.complete(virtiofsd.served(domain), descriptors)

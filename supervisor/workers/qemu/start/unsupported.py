@@ -345,12 +345,7 @@ HOSTDEV: Final[tuple[Check[Hostdev], ...]] = (
     ),
 )
 MEMORY: Final[tuple[Check[MemoryDevice], ...]] = (
-    Check("discard='yes'", lambda memory: memory.discard),
     Check("<uuid>", lambda memory: memory.uuid is not None),
-    Check(
-        "<nodemask> or <pagesize>",
-        lambda memory: memory.source_nodes is not None or memory.source_page is not None,
-    ),
 )
 CHAR_END: Final[tuple[Check[CharEnd], ...]] = (
     Check("tls='yes'", lambda end: end.tls),

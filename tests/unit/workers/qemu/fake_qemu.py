@@ -97,7 +97,12 @@ class FakeQemu:
             case "query-status":
                 return {"status": self.state, "running": self.state == "running"}
             case (
-                "query-chardev" | "query-cpus-fast" | "query-named-block-nodes" | "query-blockstats"
+                "query-chardev"
+                | "query-cpus-fast"
+                | "query-named-block-nodes"
+                | "query-blockstats"
+                | "query-memory-devices"
+                | "query-iothreads"
             ):
                 return []
         return {}
