@@ -170,7 +170,7 @@ class RunningGuest:
 
     def publish_event(self, event_id: DomainEventID, *fields: object) -> None:
         """Publish an event to the clients that registered for it."""
-        # The newest events have one message each; older ones have a second, with a callback's number.
+        # The newest events have one message each; the others have a second, "callback" one.
         kind = "" if event_id in SINGLE_MESSAGES else "callback_"
         name = f"domain_event_{kind}{event_id.name.lower()}"
         payload = encode_event(name, *fields)
