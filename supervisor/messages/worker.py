@@ -32,6 +32,8 @@ class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
     balloon_kib: int = 0  # memory that the guest has now; 0: not known
     autodestroy: str = ""  # the client whose disconnection destroys the domain
     job: JobRecord | None = None  # that QEMU does at the moment
+    taints: list[str] = []  # `Taint`
+    deprecations: list[str] = []  # settings that its QEMU says are deprecated
     #: When the worker made this, by CLOCK_MONOTONIC, which all processes of a boot share: events
     #: and replies of a worker, and of its successor, can be handled in another order.
     reported_ns: int = 0

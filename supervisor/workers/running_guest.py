@@ -20,6 +20,7 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.events import encode_event
 from supervisor.messages.worker import NO_EVENT, DomainStatus, StatusChanged
 from supervisor.objects.domain_status_xml import Status, write_status
+from supervisor.objects.taints import Taint
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.state_table import STARTING, Transition, Trigger, transition
@@ -139,6 +140,8 @@ class RunningGuest:
             balloon_kib=self.balloon_kib,
             autodestroy=self.status.autodestroy,
             job=self.status.job,
+            taints=self.status.taints,
+            deprecations=self.status.deprecations,
             reported_ns=time.monotonic_ns(),
         )
 
@@ -175,6 +178,14 @@ class RunningGuest:
         name = f"domain_event_{kind}{event_id.name.lower()}"
         payload = encode_event(name, *fields)
         self.context.forward_event("domain", event_id, self.uuid, payload)
+
+    def taint(self, taint: Taint) -> None:
+        """Record, once, that something was done to the guest that nobody can answer for."""
+        if taint not in self.status.taints:
+            log.warning("%s is tainted: %s", self.name, taint)
+            self.status.taints = [*self.status.taints, taint]
+            self.save()
+            self.publish_status()
 
     def update_xml(self) -> None:
         """Format the live XML from the changed model, and write the status file."""

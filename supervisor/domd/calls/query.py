@@ -26,6 +26,7 @@ from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.listing import domain_filter
 from supervisor.domd.readahead import Readahead
 from supervisor.domd.registry import DomainRegistry, not_running
+from supervisor.objects.taints import deprecation_messages, taint_messages
 from supervisor.runtime.procfs import open_stat, read_cpu_ns
 
 XML_FLAGS: Final = (
@@ -218,10 +219,17 @@ class QueryCalls:
         raise not_running(domain)
 
     def domain_get_messages(self, call: ClientCall, dom: DomainId, flags: int) -> list[str]:
-        """Return no messages: taints and deprecated settings are not recorded."""
+        """Return what taints the running guest, and its deprecated settings; none of one off."""
         self._errors.check_flags("DomainGetMessages", flags, sum(DomainMessageType))
-        self._registry.find(dom)
-        return []
+        runtime = self._registry.find(dom).runtime
+        if runtime is None:
+            return []
+        messages: list[str] = []
+        if not flags or flags & DomainMessageType.TAINTING:
+            messages += taint_messages(runtime.status.taints)
+        if not flags or flags & DomainMessageType.DEPRECATION:
+            messages += deprecation_messages(runtime.status.deprecations)
+        return messages
 
     def domain_get_block_job_info(
         self, call: ClientCall, dom: DomainId, path: str, flags: int

@@ -205,3 +205,28 @@ def test_the_xml_of_the_next_domains_goes_along_unless_it_needs_parsing(tmp_path
     queries.domain_get_xml_desc(call, plain[1].identity, 0)
     assert plain[3].definition is not None
     assert call.readahead == [((plain[3].identity, 0), plain[3].definition.xml)]
+
+
+def test_messages_are_those_of_the_running_guest(tmp_path: Path) -> None:
+    registry = DomainRegistry(QEMU)
+    off, running = entry(1), entry(2, state=DomainState.RUNNING)
+    assert running.runtime is not None
+    status = msgspec.structs.replace(
+        running.runtime.status,
+        taints=["custom-monitor", "custom-argv"],
+        deprecations=["machine type 'old'"],
+    )
+    running.runtime = replace(running.runtime, status=status)
+    for domain in (off, running):
+        registry.add(domain)
+    calls = QueryCalls(registry, DomainFiles(Paths.system(tmp_path)))
+    assert calls.domain_get_messages(CALL, off.identity, 0) == []
+    taints = [
+        "tainted: custom configuration parameters specified",
+        "tainted: custom monitor control commands issued",
+    ]
+    deprecated = ["deprecated configuration: machine type 'old'"]
+    for flags, expected in ((0, taints + deprecated), (1, deprecated), (2, taints)):
+        assert calls.domain_get_messages(CALL, running.identity, flags) == expected
+    with pytest.raises(VirError):
+        calls.domain_get_messages(CALL, running.identity, 4)

@@ -22,6 +22,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
+from supervisor.objects.taints import Taint
 from supervisor.workers.interface_addresses import query_leased_hostname
 from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.agent.replies import HostName
@@ -72,6 +73,7 @@ class MonitorAndAgent:
 
     async def _execute(self, cmd: str, flags: int, fd: int | None) -> str:
         guest = self._worker.guest()
+        guest.taint(Taint.CUSTOM_MONITOR)
         if flags & HMP:
             arguments = {"command-line": cmd}
             command = "human-monitor-command"
@@ -111,6 +113,7 @@ class MonitorAndAgent:
             detail = f"cannot parse json {cmd[:200]}: {error}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
         line = cmd.replace("\n", " ").replace("\r", " ").encode()
+        guest.taint(Taint.CUSTOM_GA_COMMAND)
         seconds = guest_agent.deadline_s(timeout)
         reply = await guest_agent.exchange(guest, command, line, seconds)
         if reply.error is not None:

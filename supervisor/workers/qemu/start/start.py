@@ -52,6 +52,7 @@ from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepage
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
 from supervisor.workers.qemu.start.qemu_process import launch_inputs, plan_command, spawn_qemu
 from supervisor.workers.qemu.start.start_context import StartContext
+from supervisor.workers.qemu.start.taints import deprecations_of, taints_of
 from supervisor.workers.qemu.start.unsupported import check_supported
 from supervisor.workers.running_guest import new_status
 from supervisor.workers.spawn import check_reachable, warn_of_missing_user
@@ -108,6 +109,9 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     monitor = str(domain_dir / "monitor.sock")
     status = new_status(domain, request.id, request.autodestroy, monitor)
     status.agent_timeout = request.agent_timeout
+    status.deprecations = deprecations_of(domain, probed.facts)
+    as_root = user.uid == 0 and not context.session
+    status.taints = [*taints_of(domain, is_deprecated=bool(status.deprecations), as_root=as_root)]
     return StartContext(
         context=context,
         request=request,
