@@ -97,6 +97,11 @@ def parse_device(xml: str) -> tuple[str, Device]:
     return str(tag), device
 
 
+def format_device(device: Device, *, live: bool = False) -> str:
+    """Write one device as an element, with passwords; `live` with what only a running guest has."""
+    return write(device, Mode(live=live, secure=True))
+
+
 def with_mac(xml: str) -> str:
     """Give an interface without a MAC address one, so that all who read the document have the same.
 

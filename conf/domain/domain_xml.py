@@ -30,28 +30,37 @@ def read_domain(root: etree._Element) -> Domain:
     return domain
 
 
-def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -> str:
+def format_domain(
+    domain: Domain,
+    *,
+    live: bool = False,
+    secure: bool = False,
+    level: int = 0,
+    tag: str = "domain",
+) -> str:
     """Format a domain's XML.
 
     Args:
         domain: what to write.
         live: with the id, aliases, terminals and ports of the running guest.
         secure: with passwords.
+        level: how deep it is in a document around it.
+        tag: the element's name in that document.
     """
-    text = write(domain, Mode(live=live, secure=secure))
+    text = write(domain, Mode(live=live, secure=secure), level=level, tag=tag)
     if (
         domain.qemu_commandline
         or domain.qemu_capabilities
         or domain.qemu_override
         or (domain.qemu_deprecation and domain.qemu_deprecation.behavior)
     ):
-        text = _declare_namespace(text, domain.type, "qemu")
+        text = _declare_namespace(text, tag, domain.type, "qemu")
     if domain.lxc_namespace:
-        text = _declare_namespace(text, domain.type, "lxc")
+        text = _declare_namespace(text, tag, domain.type, "lxc")
     return text
 
 
-def _declare_namespace(text: str, kind: str, prefix: str) -> str:
+def _declare_namespace(text: str, tag: str, kind: str, prefix: str) -> str:
     """Declare the namespace of a driver's own elements on the root element."""
-    start = f"<domain type='{kind}'"
+    start = f"<{tag} type='{kind}'"
     return text.replace(start, f"{start} xmlns:{prefix}='{NAMESPACES[prefix]}'", 1)

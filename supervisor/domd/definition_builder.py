@@ -79,6 +79,17 @@ class DefinitionBuilder:
         text = await off_loop(size, lambda: format_domain(completed, secure=True))
         return Definition(text, completed)
 
+    async def complete_only(self, domain: Domain) -> Domain:
+        """Fill in the defaults of a domain that a document refers to, and that need not start.
+
+        Args:
+            domain: the caller's own; it is changed in place.
+
+        Raises:
+            ConfError, VirError: it cannot be.
+        """
+        return await self._completion.complete(domain, 0)
+
     async def complete(self, definition: Definition) -> Definition:
         """Complete a definition that was loaded from a file.
 

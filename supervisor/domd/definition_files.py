@@ -20,6 +20,7 @@ from uuid import UUID
 from supervisor.objects import definition_files
 from supervisor.objects.definition_files import Folders, escape_comment
 from supervisor.objects.object_type import ObjectType
+from supervisor.runtime.atomic_file import sync_folder
 from supervisor.runtime.paths import Paths
 
 RENAMED: Final = "<!-- renamed from: {name} -->\n"
@@ -52,6 +53,7 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
         """
         folders = Folders(paths.domain_configs(), paths.autostart(), paths.status_dir())
         super().__init__(object_type, folders)
+        self._snapshots = paths.snapshots
 
     def load_headers(self) -> list[DefinitionHeader]:
         """Read the header of every definition; an unreadable file stays on disk and is logged.
@@ -66,6 +68,7 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
                 if old.autostart:
                     self.set_autostart(stored.name, on=True)
                     headers[stored.name] = replace(stored, autostart=True)
+                self._move_snapshots(old.name, stored.name)
                 self.remove(old.name)
                 del headers[old.name]
         return list(headers.values())
@@ -96,7 +99,15 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
         self.save(new, xml, above=RENAMED.format(name=old) if escape_comment(old) == old else "")
         if autostart:
             self.set_autostart(new, on=True)
+        self._move_snapshots(old, new)
         self.remove(old)
+
+    def _move_snapshots(self, old: str, new: str) -> None:
+        """Move the files of a domain's snapshots, which its name leads to."""
+        before, after = self._snapshots(old), self._snapshots(new)
+        if before.is_dir() and not after.exists():
+            before.rename(after)
+            sync_folder(after.parent)
 
 
 def read_header(text: str) -> DefinitionHeader:

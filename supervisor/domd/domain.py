@@ -12,7 +12,9 @@ from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.migratable import format_migratable
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
+from supervisor.domd.snapshots.tree import SnapshotTree
 from supervisor.messages.worker import DomainStatus
+from supervisor.objects.disk_change import DiskChange
 from supervisor.objects.domain_phase import PhaseTracker
 from supervisor.objects.job import DomainJobs
 from supervisor.objects.object import LibvirtObject
@@ -116,6 +118,9 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
     autodestroy: str = ""  # the client whose end is the guest's
     agent_timeout: int = -2  # for its guest agent: virDomainAgentResponseTimeoutValues, or seconds
     worker: str = ""  # the worker's name on the bus, while there is one
+    snapshots: SnapshotTree | None = None  # None: not read yet (`SnapshotStore.tree`)
+    #: Of its guest's disks, which the definition does not have yet (`DiskChanges`).
+    disk_changes: list[DiskChange] = field(default_factory=list)
     phases: PhaseTracker = field(init=False)
     jobs: DomainJobs = field(init=False)
 

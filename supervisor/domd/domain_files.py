@@ -92,6 +92,8 @@ class DomainFiles:
         doomed = list(self._to_remove(domain, flags))
         for what, path in doomed:
             remove(path, what, domain.errors)
+            if what == "snapshots":
+                domain.snapshots = None
 
     def _to_remove(self, domain: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
         if not domain.is_active:

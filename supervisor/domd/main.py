@@ -19,6 +19,8 @@ from rpc.enums import DomainStatsTypes
 from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.calls.agent_timeout import AgentTimeoutCalls
+from supervisor.domd.calls.block_job import BlockJobCalls
+from supervisor.domd.calls.checkpoint import CheckpointCalls
 from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
 from supervisor.domd.calls.interface_parameters import InterfaceParameterCalls
@@ -35,6 +37,7 @@ from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.calls.resources import ResourceCalls
 from supervisor.domd.calls.save import SaveCalls
 from supervisor.domd.calls.snapshot import SnapshotCalls
+from supervisor.domd.calls.snapshot_queries import SnapshotQueries
 from supervisor.domd.calls.stats import StatsCalls
 from supervisor.domd.calls.tuning import TuningCalls
 from supervisor.domd.calls.tuning_access import TuningAccess
@@ -43,6 +46,7 @@ from supervisor.domd.change_domain import DomainChanger
 from supervisor.domd.definition_builder import Completion, DefinitionBuilder
 from supervisor.domd.definition_files import DomainDefinitionFiles
 from supervisor.domd.definitions import DomainDefinitions
+from supervisor.domd.disk_changes import DiskChanges
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.domain_ids import IdAllocator
@@ -51,6 +55,8 @@ from supervisor.domd.recovery import Recovery
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.saved_images import SavedImages
+from supervisor.domd.snapshots.create import SnapshotServices
+from supervisor.domd.snapshots.store import SnapshotStore
 from supervisor.domd.starting import DomainStarter
 from supervisor.domd.worker_forwarding import WorkerForwarding
 from supervisor.domd.workers import Workers
@@ -110,6 +116,18 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     def config() -> QemuConfig:
         return process.qemu_config
 
+    domains.follow_disks = DiskChanges(definitions, workers).follow
+    store = SnapshotStore(paths)
+    services = SnapshotServices(
+        store=store,
+        definitions=definitions,
+        builder=builder,
+        domains=domains,
+        workers=workers,
+        files=domain_files,
+        publisher=publisher,
+    )
+    domains.on_transient_gone = store.discard_all
     queries = QueryCalls(registry, domain_files)
     stats = StatsCalls(node, registry, queries, driver)
     targets = (
@@ -141,7 +159,10 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
             config,
         ),
         JobCalls(registry),
-        SnapshotCalls(registry, domain_files),
+        SnapshotQueries(registry, store),
+        SnapshotCalls(registry, services),
+        BlockJobCalls(registry, domains, workers),
+        CheckpointCalls(registry, domain_files),
         stats,
     )
     load(definition_files, registry)
@@ -190,7 +211,10 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         LifecycleCalls,
         SaveCalls,
         JobCalls,
+        SnapshotQueries,
         SnapshotCalls,
+        BlockJobCalls,
+        CheckpointCalls,
         StatsCalls,
     )
 

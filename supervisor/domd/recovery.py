@@ -202,6 +202,7 @@ class Recovery:
                 detail=shutoff.detail,
                 restart=shutoff.restart,
                 rename=shutoff.restart,
+                disk_changes=list(shutoff.disk_changes),
             )
         )
 
@@ -243,6 +244,9 @@ class Recovery:
         domain = self._registry.by_name(worker.partition(":")[2])
         if domain is not None and not domain.is_active and not domain.worker:
             domain.reason = shutoff.reason
+            domain.disk_changes = list(shutoff.disk_changes)
+            if domain.disk_changes:
+                self._domains.spawn_task(self._domains.follow(domain))
 
     async def _autodestroy_orphans(self) -> None:
         """Destroy autodestroy domains whose client disconnected while this process was down."""
@@ -279,6 +283,8 @@ def domain_status(status: Status, live_xml: str) -> DomainStatus:
         started_at=status.started_at,
         autodestroy=status.autodestroy,
         job=status.job,
+        disk_changes=list(status.disk_changes),
+        has_block_jobs=bool(status.block_jobs),
     )
 
 

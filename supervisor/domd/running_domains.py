@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -47,10 +47,11 @@ from supervisor.messages.worker import (
     StatusChanged,
 )
 from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger, start_trigger
-from supervisor.objects.job import AsyncJob, Job, JobRecord, Outcome
+from supervisor.objects.job import AsyncJob, Job, JobKind, JobRecord, Outcome
 
 #: Starts at a time (libvirt: max_workers, 20); others wait their turn. More are no faster on the
 #: processors of any host, and a hundred at once starve each other beyond their deadlines.
+OFF_S: Final = 10.0  # for the event of a guest that has been stopped
 MAX_LAUNCHES: Final = max(8, 4 * (os.cpu_count() or 1))
 #: Jobs that end their guest: the reason for which it is off if they have completed.
 ENDS_WELL: Final = {
@@ -108,6 +109,10 @@ class RunningDomains:
         self._keep_running = keep_running
         #: Called with a domain that entered the phase UNKNOWN: its worker is to be queried.
         self.on_unknown_state: Callable[[DomainObject], None] = lambda _: None
+        #: Forgets what is kept of a transient domain that has ended.
+        self.on_transient_gone: Callable[[DomainObject], Coroutine[Any, Any, None]] = _forget
+        #: Has a domain's definition follow the changes of its disks (`DiskChanges.follow`).
+        self.follow_disks: Callable[[DomainObject], Awaitable[None]] = _follow_nothing
         self._starts: dict[bytes, PendingStart] = {}
         self._launches = asyncio.Semaphore(MAX_LAUNCHES)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -126,8 +131,17 @@ class RunningDomains:
         source: StartSource = FRESH_BOOT,
         paused: bool = False,
         autodestroy: str = "",
+        detail: DomainEventStartedDetailType = DomainEventStartedDetailType.BOOTED,
     ) -> None:
         """Start a domain; the caller holds its change lock.
+
+        Args:
+            domain: the domain.
+            definition: what it is started from.
+            source: where the guest's state comes from.
+            paused: the vCPUs stay stopped.
+            autodestroy: the client whose disconnection destroys it.
+            detail: of the event STARTED.
 
         Raises:
             VirError: OPERATION_INVALID: it is active; whatever keeps it from starting. Nothing is
@@ -136,6 +150,7 @@ class RunningDomains:
         if not domain.phases.step(start_trigger(source)):
             raise already_running(domain)
         try:
+            definition = await self._with_disk_changes(domain, definition)
             domain.source = await self._builder.complete(definition)
             if domain.definition is definition:
                 domain.definition = domain.source
@@ -147,7 +162,7 @@ class RunningDomains:
                 autodestroy=autodestroy,
                 agent_timeout=domain.agent_timeout,
             )
-            await self._start(domain, request)
+            await self._start(domain, request, detail)
         except BaseException as error:
             if domain.phases.step(PhaseTrigger.START_FAILED):
                 domain.source = None
@@ -157,7 +172,18 @@ class RunningDomains:
                 raise already_running(domain) from error
             raise
 
-    async def _start(self, domain: DomainObject, request: Start) -> None:
+    async def _with_disk_changes(self, domain: DomainObject, definition: Definition) -> Definition:
+        """Return the definition to start from, once it has what the last guest did to its disks."""
+        if not domain.disk_changes:
+            return definition
+        is_own, is_last = definition is domain.definition, definition is domain.source
+        await self.follow_disks(domain)
+        followed = domain.definition if is_own else domain.source if is_last else None
+        return followed or definition
+
+    async def _start(
+        self, domain: DomainObject, request: Start, started: DomainEventStartedDetailType
+    ) -> None:
         """Have the worker start the guest, record and publish that, then what followed it."""
         task = asyncio.create_task(self._launch(domain, request))
         pending = self._starts[domain.uuid] = PendingStart(task, request.autodestroy)
@@ -179,7 +205,7 @@ class RunningDomains:
         domain.phases.step(PhaseTrigger.STARTED)
         self.apply_status(domain, launched.status)
         log.info("%s is started with id %d", domain.name, domain.id)
-        self._publish_started(domain, request)
+        self._publish_started(domain, request, started)
         for event in pending.early_events:
             if isinstance(event, DomainStopped):
                 self.on_domain_stopped(event)
@@ -256,21 +282,27 @@ class RunningDomains:
             log.warning("the worker of %s cannot undo its start: %s", domain.name, error)
         await self._workers.end(domain)
 
-    def _publish_started(self, domain: DomainObject, request: Start) -> None:
+    def _publish_started(
+        self, domain: DomainObject, request: Start, detail: DomainEventStartedDetailType
+    ) -> None:
         """Publish the lifecycle events of a start, in the order in which libvirt does."""
-        started, booted = DomainEventType.STARTED, DomainEventStartedDetailType.BOOTED
+        started = DomainEventType.STARTED
         if isinstance(request.source, RestoreImage):
             self._publish_restored(domain, request.source, paused=request.paused)
         elif request.paused:
-            self._publisher.lifecycle(domain, started, booted)
-            suspended = DomainEventSuspendedDetailType.PAUSED
+            self._publisher.lifecycle(domain, started, detail)
+            suspended = (
+                DomainEventSuspendedDetailType.FROM_SNAPSHOT
+                if detail is DomainEventStartedDetailType.FROM_SNAPSHOT
+                else DomainEventSuspendedDetailType.PAUSED
+            )
             self._publisher.lifecycle(domain, DomainEventType.SUSPENDED, suspended)
         else:
             # qemuProcessStartCPUs publishes RESUMED before qemuDomainCreate publishes STARTED.
             if self._workers.driver.publishes_resumed_on_start:
                 unpaused = DomainEventResumedDetailType.UNPAUSED
                 self._publisher.lifecycle(domain, DomainEventType.RESUMED, unpaused)
-            self._publisher.lifecycle(domain, started, booted)
+            self._publisher.lifecycle(domain, started, detail)
 
     def _publish_restored(
         self, domain: DomainObject, source: RestoreImage, *, paused: bool
@@ -303,6 +335,19 @@ class RunningDomains:
         except BaseException:
             domain.phases.step(PhaseTrigger.STOP_FAILED)
             raise
+
+    async def wait_off(self, domain: DomainObject) -> None:
+        """Wait until a guest that has been stopped is recorded as off.
+
+        Raises:
+            VirError: OPERATION_TIMEOUT.
+        """
+        try:
+            async with asyncio.timeout(OFF_S):
+                await domain.phases.wait_not_in(set(DomainPhase) - {DomainPhase.SHUT_OFF})
+        except TimeoutError as error:
+            detail = f"domain '{domain.name}' has been stopped, and its worker does not say so"
+            raise domain.errors.operation_timeout(detail) from error
 
     async def _cancel_start(self, domain: DomainObject, pending: PendingStart) -> bool:
         """Cancel a start and wait for its end.
@@ -344,6 +389,9 @@ class RunningDomains:
             self.spawn_task(self._fetch_xml(domain))
         domain.autodestroy = status.autodestroy
         self._restore_job(domain, status.job)
+        if status.disk_changes:
+            domain.disk_changes = list(status.disk_changes)
+            self.spawn_task(self.follow(domain))
         self._registry.add(domain)
         self._keep_running.set(busy=True)
 
@@ -376,6 +424,16 @@ class RunningDomains:
             self._publisher.publish(domain, event, name, domain.identity, job.stats())
         else:
             self._publisher.invalidate()
+
+    async def follow(self, domain: DomainObject) -> None:
+        """Have the definition follow the changes of the disks, when no other change is under way.
+
+        Raises:
+            VirError: SYSTEM_ERROR, OPERATION_TIMEOUT; it is tried again at the next report, and
+                before the next start.
+        """
+        async with domain.jobs.hold("disk change", JobKind.QUERY):
+            await self.follow_disks(domain)
 
     async def _fetch_xml(self, domain: DomainObject) -> None:
         try:
@@ -427,6 +485,7 @@ class RunningDomains:
         """Remove a domain that is shut off and has no definition."""
         if not domain.is_listed and domain.phases.phase is DomainPhase.SHUT_OFF:
             self._registry.remove(domain)
+            self.spawn_task(self.on_transient_gone(domain))
             self._publisher.invalidate()
 
     # Workers' events.
@@ -457,12 +516,17 @@ class RunningDomains:
             return
         if domain.runtime is None:
             return
+        if event.disk_changes:
+            domain.disk_changes = list(event.disk_changes)
         definition = restart_definition(domain, renamed=event.rename)
         self.mark_stopped(domain, event.reason, event.event, event.detail)
         name, domain.worker = domain.worker, ""
         self.spawn_task(self._workers.end_named(name))
         if event.restart:
             self.spawn_task(self._restart(domain, definition))
+        elif domain.disk_changes and domain.definition is not None:
+            domain.source = None
+            self.spawn_task(self.follow(domain))
         else:
             domain.source = None
             self.drop_if_transient(domain)
@@ -522,6 +586,14 @@ class RunningDomains:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a background task of a domain failed", exc_info=error)
+
+
+async def _forget(_: DomainObject) -> None:
+    """Forget nothing."""
+
+
+async def _follow_nothing(_: DomainObject) -> None:
+    """Follow no changes: the driver's guests make none."""
 
 
 def already_running(domain: DomainObject) -> VirError:

@@ -11,7 +11,9 @@ from typing import Final
 import msgspec
 
 from ipc import Ack, Descriptor, Event, Request
+from rpc.enums import DomainShutoffReason
 from supervisor.messages.calls import ClientEvent
+from supervisor.objects.disk_change import DiskChange
 from supervisor.objects.job import JobProgress, JobRecord
 
 NO_EVENT = -1
@@ -34,6 +36,8 @@ class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
     job: JobRecord | None = None  # that QEMU does at the moment
     taints: list[str] = []  # `Taint`
     deprecations: list[str] = []  # settings that its QEMU says are deprecated
+    disk_changes: list[DiskChange] = []  # that the definition is to follow (`DiskChangesSaved`)
+    has_block_jobs: bool = False
     #: When the worker made this, by CLOCK_MONOTONIC, which all processes of a boot share: events
     #: and replies of a worker, and of its successor, can be handled in another order.
     reported_ns: int = 0
@@ -45,6 +49,7 @@ class ShutoffInfo(msgspec.Struct, frozen=True, kw_only=True):
     reason: int  # virDomainShutoffReason; crashes say CRASHED
     detail: int  # of the lifecycle event STOPPED (or CRASHED)
     restart: bool = False  # the domain is to be started again
+    disk_changes: list[DiskChange] = []  # that the definition is to follow
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +84,14 @@ class IncomingMigration(msgspec.Struct, frozen=True, kw_only=True, tag="incoming
     uri: str  # where QEMU listens: "tcp:[::]:49152"
 
 
+class LoadSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="load_snapshot"):
+    """Load the guest's memory and disks from a snapshot in its images."""
+
+    name: str
+
+
 #: Where a guest's state comes from.
-StartSource = FreshBoot | RestoreImage | IncomingMigration
+StartSource = FreshBoot | RestoreImage | IncomingMigration | LoadSnapshot
 FRESH_BOOT: Final = FreshBoot()
 
 
@@ -152,6 +163,7 @@ class Destroy(Request[Ack], frozen=True, kw_only=True, tag="worker.destroy"):
 
     deadline_s = 20.0
     graceful: bool = False
+    reason: int = DomainShutoffReason.DESTROYED  # virDomainShutoffReason
 
 
 class Shutdown(Request[Ack], frozen=True, kw_only=True, tag="worker.shutdown"):
@@ -355,6 +367,8 @@ class DomainStopped(Event, frozen=True, kw_only=True, tag="worker.domain_stopped
     detail: int
     restart: bool = False  # the domain is to be started again
     rename: bool = False  # … from its present definition, not from what it ran with
+    #: Changes that the definition is to follow.
+    disk_changes: list[DiskChange] = msgspec.field(default_factory=list)
 
 
 class ForwardEvent(Event, frozen=True, kw_only=True, tag="worker.forward_event"):

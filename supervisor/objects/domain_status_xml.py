@@ -15,6 +15,8 @@ from xml.sax.saxutils import escape, quoteattr, unescape
 import msgspec
 
 from rpc.enums import DomainState
+from supervisor.objects.block_job import BlockJobRecord, PendingOverlay
+from supervisor.objects.disk_change import DiskChange
 from supervisor.objects.job import JobRecord
 from supervisor.runtime.atomic_file import write_file
 
@@ -86,6 +88,11 @@ class Status(msgspec.Struct, kw_only=True):
     memory_file: MemoryFile | None = None  # of that job
     loaded: LoadedMemory | None = None
     restart: bool = False  # the definition is started again when the guest has stopped
+    block_jobs: list[BlockJobRecord] = []
+    overlays: list[PendingOverlay] = []  # that a snapshot is about to put on disks
+    disk_changes: list[DiskChange] = []  # that the definition does not have yet
+    last_disk_change: int = 0  # its number
+    resume_after_job: str = ""  # the QEMU job for which the vCPUs are stopped
 
 
 _DECODER: Final = msgspec.json.Decoder(Status)

@@ -142,6 +142,8 @@ class RunningGuest:
             job=self.status.job,
             taints=self.status.taints,
             deprecations=self.status.deprecations,
+            disk_changes=list(self.status.disk_changes),
+            has_block_jobs=bool(self.status.block_jobs),
             reported_ns=time.monotonic_ns(),
         )
 

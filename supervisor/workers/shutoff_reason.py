@@ -22,6 +22,7 @@ DETAILS: Final = {
     DomainShutoffReason.CRASHED: DomainEventStoppedDetailType.CRASHED,
     DomainShutoffReason.SAVED: DomainEventStoppedDetailType.SAVED,
     DomainShutoffReason.FAILED: DomainEventStoppedDetailType.FAILED,
+    DomainShutoffReason.FROM_SNAPSHOT: DomainEventStoppedDetailType.FROM_SNAPSHOT,
 }
 
 
@@ -48,4 +49,5 @@ def stopped_event(status: Status, uuid: bytes) -> DomainStopped:
         detail=detail,
         restart=status.restart,
         rename=status.restart,
+        disk_changes=list(status.disk_changes),
     )

@@ -68,6 +68,8 @@ PAUSED_AT_START: Final = Transition(S.PAUSED, DomainPausedReason.USER)
 RUNNING_RESTORED: Final = Transition(S.RUNNING, DomainRunningReason.RESTORED)
 #: libvirt says the same of every guest whose memory came as a stream.
 PAUSED_RESTORED: Final = Transition(S.PAUSED, DomainPausedReason.MIGRATION)
+REVERTED: Final = Transition(S.RUNNING, DomainRunningReason.FROM_SNAPSHOT)
+REVERTED_PAUSED: Final = Transition(S.PAUSED, DomainPausedReason.FROM_SNAPSHOT)
 
 
 def _paused(reason: DomainPausedReason, detail: DomainEventSuspendedDetailType) -> Transition:

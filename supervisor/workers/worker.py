@@ -24,6 +24,7 @@ from supervisor.messages.worker import (
     GetStats,
     GetStatus,
     IncomingMigration,
+    LoadSnapshot,
     Reboot,
     RestoreImage,
     Resume,
@@ -94,7 +95,12 @@ class Worker(Generic[G]):
     def set_stopped(self, status: Status) -> None:
         """Record how a predecessor's guest ended that was gone when this worker came up."""
         reason, detail = shutoff_reason(status)
-        self._shutoff = ShutoffInfo(reason=reason, detail=detail, restart=status.restart)
+        self._shutoff = ShutoffInfo(
+            reason=reason,
+            detail=detail,
+            restart=status.restart,
+            disk_changes=list(status.disk_changes),
+        )
         remove_status(self._context.paths.status(status.name))
 
     def guest(self) -> G:
@@ -145,7 +151,11 @@ class Worker(Generic[G]):
     def _unsupported_source(self, source: StartSource) -> VirError:
         if isinstance(source, RestoreImage):
             source.image.close()
-        name = {RestoreImage: "restoring a domain", IncomingMigration: "an incoming migration"}
+        name = {
+            RestoreImage: "restoring a domain",
+            IncomingMigration: "an incoming migration",
+            LoadSnapshot: "a start from a snapshot",
+        }
         detail = f"{name[type(source)]} is not implemented by the {self._context.driver.name}"
         return self._errors.operation_unsupported(f"{detail} driver of this daemon")
 
@@ -160,7 +170,8 @@ class Worker(Generic[G]):
     async def destroy(self, request: Destroy) -> Ack:
         """End the guest; it is cleaned up before the reply."""
         guest = await self.wait_running()
-        await self._ops.end(guest, DomainShutoffReason.DESTROYED, graceful=request.graceful)
+        reason = DomainShutoffReason(request.reason)
+        await self._ops.end(guest, reason, graceful=request.graceful)
         async with asyncio.timeout(CLEANUP_S):
             await guest.ended.wait()
         return Ack()
@@ -250,7 +261,8 @@ class Worker(Generic[G]):
         reason, detail = shutoff_reason(guest.status)
         log.info("%s has ended: %s", guest.name, reason.name.lower())
         self._guest = None
-        self._shutoff = ShutoffInfo(reason=reason, detail=detail)
+        changes = list(guest.status.disk_changes)
+        self._shutoff = ShutoffInfo(reason=reason, detail=detail, disk_changes=changes)
         self._phases.step(PhaseTrigger.STOPPED)
         self._context.publish(stopped_event(guest.status, guest.uuid))
         # A domd that missed the event asks this worker, which stays until domd ends it.

@@ -122,6 +122,26 @@ class BackingStore:
         self.source.keep_type(self.type)
 
 
+@element("mirror")
+@dataclass(slots=True, kw_only=True)
+class Mirror:
+    """<mirror>: where a block job copies the disk to; only a running guest has one."""
+
+    type: str = attribute("@type", read=TYPES, default="file")
+    file: str | None = attribute("@file")  # of a copy to a file, for older clients, as format=
+    old_format: str | None = attribute("@format")
+    job: str | None = attribute("@job", read=one_of("copy", "active-commit"))
+    ready: str | None = attribute("@ready", read=one_of("yes", "abort", "pivot"))
+    format: BackingFormat | None = child("format", BackingFormat)
+    source: Source | None = child("source", Source)
+    backing_store: BackingStore | None = child("backingStore", BackingStore)
+
+    def after_read(self) -> None:
+        """Copy the type to the source."""
+        if self.source is not None:
+            self.source.keep_type(self.type)
+
+
 @element("geometry")
 @dataclass(slots=True, kw_only=True)
 class Geometry:
@@ -194,6 +214,7 @@ class Disk:
     backend_domain: str | None = attribute("backenddomain/@name")
     geometry: Geometry | None = child("geometry", Geometry)
     blockio: Blockio | None = child("blockio", Blockio)
+    mirror: Mirror | None = child("mirror", Mirror, only="live")
     target: DiskTarget = child("target", DiskTarget)
     iotune: Iotune | None = child("iotune", Iotune)
     readonly: bool = flag("readonly")

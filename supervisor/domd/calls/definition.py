@@ -126,10 +126,6 @@ class DefinitionCalls:
             raise domain.errors.operation_invalid(
                 f"domain '{domain.name}' with a managed saved state can't be renamed"
             )
-        if self._files.has_snapshots(domain):
-            raise domain.errors.operation_invalid(
-                f"cannot rename domain '{domain.name}' with snapshots"
-            )
         if self._files.has_checkpoints(domain):
             raise domain.errors.operation_invalid(
                 f"cannot rename domain '{domain.name}' with checkpoints"

@@ -12,7 +12,6 @@ from conf.domain.devices.disk import Disk
 from conf.types.cpuset import parse_cpuset
 from ipc import Descriptor
 from rpc.enums import (
-    DomainBlockJobInfoFlags,
     DomainControlState,
     DomainMessageType,
     DomainXMLFlags,
@@ -230,22 +229,6 @@ class QueryCalls:
         if not flags or flags & DomainMessageType.DEPRECATION:
             messages += deprecation_messages(runtime.status.deprecations)
         return messages
-
-    def domain_get_block_job_info(
-        self, call: ClientCall, dom: DomainId, path: str, flags: int
-    ) -> tuple[int, int, int, int, int]:
-        """Return that the disk has no block job.
-
-        Raises:
-            VirError: OPERATION_INVALID: the domain is off; INVALID_ARG: there is no such disk.
-        """
-        self._errors.check_flags("DomainGetBlockJobInfo", flags, DomainBlockJobInfoFlags.BYTES)
-        domain = self._registry.find(dom)
-        if domain.live_definition is None:
-            raise not_running(domain)
-        if not any(is_disk(disk, path) for disk in domain.live_definition.domain.devices.disks):
-            raise self._errors.invalid_arg(f"disk '{path}' not found in domain")
-        return 0, 0, 0, 0, 0
 
     def domain_get_control_info(
         self, call: ClientCall, dom: DomainId, flags: int

@@ -25,6 +25,7 @@ from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.agent.connection import AgentConnection
+from supervisor.workers.qemu.block.job_waits import JobWaits
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.migration.watch import MigrationWatch
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
@@ -66,6 +67,7 @@ class Guest(RunningGuest):
         self.unplugged: dict[str, asyncio.Future[bool]] = {}
         self.migration = MigrationWatch()
         self.job_aborted = asyncio.Event()  # by a client: the job ends as soon as it can
+        self.job_waits = JobWaits()
         self.tray_moved = asyncio.Event()  # set, and replaced, by DEVICE_TRAY_MOVED
         self._monitor: Monitor | None = None
         self._reconnecting: asyncio.Task[None] | None = None

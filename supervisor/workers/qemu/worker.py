@@ -21,6 +21,7 @@ from supervisor.messages.worker import (
     DomainStatus,
     FreshBoot,
     GetTuning,
+    LoadSnapshot,
     NativeCommandLine,
     PlanCommandLine,
     Reset,
@@ -56,6 +57,7 @@ from supervisor.workers.qemu.cgroup.tuning import get_tuning, publish_tunable, s
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import detach
 from supervisor.workers.qemu.hotplug.update import attach_or_insert, update
+from supervisor.workers.qemu.image_requests import ImageRequests
 from supervisor.workers.qemu.lifecycle import commands
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
 from supervisor.workers.qemu.migration.guest_job import abort_job
@@ -64,7 +66,6 @@ from supervisor.workers.qemu.start.native_command_line import plan_native
 from supervisor.workers.qemu.start.reconnect import watch
 from supervisor.workers.qemu.start.start import launch
 from supervisor.workers.qemu.stats.domain_stats import get_stats
-from supervisor.workers.worker import Worker
 
 MANNER: Final = DriverOps(
     launch=launch,
@@ -78,14 +79,14 @@ MANNER: Final = DriverOps(
     suspend=commands.suspend,
     resume=commands.resume,
     get_stats=get_stats,
-    sources=(FreshBoot, RestoreImage),
+    sources=(FreshBoot, LoadSnapshot, RestoreImage),
 )
 
 
 PLANNED_S: Final = PlanCommandLine.deadline_s  # the life of a worker that only plans
 
 
-class QemuWorker(Worker[Guest]):
+class QemuWorker(ImageRequests):
     """The worker of one QEMU."""
 
     def __init__(self, workplace: WorkerContext) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from rpc.errors import ErrorCode, VirError
 from rpc.params import ParamType
+from rpc.values import DomainSnapshot
 from supervisor.drivers.lxc import LXC
 from supervisor.messages.worker import GetTuning, Stats, StatsParam
-from tests.unit.domd.domd_under_test import DOM, XML, FakeWorker, domd
+from tests.unit.domd.domd_under_test import DOM, UUID, XML, FakeWorker, domd
 
 EMPTY: tuple[tuple[str, tuple[Any, ...], Any], ...] = (
     ("domain_snapshot_num", (0x7FF,), 0),
@@ -54,15 +55,36 @@ async def test_a_domain_without_snapshots_and_jobs_has_empty_lists(
             assert refusal.value.code is code, name
 
 
-async def test_snapshots_of_a_stock_daemon_are_not_denied(tmp_path: Path) -> None:
+STOCK = """<!-- WARNING -->
+<domainsnapshot>
+  <name>{name}</name>
+  <state>shutoff</state>
+  <creationTime>{time}</creationTime>
+  <memory snapshot='no'/>
+  <active>{active}</active>
+</domainsnapshot>
+"""
+
+
+async def test_snapshots_of_a_stock_daemon_are_listed(tmp_path: Path) -> None:
     async with domd(tmp_path) as service:
         await service.define()
         folder = service.host.paths.snapshots("web")
         folder.mkdir(parents=True)
-        (folder / "one.xml").write_text("<domainsnapshot/>")
+        (folder / "two.xml").write_text(STOCK.format(name="two", time=2, active=1))
+        (folder / "one.xml").write_text(STOCK.format(name="one", time=1, active=0))
+        (folder / "damaged.xml").write_text("<domainsnapshot/>")
+        assert await service.call("domain_snapshot_list_names", DOM, 10, 0) == ["one", "two"]
+        assert (await service.call("domain_snapshot_current", DOM, 0)).name == "two"
+        xml = await service.call("domain_snapshot_get_xml_desc", DomainSnapshot("one", DOM), 0)
+        assert "<name>one</name>" in xml
+        assert f"<uuid>{UUID}</uuid>" in xml
+        for name, arguments in (("is_current", 0), ("has_metadata", 1), ("num_children", 0)):
+            call = f"domain_snapshot_{name}"
+            assert await service.call(call, DomainSnapshot("one", DOM), 0) == arguments, name
         with pytest.raises(VirError) as refusal:
-            await service.call("domain_snapshot_num", DOM, 0)
-        assert refusal.value.code is ErrorCode.OPERATION_UNSUPPORTED
+            await service.call("domain_snapshot_get_parent", DomainSnapshot("one", DOM), 0)
+        assert refusal.value.code is ErrorCode.NO_DOMAIN_SNAPSHOT
 
 
 async def test_the_labels_of_a_running_guest_are_one_for_each_model(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def disks(context: Context) -> Options:
 
 def node_options(context: Context, disk: Disk, nodes: DiskNodes) -> Options:
     """Build the block nodes of a drive's images."""
-    yield from image_nodes(context, nodes, _node_options(disk))
+    yield from image_nodes(context, nodes, shared_node_options(disk))
 
 
 def disk_options(context: Context, disk: Disk, nodes: DiskNodes) -> Options:
@@ -81,7 +81,8 @@ def _drive_index(disk: Disk) -> int:
     return index - 1
 
 
-def _node_options(disk: Disk) -> NodeOptions:
+def shared_node_options(disk: Disk) -> NodeOptions:
+    """Return what holds for every image of a disk."""
     driver = disk.driver
     if driver is None:
         return NodeOptions(floppy=disk.device == "floppy")

@@ -51,6 +51,7 @@ class LaunchInputs:
     domain_dir: str  # /var/lib/libvirt/qemu/domain-ID-NAME
     channel_dir: str  # /var/lib/libvirt/qemu/channel/target/domain-ID-NAME
     memory_dir: str  # /var/lib/libvirt/qemu/ram/ID-NAME
+    load_snapshot: str = ""  # of -loadvm: a snapshot in the images
     incoming: str = ""  # of -incoming: "defer", or a URI; "": a fresh boot
     monitor_fd: int | None = None  # a listening socket; None: QEMU makes monitor.sock itself
     path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

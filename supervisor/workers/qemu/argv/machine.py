@@ -179,6 +179,8 @@ def incoming(context: Context) -> Options:
     """Build -incoming: QEMU waits for state from a save image or another host."""
     if context.inputs.incoming:
         yield "-incoming", context.inputs.incoming
+    elif context.inputs.load_snapshot:
+        yield "-loadvm", context.inputs.load_snapshot
 
 
 def user_arguments(context: Context) -> Options:

@@ -50,11 +50,63 @@ def image_nodes(context: Context, nodes: DiskNodes, options: NodeOptions) -> Opt
     below: str | None = None
     ends = nodes.terminated
     for number, layer in reversed(list(enumerate(nodes.images))):
-        top = number == 0
-        yield from _secrets(context, layer)
-        yield "-blockdev", json_of(_protocol_node(context, layer, options))
-        yield "-blockdev", json_of(_format_node(layer, options, top=top, below=below, ends=ends))
+        yield from protocol_nodes(context, layer, options)
+        yield format_node(layer, options, top=number == 0, below=below, ends=ends)
         below = layer.format_name
+
+
+def protocol_nodes(context: Context, layer: ImageNodes, options: NodeOptions) -> Options:
+    """Build the node that reads an image's file, device or server, after its secrets."""
+    yield from _secrets(context, layer)
+    yield "-blockdev", json_of(_protocol_node(context, layer, options))
+
+
+def format_node(
+    layer: ImageNodes, options: NodeOptions, *, top: bool, below: str | None, ends: bool
+) -> tuple[str, str]:
+    """Build the node of an image's format, above its protocol node.
+
+    Args:
+        layer: the image.
+        options: what holds for all images of the disk.
+        top: the guest's own reads and writes come here.
+        below: the node of the image below.
+        ends: without one below, none that the header names is opened either.
+    """
+    return "-blockdev", json_of(_format_node(layer, options, top=top, below=below, ends=ends))
+
+
+def backing_string(context: Context, layer: ImageNodes) -> str:
+    """Return how an image's header names the image below it: a path, or JSON for one on a server.
+
+    Source: libvirt 9.0, qemuBlockGetBackingStoreString.
+    """
+    source = layer.source
+    path = source.place or (source.file if source.type == "file" else source.dev)
+    if source.type in ("file", "block") and path:
+        return path
+    node = network_node(context, source, layer.storage_name)
+    present = {name: value for name, value in node.items() if value is not None}
+    return f"json:{json_of({'driver': layer.format, 'file': present})}"
+
+
+def encryption_options(layer: ImageNodes) -> Props:
+    """Return the members of `blockdev-create` that encrypt an image; none without encryption."""
+    encryption = layer.source.encryption
+    if encryption is None or encryption.format != "luks":
+        return {}
+    secret = f"{layer.format_name}-encryption-secret0"
+    if layer.format == "qcow2":
+        return {"encrypt": {"format": "luks", "key-secret": secret}}
+    return {"key-secret": secret}
+
+
+def format_driver(layer: ImageNodes) -> str:
+    """Return QEMU's driver of an image's format."""
+    encryption = layer.source.encryption
+    if encryption is not None and encryption.format == "luks" and layer.format == "raw":
+        return "luks"
+    return FORMATS.get(layer.format, layer.format)
 
 
 def _protocol_node(context: Context, layer: ImageNodes, options: NodeOptions) -> Props:

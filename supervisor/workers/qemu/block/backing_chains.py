@@ -8,28 +8,19 @@ of it counts. Images may be on servers that hang, so they are read in a thread.
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.disk import BackingFormat, BackingStore, Disk, is_empty
 from conf.domain.devices.source import Source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.images import CHAINED, HEADER_BYTES, OpenImage, resolve_chain
+from supervisor.images import CHAINED, resolve_chain
 from supervisor.images.chain import ChainLink
+from supervisor.images.files import Image, read_image_file
 
 READ_S: Final = 15.0  # for all images of a guest
 LOCAL: Final = {"file": "file", "block": "dev"}  # source type: the attribute with its path
-
-
-@dataclass(frozen=True, slots=True)
-class Image(OpenImage):
-    """The header of an image, and whether it is a block device."""
-
-    is_device: bool
 
 
 Read = Callable[[str], Image]
@@ -149,25 +140,3 @@ def _local(source: Source) -> str | None:
     attribute = LOCAL.get(source.type)
     path: str | None = getattr(source, attribute) if attribute else None
     return path
-
-
-def read_image_file(path: str) -> Image:
-    """Read the header of an image.
-
-    Raises:
-        OSError: it is missing, unreadable, or neither a file nor a device.
-    """
-    # O_NONBLOCK: opening a FIFO for reading would wait for a writer.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        status = os.fstat(fd)
-        if stat.S_ISCHR(status.st_mode):
-            # QEMU's host_device takes one. It has no header, and to read it may have effects.
-            return Image(b"", status.st_rdev, is_device=True)
-        is_device = stat.S_ISBLK(status.st_mode)
-        if not is_device and not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "neither a file nor a block device", path)
-        identity = status.st_rdev if is_device else (status.st_dev, status.st_ino)
-        return Image(os.pread(fd, HEADER_BYTES, 0), identity, is_device)
-    finally:
-        os.close(fd)

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from conf.domain.devices.disk import BackingStore, Disk
+from conf.domain.devices.disk import BackingStore, Disk, is_empty
+from conf.domain.devices.disk_chain import Layer, layers
 from conf.domain.devices.source import Source
 
 PREFIX: Final = "libvirt-"
@@ -94,8 +95,51 @@ def number_disk(disk: Disk, first_index: int) -> DiskNodes:
     )
 
 
+def number_found(disks: Sequence[Disk], last: int) -> None:
+    """Record numbers for the images that were found below those that the XML names.
+
+    libvirt reads the headers when every image of the XML has its number.
+
+    Args:
+        disks: of a domain that is started; the images of the XML have theirs.
+        last: the highest number so far.
+    """
+    for disk in reversed(disks):
+        if disk.target.bus == "sd" or disk.type == "vhostuser":
+            continue
+        for element in _indexed_elements(disk):
+            if element.index is None and (disk.source is None or not is_empty(disk.source)):
+                last += 1
+                element.index = last
+
+
+def live_nodes(disk: Disk) -> DiskNodes:
+    """Name the nodes of a running guest's disk, by the numbers in its live XML.
+
+    Overlays, commits and copies leave a chain whose numbers are in no order.
+    """
+    images = tuple(
+        layer_nodes(layer, read_only=depth > 0 or bool(disk.readonly))
+        for depth, layer in enumerate(layers(disk) if disk.type != "vhostuser" else [])
+    )
+    copies = disk.driver is not None and disk.driver.copy_on_read and bool(images)
+    return DiskNodes(
+        images=images,
+        terminated=disk.chain_ends(),
+        copy_on_read=f"{PREFIX}CoR-{disk.target.dev}" if copies else None,
+    )
+
+
+def layer_nodes(layer: Layer, *, read_only: bool) -> ImageNodes:
+    """Name the nodes of one image of a running guest."""
+    cache = layer.cache.amount if layer.cache is not None else None
+    return ImageNodes(layer.source, layer.format, layer.index or 0, read_only, cache)
+
+
 def number_disks(disks: Sequence[Disk]) -> tuple[list[DiskNodes], int]:
     """Name the nodes of all disks of a domain that is started.
+
+    Those whose numbers are in the XML keep them, so that who asks again gets the same names.
 
     Returns:
         The nodes in the order of the disks, and the highest number that an image has.
@@ -104,6 +148,11 @@ def number_disks(disks: Sequence[Disk]) -> tuple[list[DiskNodes], int]:
     last = 0
     for disk in reversed(disks):
         is_sd = disk.target.bus == "sd"
+        recorded = live_nodes(disk)
+        if recorded.images and all(image.index for image in recorded.images):
+            numbered.append(recorded)
+            last = max(last, *(image.index for image in recorded.images))
+            continue
         nodes = number_disk(disk, last if is_sd else last + 1)
         numbered.append(nodes)
         if not is_sd:
@@ -134,6 +183,8 @@ def _indexed_elements(disk: Disk) -> Iterator[Source | BackingStore]:
     while store is not None and store.type is not None:
         yield store
         store = store.backing_store
+    if disk.mirror is not None and disk.mirror.source is not None:
+        yield disk.mirror.source
 
 
 def find_indexed(disk: Disk, index: int) -> Source | BackingStore | None:

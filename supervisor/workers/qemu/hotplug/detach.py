@@ -156,8 +156,7 @@ async def collect(guest: Guest) -> None:
     Raises:
         VirError: QEMU does not reply.
     """
-    drives = await guest.monitor.query("query-blockstats", list[Drive])
-    used = {name for drive in drives for name in chain_names(drive)}
+    used = await used_nodes(guest)
     nodes = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
     idle = {node.node_name for node in nodes if node.node_name.startswith(PREFIX)} - used
     for name in sorted(idle):  # libvirt-N-format sorts before N-storage, which it uses
@@ -165,6 +164,12 @@ async def collect(guest: Guest) -> None:
             await guest.monitor.execute("blockdev-del", {"node-name": name})
         except VirError as error:
             log.debug("%s: block node %s is not deleted: %s", guest.name, name, error)
+
+
+async def used_nodes(guest: Guest) -> set[str]:
+    """Return the names of the block nodes that drives use."""
+    drives = await guest.monitor.query("query-blockstats", list[Drive])
+    return {name for drive in drives for name in chain_names(drive)}
 
 
 def chain_names(drive: Drive | None) -> Iterator[str]:

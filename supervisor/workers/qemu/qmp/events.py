@@ -27,6 +27,7 @@ from rpc.enums import (
 from supervisor.dispatch.events import encode_event
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.qemu.agent.guest_agent import CHANNEL, publish_state
+from supervisor.workers.qemu.block.job_ends import on_job_status
 from supervisor.workers.qemu.block.nodes import (
     disk_of_node,
     disk_path,
@@ -114,6 +115,13 @@ class TrayMoved(msgspec.Struct, frozen=True, rename="kebab"):
     id: str = ""
     device: str = ""
     tray_open: bool = False
+
+
+class JobStatusChange(msgspec.Struct, frozen=True):
+    """JOB_STATUS_CHANGE."""
+
+    id: str = ""
+    status: str = ""
 
 
 class PortChange(msgspec.Struct, frozen=True):
@@ -396,9 +404,15 @@ def _endpoint(endpoint: GraphicsEndpoint) -> tuple[int, str, str]:
     return FAMILIES.get(endpoint.family, 0), endpoint.host, endpoint.service or endpoint.port
 
 
+def _job_changed(guest: Guest, message: Message) -> None:
+    data = _data(message, JobStatusChange)
+    on_job_status(guest, data.id, data.status)
+
+
 Handler = Callable[[Guest, Message], None]
 Phase = DomainEventGraphicsPhase
 HANDLERS: Final[dict[str, Handler]] = {
+    "JOB_STATUS_CHANGE": _job_changed,
     "SHUTDOWN": _shutdown,
     "STOP": _stop,
     "RESUME": _resume,

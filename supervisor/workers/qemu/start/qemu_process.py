@@ -21,7 +21,7 @@ from conf.domain import Domain
 from conf.settings import QemuConfig
 from conf.types.cpuset import parse_cpuset
 from conf.types.size import KIB
-from supervisor.messages.worker import FreshBoot, StartSource
+from supervisor.messages.worker import FreshBoot, LoadSnapshot, StartSource
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.cgroups.limits import UNLIMITED_KIB
@@ -70,6 +70,7 @@ def launch_inputs(
         channel_dir=str(paths.channels(status.id, start.name)),
         memory_dir=config.memory_backing_dir or str(paths.memory_dir(status.id, start.name)),
         incoming=incoming(start.request.source),
+        load_snapshot=loaded_snapshot(start.request.source),
         monitor_fd=monitor.fileno(),
         char_fds=outputs.chars,
         tap_fds=fds.taps,
@@ -105,7 +106,12 @@ def with_config(inputs: LaunchInputs, config: QemuConfig) -> LaunchInputs:
 
 def incoming(source: StartSource) -> str:
     """Return the argument of -incoming: the stream is named by QMP, once capabilities are set."""
-    return "" if isinstance(source, FreshBoot) else "defer"
+    return "" if isinstance(source, (FreshBoot, LoadSnapshot)) else "defer"
+
+
+def loaded_snapshot(source: StartSource) -> str:
+    """Return the argument of -loadvm; "": none is loaded."""
+    return source.name if isinstance(source, LoadSnapshot) else ""
 
 
 def _tls_dir(config: QemuConfig, own: str, *, enabled: bool) -> str:

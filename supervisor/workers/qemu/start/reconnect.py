@@ -24,6 +24,9 @@ from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.qemu.agent import guest_agent
+from supervisor.workers.qemu.block.internal_snapshots import resume_after_job
+from supervisor.workers.qemu.block.job_ends import resume_jobs
+from supervisor.workers.qemu.block.overlays import settle_overlays
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
@@ -123,6 +126,8 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
         return
     if trigger is not None:
         guest.transition(trigger)
+    if guest.status.overlays or guest.status.block_jobs or guest.status.resume_after_job:
+        guest.run(_resume_block_work(guest))
     chardevs = await query_chardevs(monitor)
     # The model is parsed only for a change: it takes 2.7 MiB, and most workers never need it.
     if not are_recorded(chardevs, guest.live_xml):
@@ -144,6 +149,14 @@ async def _finish_restore(guest: Guest) -> None:
     """Let a restored guest run whose worker died just before that."""
     await run_loaded(guest)
     guest.publish_status()
+
+
+async def _resume_block_work(guest: Guest) -> None:
+    """Find out what became of a snapshot and of block jobs that the previous worker had begun."""
+    async with guest.device_lock:
+        await settle_overlays(guest)
+    await resume_jobs(guest)
+    await resume_after_job(guest)
 
 
 async def _resume_stop(guest: Guest) -> None:

@@ -24,7 +24,7 @@ from conf.domain.devices.disk_defaults import complete_live_cache
 from conf.domain.memory_modules import align_modules, check_slot_count
 from supervisor.images.firmware_descriptors import read_descriptors
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
-from supervisor.messages.worker import RestoreImage, Start
+from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers import usb_devices
@@ -56,7 +56,13 @@ from supervisor.workers.qemu.start.taints import deprecations_of, taints_of
 from supervisor.workers.qemu.start.unsupported import check_supported
 from supervisor.workers.running_guest import new_status
 from supervisor.workers.spawn import check_reachable, warn_of_missing_user
-from supervisor.workers.state_table import PAUSED_AT_START, RUNNING, Trigger
+from supervisor.workers.state_table import (
+    PAUSED_AT_START,
+    REVERTED,
+    REVERTED_PAUSED,
+    RUNNING,
+    Trigger,
+)
 from supervisor.workers.unix_sockets import listen
 
 MONITOR_S: Final = 30.0  # for QEMU's greeting on a busy host
@@ -178,7 +184,7 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         undo.callback(_keep_image, guest)
         await restore.run_loaded(guest)
     else:
-        await _run_vcpus(guest, paused=start.request.paused)
+        await _run_vcpus(guest, start.request)
         guest.save()
     return guest
 
@@ -201,10 +207,11 @@ async def _prepare_domain(start: StartContext, ports: DisplayPorts, undo: AsyncE
     undo.push_async_callback(start.notify_hook, "stopped")
     # A hook may make images that the disks name, so chains are read after it.
     await start.run_hook("prepare")
-    await backing_chains.complete_chains(domain)
-    numbered, _ = nodes.number_disks(domain.devices.disks)
+    numbered, last = nodes.number_disks(domain.devices.disks)
     for disk, disk_nodes in zip(domain.devices.disks, numbered, strict=True):
         nodes.record_indexes(disk, disk_nodes)
+    await backing_chains.complete_chains(domain)
+    nodes.number_found(domain.devices.disks, last)
 
 
 def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
@@ -282,10 +289,13 @@ def _listen(start: StartContext) -> socket.socket:
     return monitor
 
 
-async def _run_vcpus(guest: Guest, *, paused: bool) -> None:
+async def _run_vcpus(guest: Guest, request: Start) -> None:
     """Start the vCPUs, which `-S` has kept stopped, unless the client wants them paused."""
-    state = PAUSED_AT_START if paused else RUNNING
-    if not paused:
+    states = (RUNNING, PAUSED_AT_START)
+    if isinstance(request.source, LoadSnapshot):
+        states = (REVERTED, REVERTED_PAUSED)
+    state = states[request.paused]
+    if not request.paused:
         guest.resume_cause = Trigger.BOOTED  # so that RESUME is no event of its own
         await guest.monitor.execute("cont")
     guest.status.state, guest.status.reason = state.state, state.reason

@@ -74,11 +74,10 @@ BY_NETD: Final = {
 #: Only notes, or what a running guest says of itself.
 NOTES: Final = {
     "Domain": ("id", "title", "description", "metadata"),
-    "BackingStore": ("index",),
-    "Source": ("index",),
     "CharDevice": ("tty", "target_state"),
     "DiskTarget": ("tray",),
-    "Disk": ("snapshot",),  # what snapshots do with it
+    "Disk": ("snapshot", "mirror"),  # what snapshots do with it; where a block job copies it to
+    "Mirror": ("type", "file", "old_format", "job", "ready", "format", "source", "backing_store"),
     "Interface": ("backend_type", "backend_log"),  # passt's; no type is accepted
     "Graphics": ("websocket_generated",),
     "MemoryTarget": ("current_amount",),

@@ -11,11 +11,8 @@ import pytest
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.devices.disk import Disk
 from rpc.errors import ErrorCode, VirError
-from supervisor.workers.qemu.block.backing_chains import (
-    Image,
-    complete_disk,
-    read_image_file,
-)
+from supervisor.images.files import Image, read_image_file
+from supervisor.workers.qemu.block.backing_chains import complete_disk
 from supervisor.workers.qemu.start.files import disk_files
 
 

@@ -1,0 +1,70 @@
+"""DiskChanges: has definitions follow the images of their guests' disks.
+
+Owns: that every change a worker reports is in the definition before the worker forgets it, and
+before the domain is started again. May touch: definitions; workers over the bus.
+May not touch: images.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from conf.domain import format_domain, parse_domain
+from ipc import BusError
+from rpc.errors import VirError
+from supervisor.domd.definitions import DomainDefinitions
+from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.workers import Workers
+from supervisor.messages.block import DiskChangesSaved
+from supervisor.objects.disk_change import DiskChange, apply_changes
+from supervisor.runtime.off_loop import off_loop
+
+log = logging.getLogger(__name__)
+
+
+class DiskChanges:
+    """The changes of one driver's domains."""
+
+    def __init__(self, definitions: DomainDefinitions, workers: Workers) -> None:
+        self._definitions = definitions
+        self._workers = workers
+
+    async def follow(self, domain: DomainObject) -> None:
+        """Write what a domain's guest has changed; the caller holds its change lock.
+
+        Raises:
+            VirError: SYSTEM_ERROR: the definition is not written; the worker keeps the changes.
+        """
+        changes = domain.disk_changes
+        if not changes:
+            return
+        if domain.definition is not None:
+            changed = await followed(domain.definition, changes)
+            if changed is not None:
+                await self._definitions.replace(domain, changed)
+        if domain.source is not None:
+            domain.source = await followed(domain.source, changes) or domain.source
+        domain.disk_changes = [one for one in domain.disk_changes if one not in changes]
+        if domain.is_active:
+            await self._acknowledge(domain, changes[-1].number)
+
+    async def _acknowledge(self, domain: DomainObject, number: int) -> None:
+        try:
+            await self._workers.call(domain, DiskChangesSaved(up_to=number))
+        except (BusError, VirError) as error:
+            # It reports them again; to follow them twice changes nothing.
+            log.info("the worker of %s keeps changes of disks: %s", domain.name, error)
+
+
+async def followed(definition: Definition, changes: list[DiskChange]) -> Definition | None:
+    """Return a definition with the changes; None: it has them, or they are not about its disks."""
+
+    def edit() -> Definition | None:
+        edited = parse_domain(definition.xml)
+        if not apply_changes(edited, changes):
+            return None
+        new = Definition(format_domain(edited, secure=True), edited)
+        new.is_complete = definition.is_complete
+        return new
+
+    return await off_loop(len(definition.xml), edit)

@@ -1,0 +1,1 @@
+"""Snapshots of domains: their tree and files, and what makes, reverts and deletes them."""

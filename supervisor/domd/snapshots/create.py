@@ -1,0 +1,359 @@
+"""SnapshotCreator: makes and redefines snapshots of domains, running and off.
+
+Owns: the order of that, and which kind of snapshot a document and its flags ask for.
+May touch: definitions; images of domains that are off, by qemu-img; guests, through their workers.
+Source: libvirt 9.0, qemuSnapshotCreateXML.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk_chain import Layer, layers, push_overlay, set_layers
+from conf.errors import ConfError
+from conf.mapper import Mode, write
+from conf.snapshot.align import align_disks
+from conf.snapshot.model import (
+    NestedDomain,
+    Snapshot,
+    SnapshotDisk,
+    SnapshotLocation,
+    SnapshotMemory,
+    SnapshotState,
+)
+from conf.snapshot.snapshot_xml import parse_snapshot
+from rpc.enums import DomainShutoffReason, DomainState
+from rpc.enums import DomainSnapshotCreateFlags as CreateFlags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.events import Publisher
+from supervisor.dispatch.schema import require_valid
+from supervisor.dispatch.service_errors import ServiceErrors
+from supervisor.domd.definition_builder import DefinitionBuilder
+from supervisor.domd.definitions import DomainDefinitions
+from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.domain_files import DomainFiles
+from supervisor.domd.running_domains import RunningDomains
+from supervisor.domd.snapshots.prepare import check_snapshot
+from supervisor.domd.snapshots.qemu_img import for_each_image, plan_overlay, run_image
+from supervisor.domd.snapshots.redefine import check_redefined, check_state
+from supervisor.domd.snapshots.store import SnapshotStore
+from supervisor.domd.snapshots.tree import SnapshotTree
+from supervisor.domd.workers import Workers
+from supervisor.messages.block import CreateOverlays, SaveInternal
+from supervisor.messages.worker import Destroy, Suspend
+from supervisor.objects.job import JobKind
+
+SCHEMA: Final = "domainsnapshot.rng"
+#: Flags that exclude each other, and flags that need another one.
+EXCLUSIVE: Final = (
+    (CreateFlags.REDEFINE, CreateFlags.NO_METADATA),
+    (CreateFlags.REDEFINE, CreateFlags.HALT),
+    (CreateFlags.LIVE, CreateFlags.REDEFINE),
+    (CreateFlags.LIVE, CreateFlags.HALT),
+)
+NEEDED: Final = (
+    (CreateFlags.CURRENT, CreateFlags.REDEFINE),
+    (CreateFlags.QUIESCE, CreateFlags.DISK_ONLY),
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotServices:
+    """What snapshots are made, reverted and deleted with."""
+
+    store: SnapshotStore
+    definitions: DomainDefinitions
+    builder: DefinitionBuilder
+    domains: RunningDomains
+    workers: Workers
+    files: DomainFiles
+    publisher: Publisher
+
+
+class SnapshotCreator:
+    """Makes the snapshots of one driver's domains."""
+
+    def __init__(self, services: SnapshotServices) -> None:
+        self._store = services.store
+        self._definitions = services.definitions
+        self._builder = services.builder
+        self._domains = services.domains
+        self._workers = services.workers
+
+    async def create(self, domain: DomainObject, xml: str, flags: int) -> Snapshot:
+        """Make a snapshot, or redefine one.
+
+        Raises:
+            VirError, ConfError: it cannot be made; nothing has changed.
+        """
+        check_flags(flags, domain.errors)
+        if domain.definition is None and flags & CreateFlags.HALT:
+            detail = "cannot halt after transient domain snapshot"
+            raise domain.errors.operation_invalid(detail)
+        await require_valid(xml, SCHEMA, Snapshot, flags & CreateFlags.VALIDATE)
+        redefine = bool(flags & CreateFlags.REDEFINE)
+        offline = bool(flags & CreateFlags.DISK_ONLY) or not domain.is_active
+        with snapshot_errors():
+            snapshot = parse_snapshot(xml, redefine=redefine, offline=offline)
+            if not redefine:
+                snapshot.creation_time = int(time.time())
+                snapshot.name = snapshot.name or str(snapshot.creation_time)
+        if not flags & CreateFlags.NO_METADATA:
+            check_name(snapshot.name, domain)
+        external_memory = snapshot.memory_location == SnapshotLocation.EXTERNAL
+        if flags & CreateFlags.LIVE and not (domain.is_active and external_memory):
+            detail = "live snapshot creation is supported only during full system snapshots"
+            raise domain.errors.operation_unsupported(detail)
+        state = snapshot.kind if redefine else guest_state(domain)
+        with snapshot_errors(domain.errors.domain):
+            if state is SnapshotState.DISK_SNAPSHOT and not redefine:
+                raise ConfError("internal", f"Invalid domain state {state}")
+            check_state(state)
+        async with domain.jobs.hold("remoteDispatchDomainSnapshotCreateXML", JobKind.ASYNC):
+            tree = await self._store.tree(domain)
+            if redefine:
+                return await self._redefine(domain, tree, snapshot, flags)
+            return await self._create(domain, tree, snapshot, flags)
+
+    async def _redefine(
+        self, domain: DomainObject, tree: SnapshotTree, snapshot: Snapshot, flags: int
+    ) -> Snapshot:
+        for tag in ("domain", "inactiveDomain"):
+            nested = snapshot.domain if tag == "domain" else snapshot.inactive_domain
+            if nested is None:
+                continue
+            completed = await self._builder.complete_only(nested.copy())
+            if tag == "domain":
+                snapshot.domain = NestedDomain.of(completed)
+            else:
+                snapshot.inactive_domain = NestedDomain.of(completed, tag)
+        with snapshot_errors():
+            check_redefined(
+                tree,
+                snapshot,
+                domain_name=domain.name,
+                uuid=domain.uuid_text,
+                flags=flags,
+            )
+        other = tree.get(snapshot.name)
+        if other is not None and snapshot.domain is None:
+            snapshot.domain = other.domain
+        tree.put(snapshot)
+        if flags & CreateFlags.CURRENT:
+            await self._store.set_current(domain, snapshot)
+        else:
+            await self._store.save(domain, [snapshot])
+        return snapshot
+
+    async def _create(
+        self, domain: DomainObject, tree: SnapshotTree, snapshot: Snapshot, flags: int
+    ) -> Snapshot:
+        await self._domains.follow_disks(domain)
+        active = domain.is_active
+        model = parse_domain(format_domain(domain.current.domain, secure=True))
+        snapshot.domain = NestedDomain.of(model)
+        if active and domain.definition is not None:
+            snapshot.inactive_domain = NestedDomain.of(domain.definition.domain, "inactiveDomain")
+        # Images may be on servers that hang, so they are looked at in a thread.
+        overlays = await asyncio.to_thread(self._plan, domain, snapshot, model, flags)
+        if tree.get(snapshot.name) is not None:
+            detail = f"domain moment {snapshot.name} already exists"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.DOMAIN)
+        snapshot.parent = tree.current
+        if active:
+            await self._take_active(domain, snapshot, flags)
+        elif overlays:
+            await self._take_overlays(domain, snapshot, flags)
+        else:
+            await for_each_image(
+                "-c", snapshot.name, model.devices.disks, domain.errors, try_all=False
+            )
+        if not flags & CreateFlags.NO_METADATA:
+            tree.put(snapshot)
+            await self._store.set_current(domain, snapshot)
+        return snapshot
+
+    def _plan(self, domain: DomainObject, snapshot: Snapshot, model: Domain, flags: int) -> int:
+        """Decide what each disk and the memory do; how many overlays there are.
+
+        Raises:
+            ConfError, VirError: the snapshot cannot be made.
+        """
+        state = guest_state(domain)
+        location, uniform = SnapshotLocation.EXTERNAL, False
+        memory = snapshot.memory or SnapshotMemory()
+        if flags & CreateFlags.DISK_ONLY:
+            active = domain.is_active
+            state = SnapshotState.DISK_SNAPSHOT if active else SnapshotState.SHUTOFF
+            memory.snapshot = SnapshotLocation.NO
+        elif memory.snapshot != SnapshotLocation.EXTERNAL:
+            location, uniform = SnapshotLocation.INTERNAL, True
+            if domain.is_active and memory.snapshot == SnapshotLocation.NO:
+                detail = "internal snapshot of a running VM must include the memory state"
+                raise domain.errors.operation_unsupported(detail)
+            off = state is SnapshotState.SHUTOFF
+            memory.snapshot = SnapshotLocation.NO if off else SnapshotLocation.INTERNAL
+        else:
+            detail = "snapshots with the memory in a file are not implemented by this daemon yet"
+            raise domain.errors.operation_unsupported(detail)
+        snapshot.state, snapshot.memory = state, memory
+        with snapshot_errors():
+            align_disks(snapshot, model, location, uniform=uniform)
+        reuse = bool(flags & CreateFlags.REUSE_EXT)
+        with snapshot_errors(domain.errors.domain):
+            return check_snapshot(snapshot, model, active=domain.is_active, reuse=reuse)
+
+    async def _take_active(self, domain: DomainObject, snapshot: Snapshot, flags: int) -> None:
+        """Have the worker make the snapshot of its guest."""
+        if flags & CreateFlags.DISK_ONLY:
+            if any(item.snapshot == SnapshotLocation.MANUAL for item in snapshot.disks):
+                # Who makes the others' snapshots by hand resumes the guest afterwards.
+                await self._workers.call_running(domain, Suspend())
+            external = [item for item in snapshot.disks if item.is_external]
+            request = CreateOverlays(
+                disks=[write(item, Mode(secure=True)) for item in external],
+                reuse=bool(flags & CreateFlags.REUSE_EXT),
+                quiesce=bool(flags & CreateFlags.QUIESCE),
+            )
+            await self._domains.run_change(domain, request)
+            await self._domains.follow_disks(domain)
+        else:
+            await self._domains.run_change(domain, SaveInternal(name=snapshot.name))
+        if flags & CreateFlags.HALT and domain.is_active:
+            reason = DomainShutoffReason.FROM_SNAPSHOT
+            await self._workers.call_until_done(domain, Destroy(reason=reason))
+
+    async def _take_overlays(self, domain: DomainObject, snapshot: Snapshot, flags: int) -> None:
+        """Make overlays of the disks of a domain that is off, and have it use them.
+
+        Raises:
+            VirError: qemu-img failed, or the definition cannot be written; the overlays are
+                removed again.
+        """
+        definition = domain.definition
+        assert definition is not None, "a domain that is off is defined"
+        reuse = bool(flags & CreateFlags.REUSE_EXT)
+        edited = parse_domain(definition.xml)
+        created: list[str] = []
+        try:
+            for item in snapshot.disks:
+                if item.is_external:
+                    await put_overlay(domain, edited, item, created, reuse=reuse)
+            changed = Definition(format_domain(edited, secure=True), edited)
+            changed.is_complete = definition.is_complete
+            await self._definitions.replace(domain, changed)
+        except BaseException:
+            await asyncio.to_thread(remove_created, created)
+            raise
+
+
+async def put_overlay(
+    domain: DomainObject, edited: Domain, item: SnapshotDisk, created: list[str], *, reuse: bool
+) -> None:
+    """Make an overlay with qemu-img, and put it on a disk of a definition.
+
+    Args:
+        domain: of the disk.
+        edited: its definition, changed in place.
+        item: the overlay.
+        created: gets the path of a file that is made.
+        reuse: the overlay is there.
+
+    Raises:
+        VirError: qemu-img failed.
+    """
+    disk = disk_of(edited, item.name)
+    below = layers(disk)[0]
+    assert item.source is not None, "an overlay was given its name"
+    overlay = Layer(
+        type=item.type or "file",
+        source=item.source,
+        format=item.format or "qcow2",
+        cache=item.driver.metadata_cache if item.driver is not None else None,
+    )
+    if not reuse:
+        if overlay.path and not await asyncio.to_thread(os.path.exists, overlay.path):
+            created.append(overlay.path)
+        await run_image(plan_overlay(overlay, below), domain.errors)
+    # What lies below is in the overlay's header; a definition that says more must say all.
+    if not reuse and disk.backing_store is not None:
+        push_overlay(disk, overlay)
+    else:
+        set_layers(disk, [overlay], terminated=False)
+
+
+def disk_of(model: Domain, target: str) -> Disk:
+    """Return the disk of a target that the domain has."""
+    return next(disk for disk in model.devices.disks if disk.target.dev == target)
+
+
+def remove_created(paths: list[str]) -> None:
+    """Remove files that a failed snapshot has made; an error is logged."""
+    for path in paths:
+        try:
+            os.unlink(path)
+        except OSError as error:
+            log.warning("new image %s cannot be removed: %s", path, error)
+
+
+def guest_state(domain: DomainObject) -> SnapshotState:
+    """Return the state that a snapshot of a domain has."""
+    return SnapshotState(DomainState(domain.state[0]).name.lower())
+
+
+def check_flags(flags: int, errors: ServiceErrors) -> None:
+    """Refuse flags that do not go together.
+
+    Raises:
+        VirError: INVALID_ARG.
+    """
+    for first, second in EXCLUSIVE:
+        if flags & first and flags & second:
+            prefix = "VIR_DOMAIN_SNAPSHOT_CREATE_"
+            pair = f"'{prefix}{first.name}' and '{prefix}{second.name}'"
+            detail = f"Flags {pair} are mutually exclusive"
+            raise errors.invalid_arg(detail)
+    for flag, needed in NEEDED:
+        if flags & flag and not flags & needed:
+            detail = (
+                f"Flag 'VIR_DOMAIN_SNAPSHOT_CREATE_{needed.name}' is required by flag "
+                f"'VIR_DOMAIN_SNAPSHOT_CREATE_{flag.name}'"
+            )
+            raise errors.invalid_arg(detail)
+
+
+def check_name(name: str, domain: DomainObject) -> None:
+    """Refuse a name that cannot be a file's.
+
+    Raises:
+        VirError: XML_DETAIL.
+    """
+    why = "can't contain '/'" if "/" in name else "can't start with '.'"
+    if "/" in name or name.startswith("."):
+        detail = f"invalid snapshot name '{name}': name {why}"
+        raise VirError(ErrorCode.XML_DETAIL, detail, domain.errors.domain)
+
+
+@contextlib.contextmanager
+def snapshot_errors(domain: ErrorDomain = ErrorDomain.DOMAIN_SNAPSHOT) -> Iterator[None]:
+    """Give refusals of `conf` an error domain.
+
+    Raises:
+        VirError: in place of a `ConfError`.
+    """
+    try:
+        yield
+    except ConfError as error:
+        raise from_conf_error(error, domain) from error

@@ -1,0 +1,283 @@
+"""SnapshotReverter: has a domain be what it was when a snapshot was made.
+
+Owns: the order of that, and what is too risky without FORCE. May touch: definitions; images of
+domains that are off, by qemu-img; guests, through their workers.
+Source: libvirt 9.0, qemuSnapshotRevert; for snapshots in files libvirt 9.9, whose users keep the
+snapshot and go on writing to a new overlay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import time
+
+from conf.domain import Domain, format_domain
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk_chain import layers
+from conf.domain.devices.source import Source
+from conf.snapshot.align import overlay_path
+from conf.snapshot.model import Snapshot, SnapshotDisk, SnapshotLocation, SnapshotState
+from rpc.enums import (
+    DomainEventDefinedDetailType,
+    DomainEventStartedDetailType,
+    DomainEventType,
+    DomainShutoffReason,
+)
+from rpc.enums import DomainSnapshotRevertFlags as RevertFlags
+from rpc.errors import ErrorCode, VirError
+from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.snapshots.create import (
+    SnapshotServices,
+    put_overlay,
+    remove_created,
+    snapshot_errors,
+)
+from supervisor.domd.snapshots.image_users import based_on
+from supervisor.domd.snapshots.qemu_img import for_each_image
+from supervisor.domd.snapshots.tree import SnapshotTree
+from supervisor.messages.worker import FRESH_BOOT, Destroy, LoadSnapshot, StartSource
+from supervisor.objects.job import JobKind
+
+RUN = RevertFlags.RUNNING | RevertFlags.PAUSED
+OFFLINE = (
+    SnapshotState.SHUTDOWN,
+    SnapshotState.SHUTOFF,
+    SnapshotState.CRASHED,
+    SnapshotState.DISK_SNAPSHOT,
+)
+
+log = logging.getLogger(__name__)
+
+
+class SnapshotReverter:
+    """Reverts one driver's domains."""
+
+    def __init__(self, services: SnapshotServices) -> None:
+        self._services = services
+        self._store = services.store
+
+    async def revert(self, domain: DomainObject, name: str, flags: int) -> None:
+        """Revert a domain to one of its snapshots, which becomes the current one.
+
+        Raises:
+            VirError: OPERATION_INVALID; SNAPSHOT_REVERT_RISKY; CONFIG_UNSUPPORTED; what keeps the
+                domain from starting.
+        """
+        domain.errors.check_exclusive(flags, RevertFlags.RUNNING, RevertFlags.PAUSED)
+        refuse_block_jobs(domain)
+        async with domain.jobs.hold("remoteDispatchDomainRevertToSnapshot", JobKind.ASYNC):
+            await self._services.domains.follow_disks(domain)
+            tree, snapshot = await self._store.find(domain, name)
+            self._check(domain, snapshot, flags)
+            config, inactive = definitions_of(domain, snapshot)
+            if snapshot.kind.is_online:
+                await self._revert_online(domain, snapshot, config, inactive, flags)
+            elif snapshot.kind in OFFLINE:
+                await self._revert_offline(domain, tree, snapshot, inactive, flags)
+            else:
+                raise invalid_state(domain, snapshot)
+            await self._store.set_current(domain, snapshot)
+            if domain.definition is not None:
+                detail = DomainEventDefinedDetailType.FROM_SNAPSHOT
+                self._services.publisher.lifecycle(domain, DomainEventType.DEFINED, detail)
+
+    def _check(self, domain: DomainObject, snapshot: Snapshot, flags: int) -> None:
+        """Refuse what cannot be, and what is risky.
+
+        Raises:
+            VirError: OPERATION_INVALID, SNAPSHOT_REVERT_RISKY, OPERATION_UNSUPPORTED.
+        """
+        online = snapshot.kind.is_online
+        if domain.definition is None and not online and not flags & RUN:
+            raise domain.errors.operation_invalid(
+                "transient domain needs to request run or pause to revert to inactive snapshot"
+            )
+        if snapshot.memory_location == SnapshotLocation.EXTERNAL:
+            detail = (
+                "reverting to a snapshot with its memory in a file is not implemented by this "
+                "daemon yet"
+            )
+            raise domain.errors.operation_unsupported(detail)
+        if snapshot.domain is None:
+            detail = f"snapshot '{snapshot.name}' lacks domain '{domain.name}' rollback info"
+            raise domain.errors.error(ErrorCode.SNAPSHOT_REVERT_RISKY, detail)
+        if flags & RevertFlags.FORCE:
+            return
+        if not online and self._services.files.has_managed_save(domain):
+            detail = (
+                "snapshot without memory state, removal of existing managed saved state strongly "
+                "recommended to avoid corruption"
+            )
+            raise domain.errors.error(ErrorCode.SNAPSHOT_REVERT_RISKY, detail)
+
+    async def _revert_online(
+        self,
+        domain: DomainObject,
+        snapshot: Snapshot,
+        config: Domain,
+        inactive: Domain,
+        flags: int,
+    ) -> None:
+        """Start the guest from the memory in its images."""
+        if snapshot.is_external:
+            detail = f"snapshot '{snapshot.name}' has overlays and its memory in images"
+            raise domain.errors.operation_unsupported(detail)
+        await self._stop(domain)
+        await self._define(domain, inactive)
+        paused = snapshot.kind is SnapshotState.PAUSED or bool(flags & RevertFlags.PAUSED)
+        if flags & RevertFlags.RUNNING:
+            paused = False
+        definition = as_definition(config)
+        await self._start(
+            domain, definition, LoadSnapshot(name=snapshot.name), flags, paused=paused
+        )
+
+    async def _revert_offline(
+        self,
+        domain: DomainObject,
+        tree: SnapshotTree,
+        snapshot: Snapshot,
+        inactive: Domain,
+        flags: int,
+    ) -> None:
+        """Have the disks be what they were; the guest is started if that is asked for."""
+        await self._stop(domain)
+        if snapshot.is_external:
+            await self._revert_overlays(domain, tree, snapshot, inactive)
+        else:
+            disks = inactive.devices.disks
+            complete = await for_each_image("-a", snapshot.name, disks, domain.errors, try_all=True)
+            if not complete:
+                detail = f"snapshot '{snapshot.name}' could not be applied to every disk"
+                raise domain.errors.operation_failed(f"{detail}; see the daemon's log")
+            await self._define(domain, inactive)
+        if flags & RUN:
+            definition = domain.definition or as_definition(inactive)
+            paused = bool(flags & RevertFlags.PAUSED)
+            await self._start(domain, definition, FRESH_BOOT, flags, paused=paused)
+
+    async def _revert_overlays(
+        self, domain: DomainObject, tree: SnapshotTree, snapshot: Snapshot, inactive: Domain
+    ) -> None:
+        """Put new overlays on the images of the snapshot, and drop those that were written to.
+
+        The images that the snapshot consists of are never written to: children, and a second
+        revert, need them as they are.
+        """
+        fresh: list[SnapshotDisk] = []
+        created: list[str] = []
+        dropped = self._written_overlays(domain, tree)
+        try:
+            for item in snapshot.disks:
+                copied = SnapshotDisk(name=item.name, snapshot=item.snapshot, type="file")
+                if item.is_external:
+                    path = await asyncio.to_thread(free_overlay, inactive, copied)
+                    copied.source, copied.format = Source(file=path), "qcow2"
+                    await put_overlay(domain, inactive, copied, created, reuse=False)
+                fresh.append(copied)
+            await self._define(domain, inactive)
+        except BaseException:
+            await asyncio.to_thread(remove_created, created)
+            raise
+        if tree.children(snapshot.name):
+            snapshot.revert_disks = fresh
+        else:
+            snapshot.disks, snapshot.revert_disks = fresh, []
+        current = tree.get(tree.current or "")
+        if current is not None and current is not snapshot:
+            current.revert_disks = []
+            await self._store.save(domain, [snapshot, current])
+        else:
+            await self._store.save(domain, [snapshot])
+        needed = based_on(tree, [inactive])
+        await asyncio.to_thread(remove_created, [one for one in dropped if one not in needed])
+
+    @staticmethod
+    def _written_overlays(domain: DomainObject, tree: SnapshotTree) -> list[str]:
+        """List the overlays that hold what was written since the current snapshot."""
+        current = tree.get(tree.current or "")
+        if current is None:
+            return []
+        items = current.revert_disks or current.disks
+        in_use = {
+            chain[0].path for disk in domain.current.domain.devices.disks if (chain := layers(disk))
+        }
+        return [item.path for item in items if item.is_external and item.path in in_use]
+
+    async def _stop(self, domain: DomainObject) -> None:
+        if domain.is_active:
+            reason = DomainShutoffReason.FROM_SNAPSHOT
+            await self._services.workers.call_until_done(domain, Destroy(reason=reason))
+            await self._services.domains.wait_off(domain)
+
+    async def _define(self, domain: DomainObject, inactive: Domain) -> None:
+        if domain.definition is not None:
+            await self._services.definitions.replace(domain, as_definition(inactive))
+
+    async def _start(
+        self,
+        domain: DomainObject,
+        definition: Definition,
+        source: StartSource,
+        flags: int,
+        *,
+        paused: bool,
+    ) -> None:
+        if flags & RevertFlags.RESET_NVRAM and domain.definition is not None:
+            await asyncio.to_thread(self._services.files.reset_nvram, domain, definition)
+        detail = DomainEventStartedDetailType.FROM_SNAPSHOT
+        await self._services.domains.start(
+            domain, definition, source=source, paused=paused, detail=detail
+        )
+
+
+def definitions_of(domain: DomainObject, snapshot: Snapshot) -> tuple[Domain, Domain]:
+    """Return what a snapshot's guest ran with, and the definition that the domain had then."""
+    assert snapshot.domain is not None, "checked by the caller"
+    nested = snapshot.inactive_domain or snapshot.domain
+    found = (snapshot.domain.copy(), nested.copy())
+    for one in found:
+        one.name = domain.name  # it may have been renamed
+    return found
+
+
+def free_overlay(model: Domain, item: SnapshotDisk) -> str:
+    """Return a path for a disk's new overlay, named by the time, where no file is.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: the disk's image is no regular file.
+    """
+    disk = next((one for one in model.devices.disks if one.target.dev == item.name), Disk())
+    for stamp in itertools.count(int(time.time())):
+        with snapshot_errors():
+            path = overlay_path(str(stamp), item, disk)
+        if not os.path.lexists(path):
+            return path
+    raise AssertionError("numbers do not end")
+
+
+def as_definition(model: Domain) -> Definition:
+    """Return a definition that is completed when it is started."""
+    return Definition(format_domain(model, secure=True))
+
+
+def refuse_block_jobs(domain: DomainObject) -> None:
+    """Refuse a domain with a block job.
+
+    Raises:
+        VirError: OPERATION_INVALID.
+    """
+    if domain.runtime is not None and domain.runtime.status.has_block_jobs:
+        raise domain.errors.operation_invalid("domain has active block job")
+
+
+def invalid_state(domain: DomainObject, snapshot: Snapshot) -> VirError:
+    """OPERATION_UNSUPPORTED, INTERNAL_ERROR: no guest can be put into the snapshot's state."""
+    if snapshot.kind is SnapshotState.PMSUSPENDED:
+        detail = "qemu doesn't support reversion of snapshot taken in PMSUSPENDED state"
+        return domain.errors.operation_unsupported(detail)
+    detail = f"Invalid target domain state '{snapshot.state}'. Refusing snapshot reversion"
+    return domain.errors.error(ErrorCode.INTERNAL_ERROR, detail)

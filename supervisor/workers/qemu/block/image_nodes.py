@@ -1,0 +1,187 @@
+"""Adds and removes the block nodes of single images in a running QEMU.
+
+Owns: the order of a new image's nodes; making the image in between. May touch: QEMU, by QMP;
+hostd, for secrets. May not touch: the live XML; image files but through QEMU.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk_chain import Layer
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.qemu.argv.disk import shared_node_options
+from supervisor.workers.qemu.argv.launch_inputs import Context, Option
+from supervisor.workers.qemu.argv.storage import (
+    backing_string,
+    encryption_options,
+    format_driver,
+    format_node,
+    protocol_nodes,
+)
+from supervisor.workers.qemu.block import disk_secrets
+from supervisor.workers.qemu.block.job_commands import run_job
+from supervisor.workers.qemu.block.nodes import ImageNodes, layer_nodes
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.attach import emulator_facts, launch_context
+from supervisor.workers.qemu.hotplug.plan import HotplugPlan
+from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
+from supervisor.workers.qemu.interfaces import InterfaceFds
+
+CREATE_S: Final = 60.0  # to make an image: on a slow server, its metadata
+LUKS_PREFIX: Final = "-encryption-secret0"
+
+log = logging.getLogger(__name__)
+
+
+class NodeImage(msgspec.Struct, frozen=True, rename="kebab"):
+    """The "image" of a node."""
+
+    virtual_size: int = 0
+
+
+class NamedNode(msgspec.Struct, frozen=True, rename="kebab"):
+    """One node of `query-named-block-nodes`."""
+
+    node_name: str = ""
+    image: NodeImage = NodeImage()
+
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """An image that QEMU is to make."""
+
+    size: int  # bytes that the guest sees
+    backing: ImageNodes | None = None  # what its header names
+
+
+async def query_nodes(guest: Guest) -> dict[str, NamedNode]:
+    """Return every block node by its name."""
+    arguments = {"flat": True}
+    listed = await guest.monitor.query("query-named-block-nodes", list[NamedNode], arguments)
+    return {node.node_name: node for node in listed}
+
+
+async def plan_context(guest: Guest, disk: Disk, chain: Sequence[Layer]) -> Context:
+    """Return what image nodes of a disk are planned from, with the secrets of a chain."""
+    secrets = await disk_secrets.fetch(
+        guest.context.node.link("hostd"), [layer.source for layer in chain]
+    )
+    plan = HotplugPlan(guest.domain, await emulator_facts(guest), "disk", disk, [])
+    return launch_context(guest, plan, InterfaceFds(), secrets)
+
+
+async def add_image(
+    guest: Guest,
+    disk: Disk,
+    layer: Layer,
+    undo: AsyncExitStack,
+    *,
+    new: NewImage | None = None,
+    below: str | None = None,
+    writable: bool = True,
+) -> ImageNodes:
+    """Add the nodes of an image; what was added is removed by `undo`.
+
+    Args:
+        guest: the guest.
+        disk: whose caching and discards the image gets.
+        layer: the image, with the number of its nodes.
+        undo: removes the nodes again.
+        new: the image is made first; None: it is there.
+        below: the node of the image below; None: none is opened.
+        writable: the guest is to write to it.
+
+    Raises:
+        ConfError: this QEMU cannot have such an image. VirError: QEMU refuses.
+    """
+    chain = [layer]
+    context = await plan_context(guest, disk, chain)
+    nodes = layer_nodes(layer, read_only=not writable)
+    options = shared_node_options(disk)
+    await _add(guest, protocol_nodes(context, nodes, options), undo)
+    if new is not None:
+        await _make_image(guest, context, nodes, new)
+    node = format_node(nodes, options, top=writable, below=below, ends=below is None)
+    await _add(guest, [node], undo)
+    return nodes
+
+
+async def _make_image(guest: Guest, context: Context, nodes: ImageNodes, new: NewImage) -> None:
+    driver = format_driver(nodes)
+    if driver == "raw" and new.backing is None:
+        _grow(nodes, new.size)
+        return
+    options: dict[str, object] = {"driver": driver, "file": nodes.storage_name, "size": new.size}
+    if new.backing is not None:
+        options["backing-file"] = backing_string(context, new.backing)
+        options["backing-fmt"] = format_driver(new.backing)
+    options |= encryption_options(nodes)
+    if "encrypt" in options:
+        options["encrypt"] = {"key-secret": f"{nodes.format_name}{LUKS_PREFIX}", "format": "luks"}
+    job = f"create-{nodes.format_name}"
+    arguments = {"job-id": job, "options": options}
+    await run_job(guest, job, "blockdev-create", arguments, timeout_s=CREATE_S)
+
+
+def _grow(nodes: ImageNodes, size: int) -> None:
+    """Give a new raw file its size; a device and an image on a server have theirs.
+
+    Raises:
+        VirError: SYSTEM_ERROR.
+    """
+    if nodes.source.type == "file" and nodes.source.file:
+        try:
+            os.truncate(nodes.source.file, size)
+        except OSError as error:
+            detail = f"cannot give '{nodes.source.file}' {size} bytes: {error.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
+
+
+async def _add(guest: Guest, options: Iterable[Option], undo: AsyncExitStack) -> None:
+    for step in [qmp_step(*option) for option in options]:
+        await guest.monitor.execute(step.command, step.arguments)
+        undo.push_async_callback(_undo, guest, step.undo, step.undo_arguments)
+
+
+async def _undo(guest: Guest, command: str, arguments: dict[str, object]) -> None:
+    try:
+        await guest.monitor.execute(command, arguments)
+    except VirError as error:
+        log.warning("%s: %s %s failed: %s", guest.name, command, arguments, error)
+
+
+async def remove_images(guest: Guest, chain: Sequence[Layer]) -> None:
+    """Remove the nodes of images that no drive uses any more; errors are logged.
+
+    Args:
+        guest: the guest.
+        chain: from the top down.
+    """
+    for layer in chain:
+        nodes = layer_nodes(layer, read_only=True)
+        for name in (nodes.format_name, nodes.storage_name):
+            await _undo(guest, "blockdev-del", {"node-name": name})
+        if layer.source.encryption is not None and layer.source.encryption.format == "luks":
+            await _undo(guest, "object-del", {"id": f"{nodes.format_name}{LUKS_PREFIX}"})
+
+
+def virtual_size(found: dict[str, NamedNode], name: str) -> int:
+    """Return the size of an image as the guest sees it.
+
+    Raises:
+        VirError: INTERNAL_ERROR: QEMU has no such node.
+    """
+    node = found.get(name)
+    if node is None or node.image.virtual_size <= 0:
+        detail = f"failed to query size of image of block node '{name}'"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+    return node.image.virtual_size

@@ -1,0 +1,241 @@
+"""What the end of a block job makes of a guest's disks, and taking jobs over from another worker.
+
+Owns: the transitions of a chain when a job has ended; both events that clients get.
+May touch: QEMU, by QMP; images that a commit was to delete.
+Source: libvirt 9.0, qemuBlockJobEventProcessConcludedTransition and its callees.
+
+The live XML, the change for the definition and the removal of the job's record are one write of the
+status file. Only then QEMU forgets the job: a worker that dies before finds the job concluded in
+QEMU and the record, one that dies after finds neither.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack
+from typing import Final
+
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk_chain import Layer, layers, local_path
+from rpc.enums import ConnectDomainEventBlockJobStatus as JobStatus
+from rpc.enums import DomainEventID
+from supervisor.dispatch.events import encode_event
+from supervisor.objects.block_job import (
+    JOB_TYPES,
+    BlockJobKind,
+    BlockJobRecord,
+    BlockJobState,
+)
+from supervisor.workers.qemu.block.image_nodes import remove_images
+from supervisor.workers.qemu.block.job_commands import QemuJob, dismiss, query_jobs
+from supervisor.workers.qemu.block.job_waits import CONCLUDED, JobEnd
+from supervisor.workers.qemu.block.live_disks import change_chain
+from supervisor.workers.qemu.block.mirrors import add_backing_nodes, mirror_layers, store_ends
+from supervisor.workers.qemu.block.new_files import remove_file
+from supervisor.workers.qemu.block.nodes import layer_nodes
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.detach import collect
+from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
+
+OURS: Final = ("pull-", "commit-", "copy-", "create-")  # the beginnings of our jobs' ids
+
+log = logging.getLogger(__name__)
+
+
+def on_job_status(guest: Guest, job: str, status: str) -> None:
+    """Handle JOB_STATUS_CHANGE."""
+    guest.job_waits.on_status(job, status)
+    if status in ("ready", CONCLUDED) and any(item.id == job for item in guest.status.block_jobs):
+        guest.run(_advance(guest, job, status))
+
+
+async def _advance(guest: Guest, job: str, status: str) -> None:
+    async with guest.device_lock:
+        record = next((item for item in guest.status.block_jobs if item.id == job), None)
+        if record is None:
+            return
+        if status == "ready":
+            _set_ready(guest, record)
+        else:
+            await _conclude(guest, record)
+
+
+def _set_ready(guest: Guest, record: BlockJobRecord) -> None:
+    if record.state not in (BlockJobState.NEW, BlockJobState.RUNNING):
+        return
+    record.state = BlockJobState.READY
+    disk = _disk(guest, record)
+    if disk is not None and disk.mirror is not None:
+        disk.mirror.ready = "yes"
+    guest.update_and_publish()
+    _publish(guest, record, disk, JobStatus.READY)
+    guest.job_waits.ready(record.id)
+
+
+def _disk(guest: Guest, record: BlockJobRecord) -> Disk | None:
+    disks = guest.domain.devices.disks
+    return next((disk for disk in disks if disk.target.dev == record.target), None)
+
+
+async def _conclude(guest: Guest, record: BlockJobRecord) -> None:
+    """Record a job that QEMU has concluded.
+
+    Raises:
+        VirError: QEMU does not reply; the job is looked at again when it does.
+    """
+    found = (await query_jobs(guest)).get(record.id)
+    error = found.error if found is not None else "QEMU has no such job any more"
+    await _finish(guest, record, error)
+
+
+async def _finish(guest: Guest, record: BlockJobRecord, error: str) -> None:
+    outcome = JobStatus.FAILED if error else JobStatus.COMPLETED
+    if record.state is BlockJobState.ABORTING:
+        outcome = JobStatus.CANCELED
+    disk = _disk(guest, record)
+    gone: list[Layer] = []
+    if disk is not None:
+        gone = _change_disk(guest, disk, record, done=outcome is JobStatus.COMPLETED)
+    forget_job(guest, record)
+    guest.update_and_publish()
+    log.info("%s: block job %s: %s %s", guest.name, record.id, outcome.name.lower(), error)
+    # QEMU holds the images until its job is dismissed.
+    await dismiss(guest, record.id)
+    await remove_images(guest, gone)
+    for layer in gone:
+        restore_file_owners(guest, Disk(type=layer.type, source=layer.source))
+        path = local_path(layer.source)
+        if record.delete and outcome is JobStatus.COMPLETED and layer.type == "file" and path:
+            remove_file(path)
+    _publish(guest, record, disk, outcome)
+    guest.job_waits.ended(record.id, JobEnd(outcome, error))
+
+
+def _change_disk(guest: Guest, disk: Disk, record: BlockJobRecord, *, done: bool) -> list[Layer]:
+    """Change the live model as a job's end has changed QEMU; the images that are used no more."""
+    chain = layers(disk)
+    if not done:
+        mirror = mirror_layers(disk) if record.kind is BlockJobKind.COPY else []
+        disk.mirror = None
+        return [layer for layer in mirror if layer.index not in {item.index for item in chain}]
+    match record.kind:
+        case BlockJobKind.PULL:
+            return _after_pull(guest, disk, chain, record)
+        case BlockJobKind.COMMIT | BlockJobKind.ACTIVE_COMMIT:
+            return _after_commit(guest, disk, chain, record)
+        case BlockJobKind.COPY:
+            return _after_copy(guest, disk, chain, record)
+
+
+def _place(chain: list[Layer], index: int | None) -> int | None:
+    return next((place for place, layer in enumerate(chain) if layer.index == index), None)
+
+
+def _after_pull(
+    guest: Guest, disk: Disk, chain: list[Layer], record: BlockJobRecord
+) -> list[Layer]:
+    base = len(chain) if record.base is None else _place(chain, record.base)
+    if base is None:
+        return []
+    ends = disk.chain_ends() or record.base is None
+    change_chain(guest, disk, [chain[0], *chain[base:]], terminated=ends)
+    return chain[1:base]
+
+
+def _after_commit(
+    guest: Guest, disk: Disk, chain: list[Layer], record: BlockJobRecord
+) -> list[Layer]:
+    top, base = _place(chain, record.top), _place(chain, record.base)
+    if top is None or base is None:
+        return []
+    change_chain(guest, disk, [*chain[:top], *chain[base:]], terminated=disk.chain_ends())
+    disk.mirror = None
+    return chain[top:base]
+
+
+def _after_copy(
+    guest: Guest, disk: Disk, chain: list[Layer], record: BlockJobRecord
+) -> list[Layer]:
+    """Put the copy in the disk's place: the guest has pivoted to it."""
+    mirror = disk.mirror
+    copied = mirror_layers(disk)
+    if mirror is None or not copied:
+        return []
+    ends = store_ends(mirror.backing_store)
+    if record.shallow and len(copied) == 1 and not ends:
+        copied, ends = [*copied, *chain[1:]], disk.chain_ends()  # the chain below is shared
+    disk.mirror = None
+    change_chain(guest, disk, copied, terminated=ends)
+    stays = {layer.index for layer in copied}
+    return [layer for layer in chain if layer.index not in stays]
+
+
+def forget_job(guest: Guest, record: BlockJobRecord) -> None:
+    """Remove a job's record, and the <mirror> of one that has ended; the caller writes the file."""
+    guest.status.block_jobs = [item for item in guest.status.block_jobs if item is not record]
+    disk = _disk(guest, record)
+    if disk is not None:
+        disk.mirror = None
+
+
+def _publish(guest: Guest, record: BlockJobRecord, disk: Disk | None, status: JobStatus) -> None:
+    """Publish both events: by the image's path, and by the disk's target."""
+    kind = JOB_TYPES[record.kind]
+    path = local_path(disk.source) if disk is not None and disk.source is not None else None
+    if path:
+        guest.publish_event(DomainEventID.BLOCK_JOB, guest.identity, path, kind, status)
+    fields = (guest.identity, record.target, kind, status)
+    payload = encode_event("domain_event_block_job_2", *fields)
+    guest.context.forward_event("domain", DomainEventID.BLOCK_JOB_2, guest.uuid, payload)
+
+
+async def attach_late_chain(guest: Guest, disk: Disk, record: BlockJobRecord) -> None:
+    """Open the images below a copy that was made beforehand, and put the copy on top of them.
+
+    Raises:
+        VirError: QEMU refuses; the job goes on.
+    """
+    copied = mirror_layers(disk)
+    if len(copied) > 1:
+        async with AsyncExitStack() as undo:
+            below = await add_backing_nodes(guest, disk, copied[1:], undo)
+            overlay = layer_nodes(copied[0], read_only=False).format_name
+            action = {"type": "blockdev-snapshot", "data": {"node": below, "overlay": overlay}}
+            await guest.monitor.execute("transaction", {"actions": [action]})
+            undo.pop_all()
+    record.late_chain = False
+    guest.save()
+
+
+async def resume_jobs(guest: Guest) -> None:
+    """Take over the block jobs of a previous worker: those that go on, and those that ended."""
+    if not guest.status.block_jobs:
+        return
+    jobs = await query_jobs(guest)
+    async with guest.device_lock:
+        for record in list(guest.status.block_jobs):
+            await _resume(guest, record, jobs.get(record.id))
+        known = {record.id for record in guest.status.block_jobs}
+        for job in jobs.values():
+            if job.id.startswith(OURS) and job.id not in known and job.status == CONCLUDED:
+                await dismiss(guest, job.id)
+        await collect(guest)
+
+
+async def _resume(guest: Guest, record: BlockJobRecord, job: QemuJob | None) -> None:
+    if job is None:
+        if record.state is BlockJobState.NEW:
+            log.info("%s: block job %s was never begun", guest.name, record.id)
+            if record.created:
+                remove_file(record.created)
+            forget_job(guest, record)
+            guest.update_and_publish()
+            return
+        await _finish(guest, record, "QEMU has lost it")
+    elif job.status == CONCLUDED:
+        await _conclude(guest, record)
+    elif job.status == "ready" and record.state in (BlockJobState.NEW, BlockJobState.RUNNING):
+        _set_ready(guest, record)
+    elif record.state is BlockJobState.NEW:
+        record.state = BlockJobState.RUNNING
+        guest.update_and_publish()

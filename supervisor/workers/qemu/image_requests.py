@@ -1,0 +1,103 @@
+"""domd's requests about images of disks: overlays, snapshots in images, block jobs.
+
+Owns: one method per message. May touch: the domain, by `supervisor.workers.qemu.block`.
+May not touch: definitions, other domains.
+
+They go on to their ends if the caller is lost: half a snapshot would leave QEMU and the live XML
+with different images.
+"""
+
+from __future__ import annotations
+
+from ipc import Ack, handles
+from supervisor.messages.block import (
+    BlockCommit,
+    BlockCopy,
+    BlockJobAbort,
+    BlockJobProgress,
+    BlockJobSetSpeed,
+    BlockPull,
+    CreateOverlays,
+    DeleteInternal,
+    DiskChangesSaved,
+    GetBlockJob,
+    MergeImage,
+    SaveInternal,
+)
+from supervisor.messages.worker import DomainStatus
+from supervisor.workers.qemu.block import block_jobs, copies, internal_snapshots, overlays
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.worker import Worker
+
+
+class ImageRequests(Worker[Guest]):
+    """The part of a QEMU worker that is about images."""
+
+    @handles(DiskChangesSaved)
+    def disk_changes_saved(self, request: DiskChangesSaved) -> Ack:
+        """Forget changes of disks that the definition has."""
+        guest = self.guest()
+        changes = guest.status.disk_changes
+        guest.status.disk_changes = [one for one in changes if one.number > request.up_to]
+        guest.save()
+        return Ack()
+
+    @handles(CreateOverlays)
+    async def create_overlays(self, request: CreateOverlays) -> DomainStatus:
+        """Put overlays on top of disks."""
+        guest = await self.wait_running()
+        return await self._change_device(overlays.create_overlays(guest, request))
+
+    @handles(SaveInternal)
+    async def save_internal(self, request: SaveInternal) -> DomainStatus:
+        """Save memory and disks in the images."""
+        guest = await self.wait_running()
+        return await self._change_device(internal_snapshots.save_internal(guest, request.name))
+
+    @handles(DeleteInternal)
+    async def delete_internal(self, request: DeleteInternal) -> Ack:
+        """Delete a snapshot in the images."""
+        guest = await self.wait_running()
+        await self._change_device(internal_snapshots.delete_internal(guest, request.name))
+        return Ack()
+
+    @handles(BlockCommit)
+    async def block_commit(self, request: BlockCommit) -> DomainStatus:
+        """Begin to merge images into one below them."""
+        return await self._change_device(block_jobs.commit(await self.wait_running(), request))
+
+    @handles(BlockPull)
+    async def block_pull(self, request: BlockPull) -> DomainStatus:
+        """Begin to merge images into the top one."""
+        return await self._change_device(block_jobs.pull(await self.wait_running(), request))
+
+    @handles(BlockCopy)
+    async def block_copy(self, request: BlockCopy) -> DomainStatus:
+        """Begin to copy a disk."""
+        return await self._change_device(copies.copy(await self.wait_running(), request))
+
+    @handles(MergeImage)
+    async def merge_image(self, request: MergeImage) -> DomainStatus:
+        """Merge an image into the one below it."""
+        guest = await self.wait_running()
+        await block_jobs.merge(guest, request)
+        return guest.get_status()
+
+    @handles(BlockJobAbort)
+    async def block_job_abort(self, request: BlockJobAbort) -> DomainStatus:
+        """End a block job."""
+        guest = await self.wait_running()
+        # Without the device lock, which the job's end takes.
+        await block_jobs.abort(guest, request)
+        return guest.get_status()
+
+    @handles(BlockJobSetSpeed)
+    async def block_job_set_speed(self, request: BlockJobSetSpeed) -> Ack:
+        """Limit a block job."""
+        await block_jobs.set_speed(await self.wait_running(), request)
+        return Ack()
+
+    @handles(GetBlockJob)
+    async def get_block_job(self, request: GetBlockJob) -> BlockJobProgress:
+        """Query a disk's block job."""
+        return await block_jobs.progress(await self.wait_running(), request.path)
