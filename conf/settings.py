@@ -223,7 +223,8 @@ def parse_daemon_config(data: bytes | str, origin: str) -> DaemonConfig:
             raise ConfError("conf_syntax", detail, origin)
     for name in ("unix_sock_ro_perms", "unix_sock_rw_perms", "unix_sock_admin_perms"):
         _mode(getattr(config, name) or "0", f"{origin}: {name}")
-    for name in ("max_clients", "max_client_requests"):
+    limits = ("max_clients", "max_client_requests", "admin_max_clients")
+    for name in (*limits, "admin_max_client_requests"):
         if getattr(config, name) < 1:
             raise ConfError("conf_syntax", f"{origin}: {name} must be 1 or more", origin)
     return config
@@ -248,13 +249,17 @@ def parse_qemu_config(data: bytes | str, origin: str) -> QemuConfig:
     return config
 
 
-def socket_modes(config: DaemonConfig) -> tuple[int, int]:
-    """Choose the permissions of the read-write and the read-only socket."""
+def socket_modes(config: DaemonConfig) -> tuple[int, int, int]:
+    """Choose the permissions of the read-write, the read-only and the admin socket."""
     default = "0770" if config.unix_sock_group else "0700"
     if config.auth_unix_rw != "none":
         default = "0777"  # who connects must say who it is
     read_write = config.unix_sock_rw_perms or default
-    return _mode(read_write, "unix_sock_rw_perms"), _mode(config.unix_sock_ro_perms, "ro")
+    return (
+        _mode(read_write, "unix_sock_rw_perms"),
+        _mode(config.unix_sock_ro_perms, "unix_sock_ro_perms"),
+        _mode(config.unix_sock_admin_perms, "unix_sock_admin_perms"),
+    )
 
 
 def _mode(text: str, name: str) -> int:

@@ -15,10 +15,8 @@ from conf.settings import DaemonConfig, QemuConfig
 UNSUPPORTED_DAEMON_SETTINGS: Final = frozenset(
     {
         "min_workers", "max_workers",
-        "prio_workers", "max_requests", "unix_sock_admin_perms", "admin_min_workers",
-        "admin_max_workers", "admin_max_clients", "admin_max_queued_clients",
-        "admin_max_client_requests", "admin_keepalive_interval", "admin_keepalive_count",
-        "admin_keepalive_required", "log_filters", "log_buffer_size", "audit_level",
+        "prio_workers", "max_requests", "admin_min_workers", "admin_max_workers",
+        "admin_max_queued_clients", "admin_keepalive_required", "log_buffer_size", "audit_level",
         "audit_logging", "host_uuid_source", "keepalive_required", "ovs_timeout",
     }
 )  # fmt: skip

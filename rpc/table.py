@@ -29,7 +29,7 @@ __all__ = [
     "load",
 ]
 
-TABLES: Final = ("remote", "qemu", "lxc", "keepalive")
+TABLES: Final = ("remote", "qemu", "lxc", "admin", "keepalive")
 RO_DENIED: Final = "ro-denied-"
 BEFORE_OPEN: Final = "before-open-"
 

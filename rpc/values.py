@@ -342,3 +342,18 @@ class DomainEventWatchdogMsg(NamedTuple):
 
     dom: Domain
     action: int
+
+
+class AdminServer(NamedTuple):
+    """`admin_server` of the protocol."""
+
+    name: str
+
+
+class AdminClient(NamedTuple):
+    """`admin_client` of the protocol."""
+
+    srv: AdminServer
+    id: int
+    timestamp: int
+    transport: int

@@ -45,6 +45,12 @@ class Reload(Event, frozen=True, kw_only=True, tag="child.reload"):
     qemu_config: QemuConfig
 
 
+class SetLogLevel(Event, frozen=True, kw_only=True, tag="child.set_log_level"):
+    """Send the root records of this of logging's levels and above."""
+
+    level: int
+
+
 class Stop(Event, frozen=True, kw_only=True, tag="child.stop"):
     """End in order; the root sends SIGKILL after 5 s."""
 

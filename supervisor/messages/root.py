@@ -87,6 +87,39 @@ class FetchTlsFiles(Request[TlsFiles], frozen=True, kw_only=True, tag="root.fetc
     deadline_s = 60.0  # the files may be on a slow disk, and are checked by a program
 
 
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The log's outputs and filters, as in libvirtd.conf."""
+
+    outputs: str
+    filters: str
+
+
+class FetchLogSettings(
+    Request[LogSettings], frozen=True, kw_only=True, tag="root.fetch_log_settings"
+):
+    """Return the log's settings; for rpcd."""
+
+    deadline_s = 10.0
+
+
+class SetLogSettings(Request[Ack], frozen=True, kw_only=True, tag="root.set_log_settings"):
+    """Change the log of every process, until the daemon ends; for rpcd. None: as it is.
+
+    Errors: INVALID_ARG.
+    """
+
+    deadline_s = 10.0
+    outputs: str | None = None
+    filters: str | None = None
+
+
+class SetTimeout(Request[Ack], frozen=True, kw_only=True, tag="root.set_timeout"):
+    """End the daemon when it was idle for so long; for rpcd."""
+
+    deadline_s = 10.0
+    seconds: int  # 0: never
+
+
 class ProcessState(StrEnum):
     """The state of a service or worker in the root's table."""
 

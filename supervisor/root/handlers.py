@@ -7,6 +7,7 @@ May not touch: anything else; every request is treated as a hostile peer's.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 
 from ipc import Ack, Descriptor, current_call, handles
@@ -14,12 +15,16 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.messages.child import ChildConfig, GetConfig
 from supervisor.messages.root import (
     EndWorker,
+    FetchLogSettings,
     FetchTlsFiles,
     KeepRunning,
     ListProcesses,
+    LogSettings,
     Processes,
     Ready,
     ReplaceWorker,
+    SetLogSettings,
+    SetTimeout,
     SpawnWorker,
     TlsFiles,
     WorkerSpawned,
@@ -27,6 +32,8 @@ from supervisor.messages.root import (
 from supervisor.root.roles import WORKERS
 from supervisor.root.tls_files import TlsError
 from supervisor.root.tree import Tree
+
+log = logging.getLogger(__name__)
 
 
 class TreeHandlers:
@@ -101,6 +108,42 @@ class TreeHandlers:
         await self._tree.replace_worker(request.name)
         return Ack()
 
+    @handles(FetchLogSettings)
+    def fetch_log_settings(self, request: FetchLogSettings) -> LogSettings:
+        """Return the log's settings.
+
+        Raises:
+            VirError: ACCESS_DENIED for others than rpcd.
+        """
+        only_rpcd()
+        return self._tree.log_settings()
+
+    @handles(SetLogSettings)
+    def set_log_settings(self, request: SetLogSettings) -> Ack:
+        """Change the log of every process.
+
+        Raises:
+            VirError: ACCESS_DENIED for others than rpcd; INVALID_ARG.
+        """
+        only_rpcd()
+        try:
+            self._tree.set_log(request.outputs, request.filters)
+        except ValueError as error:
+            raise VirError(ErrorCode.INVALID_ARG, str(error)) from error
+        log.info("an administrator changed the log: %s", self._tree.log_settings())
+        return Ack()
+
+    @handles(SetTimeout)
+    def set_timeout(self, request: SetTimeout) -> Ack:
+        """Change --timeout.
+
+        Raises:
+            VirError: ACCESS_DENIED for others than rpcd.
+        """
+        only_rpcd()
+        self._tree.set_timeout(request.seconds)
+        return Ack()
+
     @handles(FetchTlsFiles)
     async def fetch_tls_files(self, request: FetchTlsFiles) -> TlsFiles:
         """Read the certificates for rpcd.
@@ -108,8 +151,7 @@ class TreeHandlers:
         Raises:
             VirError: ACCESS_DENIED for others; CONFIG_UNSUPPORTED: they cannot be used.
         """
-        if current_call().peer != "rpcd":
-            raise VirError(ErrorCode.ACCESS_DENIED, f"{current_call().peer} may not read them")
+        only_rpcd()
         try:
             return await asyncio.to_thread(self._tree.config.read_tls, self._tree.config.config)
         except TlsError as error:
@@ -119,6 +161,16 @@ class TreeHandlers:
     async def list_processes(self, request: ListProcesses) -> Processes:
         """List the processes of the tree."""
         return Processes(processes=await asyncio.to_thread(self._tree.status))
+
+
+def only_rpcd() -> None:
+    """Refuse every process but rpcd.
+
+    Raises:
+        VirError: ACCESS_DENIED.
+    """
+    if current_call().peer != "rpcd":
+        raise VirError(ErrorCode.ACCESS_DENIED, f"{current_call().peer} may not ask for that")
 
 
 def check_owner(driver: str) -> None:

@@ -39,7 +39,14 @@ from supervisor.root.tcp_sockets import TLS
 from supervisor.root.tls_files import TlsError, load_tls_files
 from supervisor.root.tree import Tree, TreeConfig
 from supervisor.runtime.hooks import Hooks
-from supervisor.runtime.log import LEVELS, Collector, Output, parse_outputs, stderr_output
+from supervisor.runtime.log import (
+    LEVELS,
+    Collector,
+    Output,
+    parse_filters,
+    parse_outputs,
+    stderr_output,
+)
 from supervisor.runtime.paths import Paths
 
 READY_S: Final = 30.0
@@ -95,6 +102,10 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
     parse_logd_config(read_file(paths.logd_config_file()), str(paths.logd_config_file()))
     config = parse_daemon_config(daemon, str(file))
     parse_log_outputs(config)
+    try:
+        parse_filters(config.log_filters)
+    except ValueError as error:
+        raise ConfError("conf_syntax", f"{file}: {error}", str(file)) from error
     drivers = parse_qemu_config(qemu, str(paths.qemu_config_file()))
     check_security_settings(config, str(file))
     check_security_settings(drivers, str(paths.qemu_config_file()))
@@ -183,6 +194,7 @@ def run(
     default = Output(level, "file", str(paths.daemon_log())) if ready_fd is not None else None
     outputs = parse_log_outputs(config, default)
     collector = Collector(level)
+    collector.filter_by(config.log_filters)
     root = "/" if options.root is None else str(options.root)
     tree_config = TreeConfig(root, session, config, qemu, sockets.sockets)
     tree_config.pid_file = lambda driver, name: paths.for_driver(driver).pid_file(name)
@@ -197,6 +209,7 @@ def run(
         tree_config.services = (*tree_config.services, LOGD)
     tree = Tree(tree_config, collector)
     collector.write_to(outputs)
+    tree_config.default_output = default or stderr_output()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(Daemon(options, paths, settings, tree, collector, ready_fd).run())
@@ -213,7 +226,8 @@ def demands_authentication(config: DaemonConfig, *, listens: set[str]) -> bool:
         "tcp": config.auth_tcp,
         "tls": config.auth_tls,
     }
-    return any(schemes[name.partition(":")[0]] != "none" for name in listens)
+    kinds = {name.partition(":")[0] for name in listens}
+    return any(schemes[kind] != "none" for kind in kinds & schemes.keys())
 
 
 def raise_file_limit() -> None:
@@ -237,6 +251,7 @@ class Daemon:
         ready_fd: int | None,
     ) -> None:
         self._options = options
+        self._timeout_s = options.timeout_s
         self._settings = settings
         self._paths = paths
         self._hooks = Hooks(paths.hook("daemon"))
@@ -263,6 +278,7 @@ class Daemon:
         self._tree.start(TreeHandlers)
         if await self._wait_ready():
             self._notify_ready()
+        self._tree.set_timeout = self._set_timeout
         self._tree.on_change.append(self._update_idle_timer)
         self._update_idle_timer()
         await self._shutdown.wait()
@@ -318,16 +334,24 @@ class Daemon:
         await self._hooks.notify("-", "reload", "", sub="begin", extra="SIGHUP")
         notify(os.environ, "READY=1")
 
+    def _set_timeout(self, seconds: int) -> None:
+        log.info("an administrator set the timeout: %d s", seconds)
+        self._timeout_s = seconds or None
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        self._update_idle_timer()
+
     def _update_idle_timer(self) -> None:
-        if self._options.timeout_s is None:
+        if self._timeout_s is None:
             return
         idle = not self._tree.busy and not self._tree.workers()
         if not idle and self._idle is not None:
             self._idle.cancel()
             self._idle = None
         elif idle and self._idle is None:
-            why = f"idle for {self._options.timeout_s} s"
-            self._idle = self._loop.call_later(self._options.timeout_s, self._request_shutdown, why)
+            why = f"idle for {self._timeout_s} s"
+            self._idle = self._loop.call_later(self._timeout_s, self._request_shutdown, why)
 
 
 if __name__ == "__main__":

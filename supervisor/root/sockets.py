@@ -22,8 +22,8 @@ from supervisor.root.tcp_sockets import TCP, TLS, ListenError, listen_tcp, reque
 from supervisor.runtime.paths import Paths
 
 SD_LISTEN_FDS_START: Final = 3  # sd_listen_fds(3)
-BY_FILE: Final = {"libvirt-sock": "rw", "libvirt-sock-ro": "ro"}
-BY_UNIT: Final = {"libvirtd": "rw", "libvirtd-ro": "ro"}
+BY_FILE: Final = {"libvirt-sock": "rw", "libvirt-sock-ro": "ro", "libvirt-admin-sock": "admin"}
+BY_UNIT: Final = {"libvirtd": "rw", "libvirtd-ro": "ro", "libvirtd-admin": "admin"}
 BY_TCP_UNIT: Final = {"libvirtd-tcp": TCP, "libvirtd-tls": TLS}
 BY_POSITION: Final = ("rw", "ro")
 GROUP: Final = "libvirt"  # packages make it: its members may use the read-write socket
@@ -79,13 +79,18 @@ def client_sockets(
         )
     if passed:
         return ClientSockets(passed, ())
-    places = {"rw": paths.socket()} if session else socket_paths(paths, config)
+    places = socket_paths(paths, config, session=session)
     if not session and not config.unix_sock_group and os.geteuid() == 0 and has_group(GROUP):
         config = msgspec.structs.replace(config, unix_sock_group=GROUP)
-    modes = dict(zip(BY_POSITION, socket_modes(config), strict=True))
+    modes = dict(zip((*BY_POSITION, "admin"), socket_modes(config), strict=True))
     group = None if session else group_id(config.unix_sock_group)
     ends = {
-        side: bind(path, 0o700 if session else modes[side], group, config.max_queued_clients)
+        side: bind(
+            path,
+            0o700 if session else modes[side],
+            None if side == "admin" else group,
+            config.max_queued_clients,
+        )
         for side, path in places.items()
     }
     bound = ClientSockets(ends, tuple(places.values()))
@@ -98,9 +103,12 @@ def client_sockets(
     return bound
 
 
-def socket_paths(paths: Paths, config: DaemonConfig) -> dict[str, Path]:
-    """Return the paths of the system daemon's sockets by name."""
+def socket_paths(paths: Paths, config: DaemonConfig, *, session: bool) -> dict[str, Path]:
+    """Return the paths of the Unix sockets by name."""
+    if session:
+        return {"rw": paths.socket(), "admin": paths.libvirt_admin_socket()}
     places = {"rw": paths.socket(), "ro": paths.read_only_socket()}
+    places["admin"] = paths.libvirt_admin_socket()
     if config.unix_sock_dir:
         return {side: Path(config.unix_sock_dir) / path.name for side, path in places.items()}
     return places
@@ -110,7 +118,7 @@ def client_uri(paths: Paths, config: DaemonConfig, *, session: bool) -> str:
     """Return the URI of the daemon's QEMU driver, with its socket where clients need that."""
     if session:  # clients look where Paths.session does
         return "qemu:///session"
-    path = socket_paths(paths, config)["rw"]
+    path = socket_paths(paths, config, session=False)["rw"]
     if path == Paths.system().socket():
         return "qemu:///system"
     return f"qemu+unix:///system?socket={path}"

@@ -21,15 +21,15 @@ from conf.settings import DaemonConfig, QemuConfig
 from ipc import BusError, Switchboard
 from rpc.errors import ErrorCode, VirError
 from supervisor.dispatch.errors import VirErrorCodec
-from supervisor.messages.child import Reload, Stop
-from supervisor.messages.root import ProcessState, ProcessStatus, TlsFiles
+from supervisor.messages.child import Reload, SetLogLevel, Stop
+from supervisor.messages.root import LogSettings, ProcessState, ProcessStatus, TlsFiles
 from supervisor.root import process_list
 from supervisor.root.child import Child
 from supervisor.root.roles import LOGD, PRELOAD, SERVICES, WORKERS, Role
 from supervisor.root.tls_files import no_tls_files
 from supervisor.root.watchdog import Watchdog
 from supervisor.root.zygote_client import RESTARTS, ZygoteClient
-from supervisor.runtime.log import Collector
+from supervisor.runtime.log import Collector, Output, parse_outputs, stderr_output
 from supervisor.runtime.restart_policy import Policy
 
 STOP_S: Final = 5.0  # for an orderly exit; then SIGKILL
@@ -56,6 +56,7 @@ class TreeConfig:
     workers: Mapping[str, Role] = field(default_factory=lambda: WORKERS)
     preload: tuple[str, ...] = PRELOAD
     zygote_restarts: Policy = RESTARTS
+    default_output: Output = field(default_factory=stderr_output)
     read_tls: Callable[[DaemonConfig], TlsFiles] = no_tls_files  # raises TlsError
 
 
@@ -65,6 +66,8 @@ class Tree:
     def __init__(self, config: TreeConfig, collector: Collector) -> None:
         """Fork the zygote. Call it before an event loop runs."""
         self.config = config
+        self.set_timeout: Callable[[int], None] = _no_timeout  # the daemon's; seconds, 0: never
+        self._collector = collector
         self.busy: set[str] = set()  # processes that keep the daemon running (--timeout)
         self.on_change: list[Callable[[], None]] = []  # called when `busy` or a state changes
         self._children: dict[str, Child] = {}
@@ -106,6 +109,26 @@ class Tree:
             if child.peer is not None:
                 with contextlib.suppress(BusError):  # a lost peer gets it when it is restarted
                     child.peer.send(Reload(config=config, qemu_config=qemu_config))
+
+    def set_log(self, outputs: str | None, filters: str | None) -> None:
+        """Change the log of every process; None leaves a setting as it is.
+
+        Raises:
+            ValueError: a setting has another form.
+        """
+        parsed = None if outputs is None else parse_outputs(outputs, self.config.default_output)
+        if filters is not None:
+            self._collector.filter_by(filters)
+            for child in self._children.values():
+                if child.peer is not None:
+                    with contextlib.suppress(BusError):
+                        child.peer.send(SetLogLevel(level=self._collector.level))
+        if parsed is not None:
+            self._collector.write_to(parsed)
+
+    def log_settings(self) -> LogSettings:
+        """Return the log's settings."""
+        return LogSettings(outputs=self._collector.outputs, filters=self._collector.filters)
 
     async def stop(self) -> None:
         """Stop every process, by SIGKILL after the timeout; guests run on."""
@@ -328,6 +351,10 @@ class Tree:
                 self.ensure_service(role)
         child = self._children.get(name)
         return child is not None and child.state is not ProcessState.DEGRADED
+
+
+def _no_timeout(seconds: int) -> None:
+    """Ignore --timeout: no daemon has been made of the tree."""
 
 
 def describe_status(status: int | None) -> str:

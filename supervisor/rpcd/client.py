@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Final
 
@@ -52,7 +53,7 @@ class ServerClient:
         router: Router,
         transport: Transport,
         authentication: Authentication,
-        identifier: str,
+        number: int,
         *,
         read_only: bool,
     ) -> None:
@@ -64,7 +65,9 @@ class ServerClient:
         self.close_callback = False
         self.has_called_services = False
         self.callbacks = EventCallbacks()
-        self.identifier = identifier
+        self.number = number
+        self.identifier = clients.identifier(number)
+        self.connected_at = int(time.time())
         self._clients = clients
         self._programs = programs
         self._router = router
@@ -101,6 +104,21 @@ class ServerClient:
             self._keepalive = KeepaliveTimer(self._connection, interval, count)
 
     @property
+    def transport(self) -> Transport:
+        """What it came by."""
+        return self._connection.transport
+
+    @property
+    def running_calls(self) -> int:
+        """How many of its calls run."""
+        return self._running
+
+    @property
+    def waiting_calls(self) -> int:
+        """How many of its calls wait for those."""
+        return len(self._queue)
+
+    @property
     def is_secure(self) -> bool:
         """Whether nobody on the way can read along (virConnectIsSecure)."""
         return self._connection.transport.is_secure
@@ -128,7 +146,11 @@ class ServerClient:
             connection.abandon(f"its security layer cannot be opened: {error}")
             return
         transport = SocketTransport(
-            plain, self.authentication.identity, former.name, is_secure=True
+            plain,
+            self.authentication.identity,
+            former.name,
+            is_secure=True,
+            addresses=former.addresses,
         )
         transport.passes_descriptors = False
         try:

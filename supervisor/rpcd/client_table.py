@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from conf.settings import DaemonConfig
@@ -33,6 +33,17 @@ class Limits:
     max_client_requests: int  # calls of one client that run at a time
     keepalive_interval: int  # seconds; 0 or less: clients are not pinged
     keepalive_count: int
+
+    @classmethod
+    def of_admin(cls, config: DaemonConfig) -> Limits:
+        """Read the limits of the admin server from libvirtd.conf."""
+        return cls(
+            max_clients=config.admin_max_clients,
+            max_anonymous_clients=config.admin_max_clients,
+            max_client_requests=config.admin_max_client_requests,
+            keepalive_interval=config.admin_keepalive_interval,
+            keepalive_count=config.admin_keepalive_count,
+        )
 
     @classmethod
     def from_config(cls, config: DaemonConfig) -> Limits:
@@ -67,7 +78,15 @@ class ClientHandle(Protocol):
 class ClientTable:
     """The clients of one server."""
 
-    def __init__(self, node: Node, limits: Limits) -> None:
+    def __init__(self, node: Node, limits: Limits, *, keeps_running: bool = True) -> None:
+        """Make an empty table.
+
+        Args:
+            node: of the process.
+            limits: of the server.
+            keeps_running: whether its clients keep the daemon from ending by --timeout.
+        """
+        self._keeps_running = keeps_running
         self.limits = limits  # replaced when the configuration is reloaded
         self.clients: set[ClientHandle] = set()
         self.budget = BufferBudget()
@@ -105,16 +124,28 @@ class ClientTable:
         anonymous = sum(not client.authentication.is_complete for client in self.clients)
         return anonymous + handshakes < self.limits.max_anonymous_clients
 
-    def next_identifier(self) -> str:
-        """Name a new client: unique in this process's life and across restarts."""
+    def next_number(self) -> int:
+        """Return the number of a new client."""
         self._count += 1
-        return f"{self._instance}-{self._count}"
+        return self._count
+
+    def identifier(self, number: int) -> str:
+        """Name a client: unique in this process's life and across restarts."""
+        return f"{self._instance}-{number}"
+
+    def change_limits(self, *, max_clients: int, max_anonymous_clients: int) -> None:
+        """Change how many clients there may be; those that there are stay."""
+        self.limits = replace(
+            self.limits, max_clients=max_clients, max_anonymous_clients=max_anonymous_clients
+        )
+        for callback in self.on_client_closed:  # the listeners accept again, or no more
+            callback()
 
     def add(self, client: ClientHandle) -> None:
         """Record that a client connected."""
         self.clients.add(client)
         self._readers += client.read_only
-        if len(self.clients) == 1:
+        if len(self.clients) == 1 and self._keeps_running:
             self._node.control.send(KeepRunning(busy=True, why="clients are connected"))
 
     def remove(self, client: ClientHandle) -> None:
@@ -123,7 +154,7 @@ class ClientTable:
         self._readers -= client.read_only
         if client.has_called_services:  # the others have nothing of it that they could release
             self._node.publish(ClientClosed(client=client.identifier))
-        if not self.clients:
+        if not self.clients and self._keeps_running:
             self._node.control.send(KeepRunning(busy=False, why="no client is connected"))
         for callback in self.on_client_closed:
             callback()

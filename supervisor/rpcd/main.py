@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Final
 
 from rpc import keepalive, table
+from supervisor.rpcd.admin_calls import AdminCalls
 from supervisor.rpcd.auth.auth_calls import AuthCalls
 from supervisor.rpcd.client_table import Limits
 from supervisor.rpcd.connect_calls import ConnectCalls
 from supervisor.rpcd.programs import Programs
 from supervisor.rpcd.router import Router
-from supervisor.rpcd.server import Server, socket_policies
+from supervisor.rpcd.server import Server, SocketPolicy, socket_policies
 from supervisor.runtime.child import ChildProcess
+
+ADMIN_PROGRAM: Final = 0x06900690
 
 
 async def run(process: ChildProcess) -> None:
@@ -33,8 +37,19 @@ async def run(process: ChildProcess) -> None:
         socket_policies(process.config),
     )
     process.node.serve(server.clients)
+    servers = {"libvirtd": server}
+    admin_calls = AdminCalls(process.node, servers, lambda: process.config)
+    servers["admin"] = admin = Server(
+        process.node,
+        Programs([protocol.programs[ADMIN_PROGRAM]], admin_calls, AuthCalls()),
+        router,
+        Limits.of_admin(process.config),
+        {"admin": SocketPolicy("none", read_only=False, administrators_only=True)},
+        keeps_running=False,
+    )
 
     def reload() -> None:
+        admin.clients.limits = Limits.of_admin(process.config)
         server.clients.limits = Limits.from_config(process.config)
         server.policies = socket_policies(process.config)
         if has_tls:
@@ -47,16 +62,16 @@ async def run(process: ChildProcess) -> None:
         await server.tls.load(process.config)
     process.on_reload.append(reload)
     for name, fd in process.sockets.items():
-        server.listen(name, socket.socket(fileno=fd))
+        (admin if name == "admin" else server).listen(name, socket.socket(fileno=fd))
     await process.ready()
     await process.stopping.wait()
+    admin.close()
     server.close()
 
 
 def main_programs(protocol: table.ProtocolTable) -> Programs:
     """Build the programs of the main server: libvirt's API and each driver's extension."""
     # Keepalive has no calls: its messages are handled by the connection.
-    programs = (
-        program for number, program in protocol.programs.items() if number != keepalive.PROGRAM
-    )
+    others = (keepalive.PROGRAM, ADMIN_PROGRAM)
+    programs = (program for number, program in protocol.programs.items() if number not in others)
     return Programs(programs, ConnectCalls(), AuthCalls())

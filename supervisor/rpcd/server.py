@@ -30,7 +30,7 @@ from supervisor.rpcd.transport.transport import Transport
 from supervisor.rpcd.transport.unix import unix_transport
 
 ROOT: Final = 0  # its uid
-UNIX: Final = ("rw", "ro")  # kinds of sockets
+UNIX: Final = ("rw", "ro", "admin")  # kinds of sockets
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class SocketPolicy:
 
     auth: str  # the scheme of libvirtd.conf: "none", "polkit", "sasl"
     read_only: bool
+    administrators_only: bool = False  # whatever the socket's mode is
 
 
 def socket_policies(config: DaemonConfig) -> dict[str, SocketPolicy]:
@@ -63,8 +64,11 @@ class Server:
         router: Router,
         limits: Limits,
         policies: Mapping[str, SocketPolicy],
+        *,
+        keeps_running: bool = True,
     ) -> None:
-        self.clients = ClientTable(node, limits)
+        self.clients = ClientTable(node, limits, keeps_running=keeps_running)
+        self.listens_for_tls = False
         self.policies = policies  # by kind; replaced when the configuration is reloaded
         self.tls = TlsAcceptor(node)
         self._programs = programs
@@ -82,6 +86,7 @@ class Server:
             listening: the socket.
         """
         kind = name.partition(":")[0]
+        self.listens_for_tls = self.listens_for_tls or kind == "tls"
 
         def admit(transport: Transport) -> None:
             self.accept(transport, self.policies[kind])
@@ -105,12 +110,16 @@ class Server:
 
     def accept(self, transport: Transport, policy: SocketPolicy) -> None:
         """Serve a client, or close it when too many clients are not authenticated."""
-        identifier = self.clients.next_identifier()
+        if policy.administrators_only and transport.identity.uid not in self._administrators:
+            log.warning("%s is closed: the admin socket is for root alone", transport.name)
+            transport.close()
+            return
+        number = self.clients.next_number()
         authentication = start_authentication(
             policy.auth,
             transport,
             self._node,
-            identifier,
+            self.clients.identifier(number),
             read_only=policy.read_only,
             session=self._router.session,
         )
@@ -123,7 +132,7 @@ class Server:
             self._router,
             transport,
             authentication,
-            identifier,
+            number,
             read_only=policy.read_only,
         )
 

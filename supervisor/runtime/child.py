@@ -27,7 +27,7 @@ from conf.settings import DaemonConfig, QemuConfig
 from ipc import Ack, BusError, Event, Node, current_call, handles
 from ipc.node import ROOT
 from supervisor.dispatch.errors import VirErrorCodec
-from supervisor.messages.child import ChildConfig, GetConfig, Reload, SignOfLife, Stop
+from supervisor.messages.child import ChildConfig, GetConfig, Reload, SetLogLevel, SignOfLife, Stop
 from supervisor.messages.root import Ready
 from supervisor.runtime.paths import Paths
 
@@ -80,6 +80,12 @@ class ChildProcess:
         self.config, self.qemu_config = event.config, event.qemu_config
         for callback in self.on_reload:
             callback()
+
+    @handles(SetLogLevel)
+    def set_log_level(self, event: SetLogLevel) -> None:
+        """Send the root more, or less, of the log."""
+        if _is_from_root(event):
+            logging.getLogger().setLevel(event.level)
 
     @handles(Stop)
     def stop(self, event: Stop) -> None:

@@ -58,6 +58,18 @@ class Output:
     target: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """The level of a part of the log: of a process ("rpcd", "qemu:web") or of modules."""
+
+    level: int  # logging's
+    name: str  # of a process, or what the name of a logger contains
+
+    def matches(self, process: str, logger: str) -> bool:
+        """Return whether a record is of this part."""
+        return process.partition(":")[0] == self.name or process == self.name or self.name in logger
+
+
 class ContextFilter(logging.Filter):
     """Adds the process's name and the current trace to each record."""
 
@@ -112,7 +124,11 @@ class Collector:
 
     def __init__(self, level: int) -> None:
         """Drop records below this of logging's levels, in every process."""
-        self.level = level
+        self.level = level  # of what children send
+        self._default_level = level
+        self.filters = ""
+        self.outputs = ""
+        self._filters: list[LogFilter] = []
         self._root_end, self.child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         for end in (self._root_end, self.child_end):
             end.settimeout(0)
@@ -126,9 +142,29 @@ class Collector:
         for handler in self._handlers:
             root.removeHandler(handler)
             handler.close()
+        self.outputs = " ".join(format_output(output) for output in outputs)
         self._handlers = [queue_handler(output) for output in outputs]
         for handler in self._handlers:
             root.addHandler(handler)
+
+    def filter_by(self, text: str) -> None:
+        """Set the levels of parts of the log; `level` is what children must send from now on.
+
+        Raises:
+            ValueError: an item is not LEVEL:NAME.
+        """
+        self._filters = parse_filters(text)
+        self.filters = " ".join(text.split())
+        self.level = min([self._default_level, *(each.level for each in self._filters)])
+        logging.getLogger().setLevel(self.level)
+
+    def _passes(self, record: Record) -> bool:
+        """Return whether a record is of the level of its part; the last filter for it counts."""
+        level = self._default_level
+        for each in self._filters:
+            if each.matches(record.process, record.logger):
+                level = each.level
+        return record.level >= level
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to receive children's records."""
@@ -156,7 +192,8 @@ class Collector:
                 return
             except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
                 continue
-            logging.getLogger(record.logger).handle(to_log_record(record))
+            if self._passes(record):
+                logging.getLogger(record.logger).handle(to_log_record(record))
 
 
 def to_log_record(record: Record) -> logging.LogRecord:
@@ -229,6 +266,28 @@ def parse_outputs(text: str, default: Output) -> list[Output]:
             raise ValueError(f"log_outputs: '{item}' is not LEVEL:stderr, file:PATH or syslog:NAME")
         outputs.append(Output(LEVELS[int(level)], kind, target))
     return outputs or [default]
+
+
+def format_output(output: Output) -> str:
+    """Format an output as `parse_outputs` reads it."""
+    number = next((n for n, level in LEVELS.items() if level == output.level), 1)
+    target = f":{output.target}" if output.target and output.kind != "stderr" else ""
+    return f"{number}:{output.kind}{target}"
+
+
+def parse_filters(text: str) -> list[LogFilter]:
+    """Read libvirtd.conf's log_filters: "LEVEL:NAME", separated by spaces.
+
+    Raises:
+        ValueError: an item has another form.
+    """
+    filters = []
+    for item in text.split():
+        level, _, name = item.partition(":")
+        if not level.isdigit() or int(level) not in LEVELS or not name:
+            raise ValueError(f"log_filters: '{item}' is not LEVEL:NAME, such as 1:rpcd")
+        filters.append(LogFilter(LEVELS[int(level)], name))
+    return filters
 
 
 def stderr_output() -> Output:

@@ -251,6 +251,10 @@ class Paths:
         """Locate the read-only client socket."""
         return self.run / "libvirt-sock-ro"
 
+    def libvirt_admin_socket(self) -> Path:
+        """Locate the socket of virt-admin."""
+        return self.run / "libvirt-admin-sock"
+
     def control_socket(self) -> Path:
         """Locate the admin socket of virtvisorctl."""
         return self.run / "virtvisor.sock"

@@ -48,6 +48,11 @@ def test_passed_sockets_without_a_name_are_identified_by_position(tmp_path: Path
     assert sides(tmp_path, "", "a", "b") == "[('ro', 'b'), ('rw', 'a')] {}\n"
 
 
-@pytest.mark.parametrize("file", ["libvirt-admin-sock"])
+def test_the_admin_socket_is_taken(tmp_path: Path) -> None:
+    found = sides(tmp_path, "", "libvirt-sock", "libvirt-admin-sock")
+    assert found == "[('admin', 'libvirt-admin-sock'), ('rw', 'libvirt-sock')] {}\n"
+
+
+@pytest.mark.parametrize("file", ["libvirt-other-sock"])
 def test_another_passed_socket_is_closed(tmp_path: Path, file: str) -> None:
     assert sides(tmp_path, "", "libvirt-sock", file) == "[('rw', 'libvirt-sock')] {}\n"

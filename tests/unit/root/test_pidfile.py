@@ -39,7 +39,7 @@ def test_the_sockets_have_the_modes_of_the_settings(tmp_path: Path) -> None:
     sockets = client_sockets(paths, config, {}, session=False)
     assert paths.socket().stat().st_mode & 0o777 == 0o750
     assert paths.read_only_socket().stat().st_mode & 0o777 == 0o711
-    assert sorted(sockets.sockets) == ["ro", "rw"]
+    assert sorted(sockets.sockets) == ["admin", "ro", "rw"]
     sockets.close()
     assert not paths.socket().exists()
 
@@ -72,10 +72,10 @@ def test_the_uri_of_a_daemon_names_its_socket_where_clients_need_it(tmp_path: Pa
     assert elsewhere == f"qemu+unix:///system?socket={tmp_path}/run/libvirt/libvirt-sock"
 
 
-def test_the_session_daemon_has_one_socket_of_mode_0700(tmp_path: Path) -> None:
+def test_the_session_daemons_sockets_have_mode_0700(tmp_path: Path) -> None:
     paths = Paths.session({"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")})
     sockets = client_sockets(paths, DaemonConfig(), {}, session=True)
-    assert list(sockets.sockets) == ["rw"]
+    assert list(sockets.sockets) == ["rw", "admin"]
     assert paths.socket() == tmp_path / "run/libvirt/libvirt-sock"
     assert paths.socket().stat().st_mode & 0o777 == 0o700
     sockets.close()

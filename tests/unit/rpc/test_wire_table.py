@@ -175,6 +175,7 @@ def test_calls_before_connect_open_are_those_that_libvirt_answers() -> None:
     assert {p.name for p in procedures if p.before_open} == {
         "connect_open", "connect_close", "auth_list", "auth_polkit",
         "auth_sasl_init", "auth_sasl_start", "auth_sasl_step",
+        "admin_connect_open", "admin_connect_close",
     }  # fmt: skip
     assert {p.name: p.before_open_values for p in procedures if p.before_open_values} == {
         "connect_supports_feature": {"feature": (Feature.PROGRAM_KEEPALIVE,)}
@@ -208,15 +209,16 @@ def spelled(hint: Any) -> str:
 
 def test_each_structure_is_a_value_with_the_same_fields() -> None:
     source = load().named("connect_open").compiler.source
+    admin = load().named("admin_connect_open").compiler.source
     classes = {
         name: made
         for name, made in vars(values).items()
         if isinstance(made, type) and issubclass(made, tuple) and made is not TypedValue
     }
-    for name, fields in source.structs.items():
+    for name, fields in (source.structs | admin.structs).items():
         made = classes.pop("".join(word.capitalize() for word in name.split("_")))
         hints = get_type_hints(made)
-        wanted = {field.name: python_type(field.type, source) for field in fields}
+        wanted = {field.name: python_type(field.type, admin) for field in fields}
         assert {field: spelled(hint) for field, hint in hints.items()} == wanted, name
     assert not classes
 

@@ -83,13 +83,14 @@ def test_port_ranges_are_checked() -> None:
 @pytest.mark.parametrize(
     ("config", "modes"),
     [
-        (DaemonConfig(), (0o700, 0o777)),
-        (DaemonConfig(unix_sock_group="kvm"), (0o770, 0o777)),
-        (DaemonConfig(auth_unix_rw="polkit"), (0o777, 0o777)),
-        (DaemonConfig(unix_sock_rw_perms="0760"), (0o760, 0o777)),
+        (DaemonConfig(), (0o700, 0o777, 0o700)),
+        (DaemonConfig(unix_sock_group="kvm"), (0o770, 0o777, 0o700)),
+        (DaemonConfig(auth_unix_rw="polkit"), (0o777, 0o777, 0o700)),
+        (DaemonConfig(unix_sock_rw_perms="0760"), (0o760, 0o777, 0o700)),
+        (DaemonConfig(unix_sock_admin_perms="0750"), (0o700, 0o777, 0o750)),
     ],
 )
 def test_the_sockets_modes_follow_from_who_may_come_in(
-    config: DaemonConfig, modes: tuple[int, int]
+    config: DaemonConfig, modes: tuple[int, int, int]
 ) -> None:
     assert socket_modes(config) == modes

@@ -1,0 +1,58 @@
+"""log_filters: the level of a part of the log."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from supervisor.runtime.log import (
+    Collector,
+    LogFilter,
+    Output,
+    format_output,
+    parse_filters,
+    parse_outputs,
+    stderr_output,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "process", "logger", "matches"),
+    [
+        ("rpcd", "rpcd", "supervisor.rpcd.client", True),
+        ("qemu", "qemu:web", "supervisor.workers.worker", True),
+        ("qemu:web", "qemu:web", "supervisor.workers.worker", True),
+        ("qemu:web", "qemu:mail", "supervisor.workers.worker", False),
+        ("nwfilter", "netd", "supervisor.netd.nwfilter.filters", True),
+        ("domd", "netd", "supervisor.netd.main", False),
+    ],
+)
+def test_a_filter_is_for_a_process_or_for_modules(
+    name: str, process: str, logger: str, matches: bool
+) -> None:
+    assert LogFilter(logging.DEBUG, name).matches(process, logger) is matches
+
+
+@pytest.mark.parametrize("text", ["rpcd", "0:rpcd", "5:rpcd", "1:", ":x", "x:rpcd"])
+def test_a_filter_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="LEVEL:NAME"):
+        parse_filters(text)
+
+
+def test_children_send_what_the_lowest_filter_asks_for() -> None:
+    collector = Collector(logging.WARNING)
+    try:
+        collector.filter_by("4:rpcd  1:netd")
+        assert (collector.level, collector.filters) == (logging.DEBUG, "4:rpcd 1:netd")
+        collector.filter_by("")
+        assert (collector.level, collector.filters) == (logging.WARNING, "")
+    finally:
+        collector.close()
+
+
+def test_outputs_are_written_as_they_are_read() -> None:
+    text = "1:stderr 3:file:/var/log/x.log 4:syslog:libvirtd"
+    outputs = parse_outputs(text, stderr_output())
+    assert " ".join(format_output(output) for output in outputs) == text
+    assert format_output(Output(logging.INFO, "stderr", "123")) == "2:stderr"
