@@ -25,6 +25,7 @@ from supervisor.hostd.calls.cpu import CpuCalls
 from supervisor.hostd.calls.emulator import EmulatorCalls, Installation
 from supervisor.hostd.calls.node import NodeCalls
 from supervisor.hostd.calls.node_memory import NodeMemoryCalls
+from supervisor.hostd.calls.node_suspend import NodeSuspendCalls
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.emulator.emulators import Emulators
 from supervisor.hostd.node.node import Node
@@ -36,7 +37,15 @@ from supervisor.runtime.emulator_user import emulator_user
 from supervisor.runtime.host import host_arch
 
 #: What answers clients' calls (`owner=hostd` in rpc/*.table); a method is named as its procedure.
-CALLS: Final = (ConnectionCalls, NodeCalls, NodeMemoryCalls, CpuCalls, EmulatorCalls, SecretCalls)
+CALLS: Final = (
+    ConnectionCalls,
+    NodeCalls,
+    NodeMemoryCalls,
+    NodeSuspendCalls,
+    CpuCalls,
+    EmulatorCalls,
+    SecretCalls,
+)
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +91,7 @@ async def run(process: ChildProcess) -> None:
             connections,
             NodeCalls(node),
             NodeMemoryCalls(node),
+            NodeSuspendCalls(),
             CpuCalls(node, emulators),
             calls,
             secrets,
