@@ -32,6 +32,7 @@ class JobRequest:
     operation: DomainJobOperation
     call: str  # libvirt's name of the call, for others' errors: "remoteDispatchDomainSave"
     make: Callable[[JobRecord], Request[Ack]]  # the worker's request, once the job has begun
+    keeps_stats: bool = True  # of `Job`
 
 
 class GuestJobs:
@@ -60,6 +61,7 @@ class GuestJobs:
                 request.call,
                 lambda _: self._domains.abort_job(domain),
             )
+            job.keeps_stats = request.keeps_stats
             if request.job is AsyncJob.SAVE:
                 domain.phases.step(PhaseTrigger.SAVE)
             self._domains.spawn_task(self._run(domain, job, request, done))

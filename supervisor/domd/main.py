@@ -23,6 +23,7 @@ from supervisor.domd.calls.block_job import BlockJobCalls
 from supervisor.domd.calls.checkpoint import CheckpointCalls
 from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
+from supervisor.domd.calls.dump import DumpCalls
 from supervisor.domd.calls.interface_parameters import InterfaceParameterCalls
 from supervisor.domd.calls.iothread import IothreadCalls
 from supervisor.domd.calls.job import JobCalls
@@ -111,6 +112,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     changer = DomainChanger(registry, definitions, builder, domains)
     access = TuningAccess(registry, changer, workers, driver, session=process.session)
     images = SavedImages(driver.errors)
+    jobs = GuestJobs(domains, workers)
     starter = DomainStarter(builder, domain_files, images, domains)
 
     def config() -> QemuConfig:
@@ -148,16 +150,8 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         ResourceCalls(access),
         NativeXmlCalls(builder, workers, driver.errors),
         LifecycleCalls(registry, builder, definitions, domain_files, domains, workers, starter),
-        SaveCalls(
-            registry,
-            builder,
-            definitions,
-            domain_files,
-            images,
-            domains,
-            GuestJobs(domains, workers),
-            config,
-        ),
+        SaveCalls(registry, builder, definitions, domain_files, images, domains, jobs, config),
+        DumpCalls(registry, images, jobs, config),
         JobCalls(registry),
         SnapshotQueries(registry, store),
         SnapshotCalls(registry, services),
@@ -210,6 +204,7 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         NativeXmlCalls,
         LifecycleCalls,
         SaveCalls,
+        DumpCalls,
         JobCalls,
         SnapshotQueries,
         SnapshotCalls,

@@ -418,7 +418,7 @@ class RunningDomains:
             return
         domain.jobs.end(job, outcome, error)
         domain.phases.step(PhaseTrigger.JOB_FAILED)  # of a guest that runs on; else ignored
-        if outcome is DomainJobType.COMPLETED:
+        if outcome is DomainJobType.COMPLETED and job.keeps_stats:
             name = "domain_event_callback_job_completed"
             event = DomainEventID.JOB_COMPLETED
             self._publisher.publish(domain, event, name, domain.identity, job.stats())

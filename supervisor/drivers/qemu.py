@@ -13,6 +13,7 @@ from rpc.enums import (
     DomainDestroyFlagsValues,
     DomainDirtyRateCalcFlags,
     DomainGetHostnameFlags,
+    DomainMemoryFlags,
     DomainOpenGraphicsFlags,
     DomainQemuMonitorCommandFlags,
     DomainRebootFlagValues,
@@ -75,6 +76,7 @@ QEMU: Final = Driver(
         "DomainQemuMonitorCommand": DomainQemuMonitorCommandFlags.HMP,
         "DomainGetHostname": DomainGetHostnameFlags.LEASE | DomainGetHostnameFlags.AGENT,
         "DomainSetTime": DomainSetTimeFlags.SYNC,
+        "DomainMemoryPeek": DomainMemoryFlags.VIRTUAL | DomainMemoryFlags.PHYSICAL,
         "DomainBlockResize": DomainBlockResizeFlags.BYTES,
         "DomainStartDirtyRateCalc": DomainDirtyRateCalcFlags.DIRTY_BITMAP
         | DomainDirtyRateCalcFlags.DIRTY_RING,

@@ -132,6 +132,21 @@ class Save(Request[Ack], frozen=True, kw_only=True, tag="worker.save"):
     running: bool | None = None  # once it is restored; None: as now
 
 
+class Dump(Request[Ack], frozen=True, kw_only=True, tag="worker.dump"):
+    """Dump the guest's memory to a file.
+
+    Errors: as `Save`; INVALID_ARG, OPERATION_UNSUPPORTED: of the format. The guest goes on then,
+    and an earlier file is as it was.
+    """
+
+    deadline_s = LONG_S
+    job: JobRecord
+    path: str
+    flags: int = 0  # virDomainCoreDumpFlags
+    format: int = 0  # virDomainCoreDumpFormat
+    compression: int = 0  # virQEMUSaveFormat, of a dump that is not MEMORY_ONLY
+
+
 class AbortJob(Request[Ack], frozen=True, kw_only=True, tag="worker.abort_job"):
     """Cancel the guest's job; its request fails then, perhaps after this reply.
 

@@ -137,6 +137,7 @@ class Job:
     type: DomainJobType = DomainJobType.UNBOUNDED
     elapsed_ms: int | None = None  # once it has ended
     error: str = ""
+    keeps_stats: bool = True  # once it has completed: libvirt's memory-only dump does not
     is_restored: bool = False  # known from its worker's report alone
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -261,7 +262,8 @@ class DomainJobs:
         if self.current is job:
             self.current = None
             # libvirt keeps the statistics of what succeeded, and of any backup.
-            if outcome is DomainJobType.COMPLETED or job.record.job is AsyncJob.BACKUP:
+            completed = outcome is DomainJobType.COMPLETED and job.keeps_stats
+            if completed or job.record.job is AsyncJob.BACKUP:
                 self.completed = job
         job.ended.set()
 

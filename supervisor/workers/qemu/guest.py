@@ -66,6 +66,7 @@ class Guest(RunningGuest):
         #: What the guest did with a request to release a device, by alias: whether it has.
         self.unplugged: dict[str, asyncio.Future[bool]] = {}
         self.migration = MigrationWatch()
+        self.job_abortable = True
         self.job_aborted = asyncio.Event()  # by a client: the job ends as soon as it can
         self.job_waits = JobWaits()
         self.tray_moved = asyncio.Event()  # set, and replaced, by DEVICE_TRAY_MOVED

@@ -23,6 +23,7 @@ from supervisor.workers.qemu.calls.filesystems import FilesystemCalls
 from supervisor.workers.qemu.calls.guest_agent import GuestAgentCalls
 from supervisor.workers.qemu.calls.guest_vcpus import GuestVcpuCalls
 from supervisor.workers.qemu.calls.interface_addresses import InterfaceAddressCalls
+from supervisor.workers.qemu.calls.memory import MemoryCalls
 from supervisor.workers.qemu.calls.monitor_and_agent import MonitorAndAgent
 from supervisor.workers.qemu.calls.statistics import Statistics
 from supervisor.workers.qemu.guest import GuestProvider
@@ -41,6 +42,7 @@ CALLS: Final = (
     DiskCalls,
     DirtyRateCalls,
     GuestVcpuCalls,
+    MemoryCalls,
 )
 #: The devices that most domains have: parsing them compiles their models.
 SPECIMEN: Final = """

@@ -19,6 +19,7 @@ from supervisor.messages.worker import (
     AgentVcpus,
     CountAgentVcpus,
     DomainStatus,
+    Dump,
     FreshBoot,
     GetTuning,
     LoadSnapshot,
@@ -60,6 +61,7 @@ from supervisor.workers.qemu.hotplug.update import attach_or_insert, update
 from supervisor.workers.qemu.image_requests import ImageRequests
 from supervisor.workers.qemu.lifecycle import commands
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
+from supervisor.workers.qemu.migration.dump import dump
 from supervisor.workers.qemu.migration.guest_job import abort_job
 from supervisor.workers.qemu.migration.save import save
 from supervisor.workers.qemu.start.native_command_line import plan_native
@@ -137,6 +139,12 @@ class QemuWorker(ImageRequests):
         except BaseException:
             self._phases.step(PhaseTrigger.JOB_FAILED)
             raise
+        return Ack()
+
+    @handles(Dump)
+    async def dump(self, request: Dump) -> Ack:
+        """Dump the guest to a file (virDomainCoreDump)."""
+        await run_to_completion(dump(self.guest(), request))
         return Ack()
 
     @handles(AbortJob)

@@ -5,19 +5,29 @@ Owns: applying <on_poweroff>, <on_reboot>, <on_crash>. May touch: QEMU and its p
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import logging
+import time
 from pathlib import Path
 from typing import Final
 
-from rpc.enums import DomainShutoffReason, DomainState
+from rpc.enums import (
+    DomainCoreDumpFlags,
+    DomainJobOperation,
+    DomainShutoffReason,
+    DomainState,
+)
 from rpc.errors import VirError
+from supervisor.messages.worker import Dump
+from supervisor.objects.job import AsyncJob, JobRecord
 from supervisor.workers.lifecycle_actions import Action, LifecycleAction
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.stop import stop_process
+from supervisor.workers.qemu.migration.dump import write_dump
+from supervisor.workers.qemu.migration.guest_job import guest_job
 from supervisor.workers.state_table import Trigger
 
-DUMP_S: Final = 3600.0
 RESET_S: Final = 10.0
 
 log = logging.getLogger(__name__)
@@ -32,8 +42,8 @@ async def apply_action(guest: Guest, action: LifecycleAction, reason: DomainShut
         reason: the shutoff reason, if QEMU is stopped.
     """
     log.info("%s: lifecycle action %s", guest.name, action.action)
-    if action.dump:
-        await dump(guest)
+    if action.dump and not await dump(guest):
+        return
     if action.action is Action.PRESERVE:
         return
     if action.action is Action.RESTART:
@@ -61,21 +71,30 @@ async def fake_reboot(guest: Guest) -> None:
         await stop_process(guest, crash if crashed else off)
 
 
-async def dump(guest: Guest) -> None:
-    """Dump the guest's memory to auto_dump_path; a failure is only logged."""
+async def dump(guest: Guest) -> bool:
+    """Dump the guest's memory to auto_dump_path; a failure is logged.
+
+    Returns:
+        Whether it is there: without its dump a crashed guest stays as it is, as in libvirt.
+    """
     config = guest.context.config
     folder = Path(config.auto_dump_path) if config.auto_dump_path else guest.context.paths.dumps()
     now = datetime.datetime.now(datetime.UTC).astimezone()
     path = folder / f"{guest.status.id}-{guest.name[:20]}-{now:%Y-%m-%d-%H:%M:%S}"
+    flags = DomainCoreDumpFlags.MEMORY_ONLY
+    if config.auto_dump_bypass_cache:
+        flags |= DomainCoreDumpFlags.BYPASS_CACHE
+    record = JobRecord(
+        job=AsyncJob.DUMP,
+        operation=DomainJobOperation.DUMP,
+        started_at=time.time(),
+        owner="the guest's crash",
+    )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            path.chmod(0o600)
-            monitor = guest.monitor
-            await monitor.execute("getfd", {"fdname": "dump"}, fd=file.fileno())
-            # By descriptor: QEMU's user need not have the right to write. paging=False: physical
-            # memory, without the page tables of a kernel that has just crashed.
-            arguments = {"paging": False, "protocol": "fd:dump"}
-            await monitor.execute("dump-guest-memory", arguments, timeout_s=DUMP_S)
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        async with guest_job(guest, record, abortable=False):
+            await write_dump(guest, Dump(job=record, path=str(path), flags=flags), resume=False)
     except (OSError, VirError) as error:
         log.error("memory of %s cannot be dumped to %s: %s", guest.name, path, error)
+        return False
+    return True

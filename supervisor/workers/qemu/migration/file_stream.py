@@ -10,10 +10,10 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images.save_image import Compression
@@ -25,8 +25,8 @@ from supervisor.workers.qemu.migration.copying import (
     pipe_to_file,
 )
 from supervisor.workers.qemu.migration.guest_job import refuse_aborted
-from supervisor.workers.qemu.migration.packing import Packer, pack, unpack
-from supervisor.workers.qemu.migration.stream import OnProgress, load_from_fd, migrate_to_fd
+from supervisor.workers.qemu.migration.packing import Packer, Packing, pack, unpack
+from supervisor.workers.qemu.migration.stream import load_from_fd
 from supervisor.workers.qemu.migration.target_file import TargetFile
 
 STOPPED_S: Final = 10.0  # for a thread to end that waits for a disk
@@ -65,25 +65,21 @@ class _Pipe:
         self.close(1)
 
 
-async def save_to_file(
-    guest: Guest,
-    target: TargetFile,
-    head: bytes,
-    compression: Compression,
-    program: str,
-    job: str,
-    on_progress: OnProgress,
+#: Has QEMU write its stream to a descriptor.
+Produce = Callable[[int], Coroutine[Any, Any, None]]
+
+
+async def write_to_file(
+    guest: Guest, target: TargetFile, head: bytes, packing: Packing, produce: Produce
 ) -> None:
-    """Write a head and the guest's stream to a file, and have it on disk.
+    """Write a head and what QEMU makes of its guest to a file, and have it on disk.
 
     Args:
-        guest: whose vCPUs are stopped, or are stopped by QEMU at the end.
+        guest: the guest.
         target: the file.
         head: what precedes the stream.
-        compression: of the stream.
-        program: that packs it (`find_packer`).
-        job: libvirt's name of the job, for errors.
-        on_progress: as for `migrate_to_fd`.
+        packing: of the stream.
+        produce: has QEMU write it to a pipe.
 
     Raises:
         VirError: the guest can go on; the file is of no use.
@@ -92,10 +88,10 @@ async def save_to_file(
         stream = _Pipe.open()
         closing.callback(stream.close_all)
         source = stream
-        if program:
+        if packing.program:
             source = _Pipe.open()
             closing.callback(source.close_all)
-            packer = await pack(program, compression, stream.reader, source.writer)
+            packer = await pack(packing, stream.reader, source.writer)
             closing.push_async_callback(packer.kill)
             stream.close(0)
             source.close(1)
@@ -108,7 +104,7 @@ async def save_to_file(
                 )
             )
         )
-        migrating = asyncio.create_task(migrate_to_fd(guest, stream.writer, job, on_progress))
+        migrating = asyncio.create_task(produce(stream.writer))
         await _both(guest, migrating, copying, target.path, stream)
         if packer is not None:
             await packer.wait()

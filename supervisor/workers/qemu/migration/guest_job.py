@@ -24,12 +24,15 @@ NAMES = {
 
 
 @asynccontextmanager
-async def guest_job(guest: Guest, record: JobRecord) -> AsyncIterator[None]:
+async def guest_job(
+    guest: Guest, record: JobRecord, *, abortable: bool = True
+) -> AsyncIterator[None]:
     """Have a job while the body runs; a worker that takes the guest over finds it.
 
     Args:
         guest: which has no other one.
         record: of the job.
+        abortable: QEMU can cancel it.
 
     Raises:
         VirError: OPERATION_INVALID: it has another job.
@@ -39,6 +42,7 @@ async def guest_job(guest: Guest, record: JobRecord) -> AsyncIterator[None]:
         detail = f"'{guest.name}' has job '{status.job.job.value}' of {status.job.owner} already"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
     status.job, guest.job_aborted = record, asyncio.Event()
+    guest.job_abortable = abortable
     guest.save()
     guest.publish_status()
     try:
@@ -57,10 +61,13 @@ async def abort_job(guest: Guest) -> None:
     """Cancel the guest's job, which ends as soon as QEMU has cancelled its migration.
 
     Raises:
-        VirError: OPERATION_INVALID: there is none; QEMU does not reply.
+        VirError: OPERATION_INVALID: there is none, or it cannot be cancelled; QEMU does not reply.
     """
     if guest.status.job is None:
         detail = "no job is active on the domain"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+    if not guest.job_abortable:
+        detail = "cannot abort memory-only dump"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
     guest.job_aborted.set()
     await guest.monitor.execute("migrate_cancel")

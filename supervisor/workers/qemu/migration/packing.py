@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+from dataclasses import dataclass
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -16,6 +17,17 @@ from supervisor.images.save_image import Compression
 from supervisor.runtime.subprocesses import ENVIRONMENT, SEARCH_PATH
 
 MAX_OUTPUT: Final = 1000  # characters of a program's message in ours
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How a stream is packed."""
+
+    compression: Compression
+    program: str  # "": it is not
+
+
+NOT_PACKED: Final = Packing(Compression.RAW, "")
 
 
 class Packer:
@@ -45,8 +57,8 @@ class Packer:
             await self._process.communicate()
 
 
-def find_packer(compression: Compression, setting: str) -> str:
-    """Find the program of a format; "": it needs none.
+def find_packing(compression: Compression, setting: str) -> Packing:
+    """Find the program of a format.
 
     Args:
         compression: the format.
@@ -56,7 +68,7 @@ def find_packer(compression: Compression, setting: str) -> str:
         VirError: OPERATION_FAILED: the host does not have it.
     """
     if compression is Compression.RAW:
-        return ""
+        return NOT_PACKED
     program = shutil.which(compression.program, path=SEARCH_PATH)
     if program is None:
         detail = (
@@ -67,13 +79,13 @@ def find_packer(compression: Compression, setting: str) -> str:
             f"{detail}: install '{compression.program}'",
             ErrorDomain.QEMU,
         )
-    return program
+    return Packing(compression, program)
 
 
-async def pack(program: str, compression: Compression, source: int, target: int) -> Packer:
+async def pack(packing: Packing, source: int, target: int) -> Packer:
     """Start to pack what comes from a pipe."""
-    level = ("-3",) if compression is Compression.XZ else ()
-    return await _start((program, "-c", *level), source, target)
+    level = ("-3",) if packing.compression is Compression.XZ else ()
+    return await _start((packing.program, "-c", *level), source, target)
 
 
 async def unpack(compression: Compression, source: int, target: int) -> Packer:

@@ -11,20 +11,17 @@ import asyncio
 import logging
 import os
 
-from rpc.enums import (
-    DomainEventSuspendedDetailType,
-    DomainEventType,
-    DomainShutoffReason,
-    DomainState,
-)
+from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images.save_image import Compression, SaveData, new_image
 from supervisor.messages.worker import Save
 from supervisor.objects.domain_status_xml import MemoryFile
+from supervisor.objects.job import AsyncJob
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.lifecycle.commands import start_vcpus, stop_vcpus
+from supervisor.workers.qemu.lifecycle.commands import stop_vcpus
 from supervisor.workers.qemu.lifecycle.stop import stop_process
-from supervisor.workers.qemu.migration.file_stream import save_to_file
+from supervisor.workers.qemu.migration.dump_stream import wait_no_dump
+from supervisor.workers.qemu.migration.file_stream import write_to_file
 from supervisor.workers.qemu.migration.guest_job import (
     NAMES,
     end_job,
@@ -34,8 +31,9 @@ from supervisor.workers.qemu.migration.guest_job import (
     report,
 )
 from supervisor.workers.qemu.migration.memory_files import end_file
-from supervisor.workers.qemu.migration.packing import find_packer
-from supervisor.workers.qemu.migration.stream import end_migration
+from supervisor.workers.qemu.migration.packing import Packing, find_packing
+from supervisor.workers.qemu.migration.resume import resume_after_job
+from supervisor.workers.qemu.migration.stream import end_migration, migrate_to_fd
 from supervisor.workers.qemu.migration.target_file import TargetFile, discard, open_target, publish
 from supervisor.workers.state_table import Trigger
 
@@ -52,7 +50,7 @@ async def save(guest: Guest, request: Save) -> None:
     """
     async with guest_job(guest, request.job):
         compression = Compression(request.compression)
-        program = find_packer(compression, "save")
+        packing = find_packing(compression, "save")
         target = await asyncio.to_thread(open_target, request.path, direct=request.bypass_cache)
         resume = guest.state is DomainState.RUNNING
         running = resume if request.running is None else request.running
@@ -60,7 +58,7 @@ async def save(guest: Guest, request: Save) -> None:
         file = MemoryFile(path=target.path, temporary=target.temporary, resume=resume)
         try:
             record_file(guest, file)
-            await _write(guest, request, target, image, program)
+            await _write(guest, request, target, image, packing)
         finally:
             target.close()
             if not file.complete:
@@ -71,7 +69,7 @@ async def save(guest: Guest, request: Save) -> None:
 
 
 async def _write(
-    guest: Guest, request: Save, target: TargetFile, image: SaveData, program: str
+    guest: Guest, request: Save, target: TargetFile, image: SaveData, packing: Packing
 ) -> None:
     """Pause the guest and write the image; if that fails the guest is as before."""
     file = guest.status.memory_file
@@ -79,14 +77,13 @@ async def _write(
     try:
         if file.resume:
             await stop_vcpus(guest, Trigger.STOPPED_TO_SAVE)
-        await save_to_file(
+        name = NAMES[request.job.job]
+        await write_to_file(
             guest,
             target,
             image.encode(complete=False),
-            Compression(image.header.compression),
-            program,
-            NAMES[request.job.job],
-            lambda progress: report(guest, progress),
+            packing,
+            lambda fd: migrate_to_fd(guest, fd, name, lambda progress: report(guest, progress)),
         )
         refuse_aborted(guest)
         await asyncio.to_thread(_complete, target, image)
@@ -127,18 +124,8 @@ def _complete(target: TargetFile, image: SaveData) -> None:
         ) from error
 
 
-async def resume_after_job(guest: Guest, cause: Trigger) -> None:
-    """Let a guest go on that a job had paused; a failure is logged, and its state says so."""
-    try:
-        if guest.state is DomainState.PAUSED:
-            await start_vcpus(guest, cause)
-    except VirError as error:
-        log.error("%s stays paused: its vCPUs cannot be started: %s", guest.name, error)
-        guest.publish_status(DomainEventType.SUSPENDED, DomainEventSuspendedDetailType.API_ERROR)
-
-
 async def end_interrupted(guest: Guest) -> None:
-    """End the job that a previous worker did not finish: forward if its file is complete."""
+    """End the job that a previous worker did not finish: forward if its image is complete."""
     job, file = guest.status.job, guest.status.memory_file
     assert job is not None, "a file is a job's"
     assert file is not None, "the caller has looked"
@@ -149,8 +136,10 @@ async def end_interrupted(guest: Guest) -> None:
         return
     try:
         await end_migration(guest)
+        await wait_no_dump(guest)
     finally:
         await asyncio.to_thread(end_file, file)
         end_job(guest)
         if file.resume:
-            await resume_after_job(guest, Trigger.SAVE_CANCELED)
+            saving = job.job is AsyncJob.SAVE
+            await resume_after_job(guest, Trigger.SAVE_CANCELED if saving else Trigger.RESUMED)

@@ -15,7 +15,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,8 @@ from supervisor.workers.qemu.qmp.monitor import Monitor
 
 #: libvirt's QEMU_DOMAIN_MIG_BANDWIDTH_MAX: the disk sets the pace.
 UNLIMITED: Final = 9223372036853727232
+FOREVER_S: Final = 7 * 86400.0  # a job's own end comes before
+MAX_REASON: Final = 1000  # characters of QEMU's error in ours
 POLLS_S: Final = (0.02, 0.05, 0.1, 0.25)  # between two reports of progress; the last repeats
 CANCEL_S: Final = 30.0  # for a cancelled migration to end
 OUT: Final = "virtvisor-out"  # names of descriptors within QEMU
@@ -74,10 +76,9 @@ async def migrate_to_fd(guest: Guest, fd: int, job: str, on_progress: OnProgress
                 await monitor.execute("closefd", {"fdname": OUT})
             raise
         refuse_aborted(guest)  # what was cancelled before it began is not
-        await _wait_outgoing(guest, job, on_progress)
-    except BaseException:
+        await _wait_migrated(guest, job, on_progress)
+    finally:
         await shielded(_cancel_and_reset(guest, bandwidth))
-        raise
 
 
 async def enable_events(monitor: Monitor) -> None:
@@ -90,58 +91,77 @@ async def _refuse_blocked(monitor: Monitor) -> None:
     """Refuse to migrate a guest with a device that cannot be."""
     info = await monitor.query("query-migrate", MigrationInfo)
     if info.blocked_reasons:
-        detail = f"cannot migrate domain: {'; '.join(info.blocked_reasons)[:1000]}"
+        detail = f"cannot migrate domain: {'; '.join(info.blocked_reasons)[:MAX_REASON]}"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
 
 
-async def _wait_outgoing(guest: Guest, job: str, on_progress: OnProgress) -> None:
+async def _wait_migrated(guest: Guest, job: str, on_progress: OnProgress) -> None:
     """Report progress until the migration has ended.
 
     Raises:
         VirError: it did not complete.
     """
-    ended = asyncio.ensure_future(guest.migration.wait_ended())
-    exited = asyncio.ensure_future(guest.process.wait_exit(FOREVER_S))
-    pauses = itertools.chain(POLLS_S, itertools.repeat(POLLS_S[-1]))
-    try:
-        while not ended.done():
-            await asyncio.wait(
-                {ended, exited}, timeout=next(pauses), return_when=asyncio.FIRST_COMPLETED
-            )
-            if exited.done():
-                raise VirError(
-                    ErrorCode.OPERATION_FAILED, "domain is no longer running", ErrorDomain.QEMU
-                )
-            info = await _query(guest)
-            if info is not None:
-                on_progress(progress_of(info))
-                if info.status in ENDED:
-                    guest.migration.set(info.status)  # the event was missed, or is on its way
-                    break
-    finally:
-        ended.cancel()
-        exited.cancel()
-    status = guest.migration.status
-    if status == COMPLETED:
+
+    async def poll() -> Polled:
+        info = await guest.monitor.query("query-migrate", MigrationInfo)
+        return Polled(info.status, info.error_desc, progress_of(info))
+
+    ended = await wait_outgoing(guest, poll, on_progress)
+    if ended.status == COMPLETED:
         return
     refuse_aborted(guest)
-    info = await _query(guest)
-    failure = info.error_desc[:1000] if info is not None else ""
-    reason = f"failed: {failure}" if failure else "unexpectedly failed"
+    reason = f"failed: {ended.error[:MAX_REASON]}" if ended.error else "unexpectedly failed"
     raise VirError(ErrorCode.OPERATION_FAILED, f"job '{job}' {reason}", ErrorDomain.QEMU)
 
 
-FOREVER_S: Final = 7 * 86400.0  # a job's own end comes before
+class Polled(NamedTuple):
+    """What QEMU says of a migration or dump."""
+
+    status: str
+    error: str
+    progress: JobProgress
 
 
-async def _query(guest: Guest) -> MigrationInfo | None:
-    """Query the migration; None: QEMU does not reply now. A hung QEMU is asked again later."""
+async def wait_outgoing(
+    guest: Guest, poll: Callable[[], Awaitable[Polled]], on_progress: OnProgress
+) -> Polled:
+    """Report progress until QEMU has written everything, or failed to.
+
+    A QEMU that hangs is asked again: it is not known to have failed.
+
+    Args:
+        guest: whose `migration` is noted by events, too.
+        poll: asks QEMU.
+        on_progress: is told what it says.
+
+    Raises:
+        VirError: OPERATION_FAILED: QEMU has exited.
+    """
+    exited = asyncio.ensure_future(guest.process.wait_exit(FOREVER_S))
+    pauses = itertools.chain(POLLS_S, itertools.repeat(POLLS_S[-1]))
     try:
-        return await guest.monitor.query("query-migrate", MigrationInfo)
-    except VirError as error:
-        log.info("%s: the progress of the migration is not known: %s", guest.name, error)
-        await asyncio.sleep(POLLS_S[-1])
-        return None
+        while True:
+            ended = asyncio.ensure_future(guest.migration.wait_ended())
+            try:
+                await asyncio.wait(
+                    {ended, exited}, timeout=next(pauses), return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                ended.cancel()
+            if exited.done():
+                detail = "domain is no longer running"
+                raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
+            try:
+                polled = await poll()
+            except VirError as error:
+                log.info("%s: the progress of its job is not known: %s", guest.name, error)
+                await asyncio.sleep(POLLS_S[-1])
+                continue
+            on_progress(polled.progress)
+            if polled.status in ENDED:
+                return polled
+    finally:
+        exited.cancel()
 
 
 async def end_migration(guest: Guest) -> None:
@@ -163,7 +183,7 @@ async def end_migration(guest: Guest) -> None:
 
 
 async def _cancel_and_reset(guest: Guest, bandwidth: int) -> None:
-    """Leave QEMU as it was before a migration that did not complete."""
+    """Leave QEMU as it was before the migration, which is cancelled if it has not ended."""
     if guest.process.exited:
         return
     try:

@@ -1,7 +1,7 @@
-"""What QEMU last said of its migration, by event MIGRATION.
+"""What QEMU last said of its migration, by event MIGRATION, or of its dump, by DUMP_COMPLETED.
 
 Owns: that word, and waking who waits for another one. May not touch: QEMU.
-Source: QEMU 7.2, MigrationStatus.
+Source: QEMU 7.2, MigrationStatus, DumpStatus. It has one of them at a time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ FAILED: Final = "failed"
 ENDED: Final = frozenset({"", "none", COMPLETED, CANCELLED, FAILED})
 
 
-class _Data(msgspec.Struct, frozen=True):
+class _Result(msgspec.Struct, frozen=True):
     status: str = ""
+
+
+class _Data(msgspec.Struct, frozen=True):
+    status: str = ""  # of MIGRATION
+    result: _Result = _Result()  # of DUMP_COMPLETED
+    error: str = ""  # of a failed dump
 
 
 class MigrationWatch:
@@ -29,17 +35,19 @@ class MigrationWatch:
 
     def __init__(self) -> None:
         self.status = ""  # "": none was begun by this worker
+        self.error = ""  # why a dump has failed
         self._changed: asyncio.Event | None = None
 
     def on_message(self, message: Message) -> None:
-        """Note an event MIGRATION; others, and one that is malformed, are ignored."""
-        if message.event != "MIGRATION":
+        """Note an event of a migration or dump; others, and malformed ones, are ignored."""
+        if message.event not in ("MIGRATION", "DUMP_COMPLETED"):
             return
         try:
             data = msgspec.json.decode(message.data or b"{}", type=_Data)
         except msgspec.MsgspecError:
             return
-        self.set(data.status)
+        self.error = data.error
+        self.set(data.status or data.result.status)
 
     def set(self, status: str) -> None:
         """Note a state, also one that a query returned."""
