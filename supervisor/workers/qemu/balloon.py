@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain import Domain
 from conf.domain.devices.memballoon import Memballoon
 from conf.types.size import KIB
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -70,12 +71,24 @@ async def refresh_size(guest: Guest) -> None:
     size = guest.domain.memory
     if balloon_of(guest) is not None:
         try:
-            size = (await guest.monitor.query("query-balloon", BalloonInfo)).actual // KIB
+            info = await guest.monitor.query("query-balloon", BalloonInfo)
+            size = current_kib(guest.domain, info.actual)
         except QmpError:  # the device is there, but not realized
             size = guest.domain.memory
     guest.balloon_kib = size
     if guest.domain.current_memory is not None:
         guest.domain.current_memory.amount = size
+
+
+def current_kib(domain: Domain, actual: int) -> int:
+    """Return the memory that a guest has: the balloon's rest, and what it uses of virtio-mem.
+
+    Args:
+        domain: the live XML.
+        actual: bytes, as QEMU's balloon counts: without any virtio-mem.
+    """
+    plugged = (memory.target.current_amount for memory in domain.devices.memories)
+    return actual // KIB + sum(amount.amount for amount in plugged if amount is not None)
 
 
 def balloon_of(guest: Guest) -> Memballoon | None:

@@ -81,7 +81,8 @@ async def on_size_changed(guest: Guest, alias: str, size: int) -> None:
     """Record what the guest uses of a virtio-mem device, in bytes, and tell clients."""
     for memory in guest.domain.devices.memories:
         if memory.alias == alias and memory.model == "virtio-mem":
-            memory.target.current_amount = Amount(amount=-(-size // KIB))
+            kib = -(-size // KIB)
+            memory.target.current_amount = Amount(amount=kib)
             break
     else:
         return
@@ -89,7 +90,7 @@ async def on_size_changed(guest: Guest, alias: str, size: int) -> None:
         await refresh_size(guest)
     guest.update_and_publish()
     event = DomainEventID.MEMORY_DEVICE_SIZE_CHANGE
-    guest.publish_event(event, guest.identity, alias, size)
+    guest.publish_event(event, guest.identity, alias, kib)  # libvirt's documentation says bytes
 
 
 async def refresh_modules(guest: Guest) -> None:

@@ -173,7 +173,12 @@ async def release(guest: Guest, slot: CpuSlot) -> None:
     Raises:
         VirError: QEMU or the guest refuses; OPERATION_TIMEOUT: the guest does not answer.
     """
-    if not await unplug(guest, f"vcpu{slot.number}"):
+    if await unplug(guest, f"vcpu{slot.number}"):
+        return
+    # Emulated vcpus (QEMU 7.2, TCG) go without DEVICE_DELETED.
+    guest.vcpu_threads = {}
+    await follow_vcpus(guest)
+    if slot.number in enabled_vcpus(guest.domain):
         detail = (
             "vcpu unplug request timed out. Unplug result must be manually inspected in the domain"
         )

@@ -11,7 +11,6 @@ import stat
 from typing import Final
 
 from conf.domain.devices.disk import Disk
-from conf.types.size import KIB
 from rpc.enums import DomainDiskErrorCode, DomainMemoryStatTags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import LLong, ULLong, params
@@ -20,6 +19,7 @@ from rpc.values import DomainDiskError, DomainMemoryStat, TypedParam, VcpuInfo
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
 from supervisor.runtime.procfs import cpu_times, interface_counters
+from supervisor.workers.qemu.balloon import current_kib
 from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
 from supervisor.workers.qemu.guest import Guest, GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError
@@ -226,7 +226,7 @@ async def _balloon_kib(guest: Guest) -> int:
         info = await guest.monitor.query("query-balloon", BalloonInfo)
     except QmpError:  # no balloon device
         return guest.domain.memory
-    guest.balloon_kib = info.actual // KIB
+    guest.balloon_kib = current_kib(guest.domain, info.actual)
     return guest.balloon_kib
 
 

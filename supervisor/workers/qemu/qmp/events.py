@@ -13,7 +13,6 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from conf.types.size import KIB
 from rpc.enums import (
     ConnectDomainEventAgentLifecycleReason,
     DomainEventGraphicsPhase,
@@ -27,6 +26,7 @@ from rpc.enums import (
 from supervisor.dispatch.events import encode_event
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.qemu.agent.guest_agent import CHANNEL, publish_state
+from supervisor.workers.qemu.balloon import current_kib
 from supervisor.workers.qemu.block.job_ends import on_job_status
 from supervisor.workers.qemu.block.nodes import (
     disk_of_node,
@@ -311,7 +311,7 @@ def _rtc_changed(guest: Guest, message: Message) -> None:
 
 def _balloon_changed(guest: Guest, message: Message) -> None:
     # QEMU limits this event to one a second, so publishing the XML each time is cheap enough.
-    kib = _data(message, BalloonChange).actual // KIB
+    kib = current_kib(guest.domain, _data(message, BalloonChange).actual)
     guest.balloon_kib = kib
     if guest.domain.current_memory is not None:
         guest.domain.current_memory.amount = kib

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
-from conf.types.size import KIB
 from rpc.enums import (
     DomainDirtyRateStatus,
     DomainMemoryStatTags,
@@ -18,6 +17,7 @@ from rpc.enums import (
 )
 from supervisor.messages.worker import StatsParam
 from supervisor.runtime.procfs import interface_counters
+from supervisor.workers.qemu.balloon import current_kib
 from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import Query
@@ -124,7 +124,7 @@ def _balloon(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
     domain = guest.domain
     info = replies.get("query-balloon")
     if isinstance(info, BalloonInfo):
-        guest.balloon_kib = info.actual // KIB
+        guest.balloon_kib = current_kib(domain, info.actual)
     current = guest.balloon_kib or domain.memory
     yield StatsParam("balloon.current", P.ULLONG, current)
     yield StatsParam("balloon.maximum", P.ULLONG, domain.memory)
