@@ -5,14 +5,16 @@ Source: libvirt 9.0 formatdomain, "CPU model and topology".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conf.errors import ConfError
 from conf.mapper import Refusal, attribute, child, children, element, text
 from conf.types.bool import on_off, write_on_off, yes_no
-from conf.types.cpuset import cpuset
+from conf.types.cpuset import cpuset, parse_cpuset
 from conf.types.enum import one_of
 from conf.types.integer import uint, uint_positive, unsigned
+from conf.types.repeats import first_repeated
 from conf.types.size import to_kib
 
 
@@ -173,13 +175,58 @@ class Bandwidth:
         self.value, self.unit = to_kib(self.value, self.unit), "KiB"
 
 
+def _check_latencies(latencies: Sequence[Latency]) -> None:
+    """Refuse two latencies of one path."""
+    paths = [(each.initiator, each.target, each.cache, each.type) for each in latencies]
+    if first_repeated(paths) is not None:
+        raise ConfError("xml", "Duplicate info for NUMA latencies", "interconnects/latency")
+
+
+def _check_bandwidths(bandwidths: Sequence[Bandwidth]) -> None:
+    """Refuse two bandwidths of one path."""
+    paths = [(each.initiator, each.target, each.cache, each.type) for each in bandwidths]
+    if first_repeated(paths) is not None:
+        raise ConfError("xml", "Duplicate info for NUMA bandwidths", "interconnects/bandwidth")
+
+
 @element("interconnects")
 @dataclass(slots=True, kw_only=True)
 class Interconnects:
     """<interconnects>."""
 
-    latencies: list[Latency] = children("latency", Latency)
-    bandwidths: list[Bandwidth] = children("bandwidth", Bandwidth)
+    latencies: list[Latency] = children("latency", Latency, check=_check_latencies)
+    bandwidths: list[Bandwidth] = children("bandwidth", Bandwidth, check=_check_bandwidths)
+
+
+def check_cells(cells: Sequence[NumaCell]) -> None:
+    """Refuse cells that are not numbered from 0 on, or share a vcpu.
+
+    Source: libvirt 9.0 virDomainNumaDefParseXML.
+
+    Raises:
+        ConfError: "xml"; "config_unsupported": cells share a vcpu.
+    """
+    if not cells:
+        raise ConfError("xml", "NUMA topology defined without NUMA cells", "domain/cpu/numa")
+    seen: set[int] = set()
+    owners: dict[int, int] = {}
+    for number, cell in enumerate(cells):
+        id_ = number if cell.id is None else cell.id
+        if id_ >= len(cells):
+            detail = (
+                "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or "
+                "ranges not starting from 0 are not allowed"
+            )
+            raise ConfError("xml", detail, "domain/cpu/numa/cell/@id")
+        if id_ in seen:
+            detail = f"Duplicate NUMA cell info for cell id '{id_}'"
+            raise ConfError("xml", detail, "domain/cpu/numa/cell/@id")
+        seen.add(id_)
+        for vcpu in parse_cpuset(cell.cpus) if cell.cpus else ():
+            if vcpu in owners:
+                detail = f"NUMA cells {id_} and {owners[vcpu]} have overlapping vCPU ids"
+                raise ConfError("config_unsupported", detail, "domain/cpu/numa/cell/@cpus")
+            owners[vcpu] = id_
 
 
 @element("numa")
@@ -187,8 +234,27 @@ class Interconnects:
 class Numa:
     """<numa>."""
 
-    cells: list[NumaCell] = children("cell", NumaCell)
+    cells: list[NumaCell] = children("cell", NumaCell, check=check_cells)
     interconnects: Interconnects | None = child("interconnects", Interconnects)
+
+    def after_read(self) -> None:
+        """Check that paths between cells lead to cells, and to caches that they have.
+
+        Raises:
+            ConfError: "xml".
+        """
+        links: list[Latency | Bandwidth] = []
+        if self.interconnects is not None:
+            links = [*self.interconnects.latencies, *self.interconnects.bandwidths]
+        for link in links:
+            for end in ("initiator", "target"):
+                if getattr(link, end) >= len(self.cells):
+                    detail = f"'{end}' refers to a non-existent NUMA node"
+                    raise ConfError("xml", detail, f"interconnects/@{end}")
+            levels = [cache.level for cache in self.cells[link.target].caches]
+            if link.cache and link.cache not in levels:
+                detail = "'cache' refers to a non-existent NUMA node cache"
+                raise ConfError("xml", detail, "interconnects/@cache")
 
 
 MODES = one_of(

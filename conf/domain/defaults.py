@@ -25,9 +25,10 @@ from conf.domain.general_defaults import (
 )
 from conf.domain.model import Domain
 from conf.domain.os_defaults import complete_boot, complete_os
-from conf.domain.validate.controllers import check_roots
+from conf.domain.validate.controllers import check_cells_of_bridges, check_roots
 from conf.domain.validate.devices import check_zpci
-from conf.domain.validate.domain import check_completed
+from conf.domain.validate.domain import check_completed, check_tseg
+from conf.domain.validate.firmware import check_firmware_features
 from conf.emulator import EmulatorFacts
 
 
@@ -55,7 +56,10 @@ def complete(
         ConfError: the domain cannot be, or not with this emulator.
     """
     complete_general(domain, facts, make_uuid=make_uuid)
+    check_firmware_features(domain.os)
+    check_tseg(domain)
     check_roots(domain)
+    check_cells_of_bridges(domain)
     check_zpci(domain)
     complete_devices(domain, facts)
     complete_memory(domain)

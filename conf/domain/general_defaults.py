@@ -108,9 +108,15 @@ def _complete_numatune(domain: Domain) -> None:
     if memory is None:
         return
     memory.mode = memory.mode or "strict"
+    if not memory.nodeset and memory.placement in (None, "static") and not automatic:
+        detail = "nodeset for NUMA memory tuning must be set if 'placement' is 'static'"
+        raise ConfError("config_unsupported", detail, "domain/numatune/memory/@nodeset")
     if memory.placement is None and not memory.nodeset and automatic:
         memory.placement = "auto"
     if memory.placement == "auto":
+        if domain.numatune.memnodes:
+            detail = "Per-node binding is not compatible with automatic NUMA placement."
+            raise ConfError("config_unsupported", detail, "domain/numatune/memnode")
         memory.nodeset = None
     else:
         memory.placement = None  # "static" goes without saying

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lxml import etree
+
 from conf.domain.clock import Clock, Pm
 from conf.domain.cpu import Cpu
 from conf.domain.devices import Devices
@@ -17,7 +19,7 @@ from conf.domain.features import Features
 from conf.domain.lxc.model import IdMap, LxcNamespace
 from conf.domain.metadata import drop_repeated_namespaces
 from conf.domain.os import Os, OsType, Sysinfo
-from conf.domain.security import Keywrap, LaunchSecurity, PerfEvent, Seclabel
+from conf.domain.security import Keywrap, LaunchSecurity, PerfEvent, Seclabel, check_seclabels
 from conf.domain.tuning import (
     Blkiotune,
     BootMemory,
@@ -41,8 +43,8 @@ from conf.types.uuid import uuid_reader
 
 #: Types that name a hypervisor of libvirt's; what this build has is checked by the caller.
 TYPES = one_of(
-    "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv", "vbox",
-    "phyp", "parallels", "bhyve", "vz", "hvf",
+    "none", "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv",
+    "vbox", "phyp", "parallels", "bhyve", "vz", "hvf",
 )  # fmt: skip
 ACTIONS = ("destroy", "restart", "preserve", "rename-restart")
 CRASH_ACTIONS = (*ACTIONS, "coredump-destroy", "coredump-restart")
@@ -64,6 +66,14 @@ def domain_type(text: str) -> str:
         raise ConfError("config_unsupported", detail, "domain/@type") from None
 
 
+def lenient_id(text: str) -> int | None:
+    """Read a guest's number; a client's document does not choose it, so it may be anything."""
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
 @element("qemu:arg")
 @dataclass(slots=True, kw_only=True)
 class ExtraArgument:
@@ -81,7 +91,7 @@ class ExtraVariable:
     value: str | None = attribute("@value")
 
 
-@element("qemu:commandline")
+@element("qemu:commandline", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class QemuCommandline:
     """<qemu:commandline>."""
@@ -163,14 +173,22 @@ class DomainIdentity:
     bootloader: str | None = text("bootloader")
     os_type: OsType | None = child("os/type", OsType)
 
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        """Check that there is a name, before all else.
+
+        Raises:
+            ConfError: "no_name".
+        """
+        if not node.findtext("name"):
+            raise ConfError("no_name", "a domain needs a <name>", "domain/name")
+
     def after_read(self) -> None:
         """Check what must be there.
 
         Raises:
             ConfError: the kind is libvirt's code.
         """
-        if not self.name:
-            raise ConfError("no_name", "a domain needs a <name>", "domain/name")
         if (self.os_type is None or not self.os_type.name) and not self.bootloader:
             raise ConfError("xml", "an os <type> must be specified", "domain/os/type")
 
@@ -191,7 +209,7 @@ class Domain:
     """<domain>: a definition; the live one also has the id, aliases and ports."""
 
     type: str = attribute("@type", read=domain_type, default="", empty_is_absent=True)
-    id: int | None = attribute("@id", read=int, only="live")
+    id: int | None = attribute("@id", read=lenient_id, only="live")
     name: str = text("name", default="")
     uuid: str | None = text("uuid", read=READ_UUID)
     hwuuid: str | None = text("hwuuid", read=READ_UUID)
@@ -224,7 +242,7 @@ class Domain:
     idmap: IdMap | None = child("idmap", IdMap, merge=True)
     features: Features | None = child("features", Features)
     cpu: Cpu | None = child("cpu", Cpu)
-    clock: Clock | None = child("clock", Clock)
+    clock: Clock | None = child("clock", Clock, merge=True)
     on_poweroff: str | None = text(
         "on_poweroff", read=one_of(*ACTIONS, unknown="unknown on_poweroff action: {}")
     )
@@ -243,7 +261,7 @@ class Domain:
     pm: Pm | None = child("pm", Pm)
     perf: list[PerfEvent] = children("perf/event", PerfEvent)
     devices: Devices = child("devices", Devices, merge=True)
-    seclabels: list[Seclabel] = children("seclabel", Seclabel)
+    seclabels: list[Seclabel] = children("seclabel", Seclabel, check=check_seclabels)
     keywrap: Keywrap | None = child("keywrap", Keywrap)
     launch_security: LaunchSecurity | None = child("launchSecurity", LaunchSecurity)
     qemu_commandline: QemuCommandline | None = child("qemu:commandline", QemuCommandline)

@@ -6,6 +6,7 @@ Source: libvirt 9.0 formatdomain, "Operating system booting" and "SMBIOS System 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from conf.domain.architectures import ARCHITECTURES
 from conf.domain.devices.source import Source
@@ -152,6 +153,28 @@ class Block:
     entries: list[Entry] = children("entry", Entry)
 
 
+#: The entries of each SMBIOS block, in libvirt's order; others are dropped.
+ENTRIES: Final = {
+    "bios": ("vendor", "version", "date", "release"),
+    "system": ("manufacturer", "product", "version", "serial", "uuid", "sku", "family"),
+    "baseBoard": ("manufacturer", "product", "version", "serial", "asset", "location"),
+    "chassis": ("manufacturer", "version", "serial", "asset", "sku"),
+}
+
+
+def _known(block: Block, name: str) -> Block | None:
+    """Keep the entries that a block has; None: nothing is left.
+
+    Source: libvirt 9.0 virSysinfoParseXML: the first entry of a name counts.
+    """
+    kept = []
+    for known in ENTRIES[name]:
+        first = next((entry for entry in block.entries if entry.name == known), None)
+        if first is not None and first.value:
+            kept.append(first)
+    return Block(entries=kept) if kept else None
+
+
 @element("sysinfo")
 @dataclass(slots=True, kw_only=True)
 class Sysinfo:
@@ -164,3 +187,13 @@ class Sysinfo:
     chassis: Block | None = child("chassis", Block)
     oem_strings: Block | None = child("oemStrings", Block)
     entries: list[Entry] = children("entry", Entry)
+
+    def after_read(self) -> None:
+        """Keep the entries that libvirt knows, in its order."""
+        if self.type != "smbios":
+            return
+        self.bios = _known(self.bios, "bios") if self.bios else None
+        self.system = _known(self.system, "system") if self.system else None
+        self.chassis = _known(self.chassis, "chassis") if self.chassis else None
+        boards = [_known(board, "baseBoard") for board in self.base_boards]
+        self.base_boards = [board for board in boards if board is not None]

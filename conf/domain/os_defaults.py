@@ -6,6 +6,7 @@ May not touch: the host's firmware files (a start looks for them).
 
 from __future__ import annotations
 
+from conf.domain.devices.disk_defaults import complete_hosts
 from conf.domain.model import Domain
 from conf.domain.os import Boot, FirmwareFeature, Nvram, Os
 from conf.emulator import EmulatorFacts
@@ -41,6 +42,8 @@ def _complete_firmware(os: Os) -> None:
     named = {feature.name: feature.enabled for feature in os.firmware_features}
     if named.get("enrolled-keys") and "secure-boot" not in named:
         os.firmware_features.append(FirmwareFeature(enabled=True, name="secure-boot"))
+    if os.nvram is not None and os.nvram.source is not None:
+        complete_hosts(os.nvram.source)
     menu = os.bootmenu
     if menu is not None and not menu.enable:
         menu.timeout = None

@@ -5,6 +5,7 @@ Source: libvirt 9.0 formatdomain, "Security label", "Key Wrap", "Launch Security
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +46,25 @@ class Seclabel:
             self.label = self.imagelabel = self.baselabel = self.relabel = None
         elif self.type is not None and self.relabel is None:
             self.relabel = self.type == "dynamic"
+
+
+def check_seclabels(labels: Sequence[Seclabel]) -> None:
+    """Refuse labels that cannot be, or not together.
+
+    Raises:
+        ConfError: "xml"; "xml_detail": two labels of one model.
+    """
+    seen: set[str | None] = set()
+    for label in labels:
+        if label.type == "static" and not label.label:
+            raise ConfError("xml", "security label is missing", "domain/seclabel/label")
+        if label.model in seen:
+            detail = f"seclabel for model {label.model or '(null)'} is already provided"
+            raise ConfError("xml_detail", detail, "domain/seclabel/@model")
+        seen.add(label.model)
+    if len(labels) > 1 and None in seen:
+        detail = "missing security model when using multiple labels"
+        raise ConfError("xml", detail, "domain/seclabel/@model")
 
 
 @element("cipher")

@@ -6,16 +6,19 @@ Source: libvirt 9.0 formatdomain, "Memory Allocation", "CPU Allocation", "IOThre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from conf.domain.resctrl import CacheTune, MemoryTune
 from conf.errors import ConfError
-from conf.mapper import Refusal, attribute, child, children, element, flag, text
+from conf.mapper import Refusal, When, attribute, child, children, element, flag, text
 from conf.types.bool import on_off as read_on_off
 from conf.types.bool import write_on_off, yes_no
 from conf.types.cpuset import nonempty_cpuset
 from conf.types.enum import one_of
 from conf.types.integer import int_unsigned, uint, uint_positive, unsigned, unsigned_of
+from conf.types.repeats import first_repeated
 from conf.types.size import Amount, to_kib
 
 NUMA_MODES = one_of(
@@ -27,6 +30,8 @@ NUMA_MODES = one_of(
 )
 PLACEMENTS = one_of("static", "auto")
 SCHEDULERS = one_of("batch", "idle", "fifo", "rr")
+#: Schedulers that have priorities.
+REALTIME: Final = When("scheduler", ("fifo", "rr"))
 
 
 @element("resource")
@@ -254,7 +259,7 @@ class VcpuSched:
         required=Refusal("xml", "Missing attribute 'vcpus' in element 'vcpusched'"),
     )
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="", required=True)
-    priority: int | None = attribute("@priority", read=int_unsigned)
+    priority: int | None = attribute("@priority", read=int_unsigned, when=REALTIME)
 
 
 @element("iothreadsched")
@@ -269,7 +274,7 @@ class IoThreadSched:
         required=Refusal("xml", "Missing attribute 'iothreads' in element 'iothreadsched'"),
     )
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="", required=True)
-    priority: int | None = attribute("@priority", read=int_unsigned)
+    priority: int | None = attribute("@priority", read=int_unsigned, when=REALTIME)
 
 
 @element("emulatorsched")
@@ -278,7 +283,22 @@ class EmulatorSched:
     """<emulatorsched>."""
 
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="", required=True)
-    priority: int | None = attribute("@priority", read=int_unsigned)
+    priority: int | None = attribute("@priority", read=int_unsigned, when=REALTIME)
+
+
+def _check_vcpupins(pins: Sequence[VcpuPin]) -> None:
+    """Refuse two pins of one vcpu."""
+    twice = first_repeated([pin.vcpu for pin in pins])
+    if twice is not None:
+        raise ConfError("internal", f"duplicate vcpupin for vcpu '{twice}'", "cputune/vcpupin")
+
+
+def _check_iothreadpins(pins: Sequence[IoThreadPin]) -> None:
+    """Refuse two pins of one I/O thread."""
+    twice = first_repeated([pin.iothread for pin in pins])
+    if twice is not None:
+        detail = f"duplicate iothreadpin for same iothread '{twice}'"
+        raise ConfError("internal", detail, "cputune/iothreadpin")
 
 
 @element("cputune", omit_empty=True)
@@ -295,13 +315,16 @@ class Cputune:
     emulator_quota: int | None = text("emulator_quota", read=int)
     iothread_period: int | None = text("iothread_period", read=unsigned)
     iothread_quota: int | None = text("iothread_quota", read=int)
-    vcpupins: list[VcpuPin] = children("vcpupin", VcpuPin)
+    vcpupins: list[VcpuPin] = children("vcpupin", VcpuPin, check=_check_vcpupins)
     emulatorpin: str | None = attribute(
         "emulatorpin/@cpuset",
         read=nonempty_cpuset("cpuset"),
         required=Refusal("internal", "missing cpuset for emulatorpin"),
+        single="only one emulatorpin is supported",
     )
-    iothreadpins: list[IoThreadPin] = children("iothreadpin", IoThreadPin)
+    iothreadpins: list[IoThreadPin] = children(
+        "iothreadpin", IoThreadPin, check=_check_iothreadpins
+    )
     emulatorsched: EmulatorSched | None = child("emulatorsched", EmulatorSched)
     vcpuscheds: list[VcpuSched] = children("vcpusched", VcpuSched)
     iothreadscheds: list[IoThreadSched] = children("iothreadsched", IoThreadSched)

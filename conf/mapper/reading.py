@@ -274,8 +274,12 @@ def _read_child(step: ReadStep, nodes: list[etree._Element], values: Values) -> 
 
 
 def _read_children(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
-    if nodes:
-        values[step.name] = [read(class_of(step.spec, node), node) for node in nodes]
+    if not nodes:
+        return
+    items: list[Any] = [read(class_of(step.spec, node), node) for node in nodes]
+    if step.spec.check is not None:
+        step.spec.check(items)
+    values[step.name] = items
 
 
 def _read_texts(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
@@ -325,9 +329,10 @@ def class_of(spec: FieldSpec, node: etree._Element) -> type:
         return cast("type", spec.model())
     if not isinstance(spec.model, Choice):
         return cast("type", spec.model)
-    text = node.get(spec.model.by, spec.model.default)
-    if not text and spec.model.missing is not None:
+    text = node.get(spec.model.by)
+    if text is None and not spec.model.default and spec.model.missing is not None:
         raise ConfError(spec.model.missing.kind, spec.model.missing.message, element_path(node))
+    text = spec.model.default if text is None else text
     chosen = spec.model.classes.get(text)
     if chosen is None and spec.model.unknown is not None:
         unknown = spec.model.unknown

@@ -31,6 +31,7 @@ MISSING: Final = dataclasses.MISSING
 Read = Callable[[str], Any]
 Write = Callable[[Any], str]
 Prune = Callable[[etree._Element], None]
+Check = Callable[[list[Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class FieldSpec:
     read_empty: bool = False  # an empty element's text is read, too
     when: When | None = None  # the field is read of some elements only
     prune: Prune | None = None  # removes parts of an element that is kept verbatim
+    check: Check | None = None  # of a list: called once all of it is read, before what follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +230,19 @@ def child(
     return dataclasses.field(default=None, metadata={KEY: spec})
 
 
-def children(path: str, model: object, *, only: str = "", when: When | None = None) -> Any:  # noqa: ANN401
-    """Map a list to child elements of a name; `wrapper/name` has an element around them."""
+def children(
+    path: str,
+    model: object,
+    *,
+    only: str = "",
+    when: When | None = None,
+    check: Check | None = None,
+) -> Any:  # noqa: ANN401
+    """Map a list to child elements of a name; `wrapper/name` has an element around them.
+
+    `check` refuses elements that contradict each other. It is called when all of them have been
+    read, and before the fields that follow: so libvirt's parser does.
+    """
     parts = path.split("/")
     spec = FieldSpec(
         "children",
@@ -238,6 +251,7 @@ def children(path: str, model: object, *, only: str = "", when: When | None = No
         only=only,
         wrap="/".join(parts[:-1]),
         when=when,
+        check=check,
     )
     return dataclasses.field(default_factory=list, metadata={KEY: spec})
 

@@ -29,6 +29,12 @@ EXTRA: Final = {
     "802.1Qbh": ("managerid", "typeid", "typeidversion", "instanceid"),
     "openvswitch": ("managerid", "typeid", "typeidversion", "instanceid"),
 }
+#: Parameters that a type must have.
+REQUIRED: Final = {
+    "802.1Qbg": ("managerid", "typeid", "typeidversion"),
+    "802.1Qbh": ("profileid",),
+    "midonet": ("interfaceid",),
+}
 PROFILE_LENGTH: Final = 39  # PORT_PROFILE_MAX of linux/if_link.h, without the final NUL
 
 
@@ -63,6 +69,19 @@ class VirtualPort:
                 raise ConfError("xml", detail, f"virtualport/parameters/@{name}")
         if self.type == "midonet":
             self.managerid = self.typeid = self.typeidversion = self.instanceid = None
+
+    def check_complete(self) -> None:
+        """Check that all is there which the switch must be told; what can be made up is not.
+
+        Raises:
+            ConfError: "xml".
+        """
+        if self.type is None:
+            raise ConfError("xml", "missing required virtualport type", "virtualport/@type")
+        for name in REQUIRED.get(self.type, ()):
+            if getattr(self, name) is None:
+                detail = f"missing {name} in <virtualport type='{self.type}'>"
+                raise ConfError("xml", detail, f"virtualport/parameters/@{name}")
 
 
 def _check_number(name: str, text: str | None, highest: int, message: str) -> None:

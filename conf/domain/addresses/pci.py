@@ -19,6 +19,7 @@ from conf.domain.addresses.placement import (
     place_all,
 )
 from conf.domain.addresses.topology import CONTROLLER_NEEDS, Connect, Place
+from conf.domain.architectures import root_of
 from conf.domain.devices.address import Address, PciAddress
 from conf.domain.devices.controller import Controller, ControllerTarget
 from conf.domain.model import Domain
@@ -36,6 +37,8 @@ BRIDGE_NAMES: Final = {
     "pcie-expander-bus": "pxb-pcie",
 }
 PC: Final = ("x86_64", "i686")
+#: Architectures whose machines without PCI have virtio devices elsewhere.
+MMIO: Final = ("aarch64", "armv7l", "armv6l", "riscv32", "riscv64")
 FIRST_EXPANDER_BUS: Final = (
     256  # expander buses are numbered down from here, with gaps for children
 )
@@ -60,7 +63,7 @@ def assign(domain: Domain, facts: EmulatorFacts) -> None:
     pairs = list(_pairs(domain, board or Board("", "")))
     if board is None:
         # Other architectures' roots are not added by this build: their machines go without.
-        if facts.arch in PC and any(endpoint.needs for endpoint, _ in pairs):
+        if facts.arch in PC and any(_needs_bus(domain, endpoint) for endpoint, _ in pairs):
             raise ConfError("xml", "No PCI buses available", "domain/devices")
         return
     bridges = missing_bridges(board, [endpoint for endpoint, _ in pairs])
@@ -70,6 +73,19 @@ def assign(domain: Domain, facts: EmulatorFacts) -> None:
     for endpoint, item in pairs:
         _write(endpoint, item)
     _number_bridges(domain)
+
+
+def _needs_bus(domain: Domain, endpoint: Endpoint) -> bool:
+    """Return whether a device must be on a PCI bus of a machine that has none, as libvirt sees it.
+
+    Machines of other architectures are refused later, but for this.
+    """
+    arch, machine = domain.os.type.arch, domain.os.type.machine or ""
+    if root_of(arch, machine) or (arch == "s390x" and machine.startswith("s390-ccw")):
+        return False
+    if arch in MMIO:
+        return endpoint.place is not None
+    return bool(endpoint.needs)
 
 
 def board_of(domain: Domain, facts: EmulatorFacts) -> Board | None:
@@ -121,8 +137,6 @@ def _pairs(domain: Domain, board: Board) -> Iterator[Pair]:
     for interface in devices.interfaces:
         if interface.type != "hostdev":
             yield from _pair(interface, Endpoint("interface", needs.interface(interface.model)))
-        else:
-            yield from _pair(interface, Endpoint("interface", needs.express))
     for sound in devices.sounds:
         yield from _pair(sound, Endpoint("sound", needs.sound(sound.model), model=sound.model))
     for controller in devices.controllers:
@@ -136,6 +150,8 @@ def _pairs(domain: Domain, board: Board) -> Iterator[Pair]:
 def _controller(controller: Controller, needs: Needs) -> Endpoint:
     model = controller.model or ""
     plug = needs.controller(controller.type, model)
+    if not plug and isinstance(controller.address, PciAddress):
+        plug = needs.conventional  # it is not on PCI, but its address is taken
     return Endpoint(controller.type, plug, None, model, controller.index or 0)
 
 
@@ -143,6 +159,9 @@ def _storage_pairs(domain: Domain, needs: Needs) -> Iterator[Pair]:
     for disk in domain.devices.disks:
         if disk.target.bus == "virtio":
             yield from _pair(disk, Endpoint("disk", needs.virtio_device(disk.model)))
+    for interface in domain.devices.interfaces:
+        if interface.type == "hostdev":  # a host device first, a card second
+            yield from _pair(interface, Endpoint("interface", needs.express))
     for hostdev in domain.devices.hostdevs:
         plug = Connect.NONE
         if hostdev.type == "pci" or (hostdev.type == "mdev" and hostdev.model == "vfio-pci"):

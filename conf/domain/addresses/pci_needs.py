@@ -27,6 +27,10 @@ SCSI_CONVENTIONAL: Final = frozenset(
 )
 NET_EXPRESS: Final = frozenset({"e1000e", "igb"})
 NET_VIRTIO: Final = frozenset({"virtio", "virtio-transitional", "virtio-non-transitional"})
+NET_CONVENTIONAL: Final = frozenset(
+    {"netfront", "rtl8139", "e1000", "spapr-vlan", "smc91c111", "lan9118", "scm91c111", "vlance",
+     "vmxnet", "vmxnet2", "vmxnet3", "Am79C970A", "Am79C973", "82540EM", "82545EM", "82543GC"}
+)  # fmt: skip
 SOUND_ELSEWHERE: Final = frozenset({"sb16", "pcspk", "usb"})
 VIDEO_ELSEWHERE: Final = frozenset({"none", "ramfb", "default"})
 
@@ -72,7 +76,10 @@ class Needs:
             return self.virtio_device(model)
         if model in NET_EXPRESS:
             return self.express
-        return Connect.NONE if model == "usb-net" else self.conventional
+        if model == "usb-net":
+            return Connect.NONE
+        # A model that libvirt has no name for is taken to be of today's machines.
+        return self.conventional if model in NET_CONVENTIONAL else self.express
 
     def sound(self, model: str) -> Connect:
         """Return the flags of a <sound> device by its model."""

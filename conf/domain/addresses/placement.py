@@ -106,6 +106,8 @@ def _any_function(model: str) -> int | None:
 def _place_fixed(board: Board, endpoints: Sequence[Endpoint], topology: Topology) -> None:
     """Reserve the places of the XML, then those that the chipset prescribes."""
     for endpoint in endpoints:
+        if board.chipset == "i440fx" and endpoint.place == _piix3_place(endpoint):
+            continue
         if endpoint.place is not None and endpoint.needs:
             label = f" of {endpoint.label}" if endpoint.label else ""
             topology.reserve(endpoint.place, endpoint.needs, chosen=True, device=label)
@@ -115,16 +117,34 @@ def _place_fixed(board: Board, endpoints: Sequence[Endpoint], topology: Topology
         _place_fixed_q35(endpoints, topology)
 
 
+def _piix3_place(endpoint: Endpoint) -> Place | None:
+    """Return where the PIIX3 has the controller; None for one that is not its own."""
+    if endpoint.index:
+        return None
+    if endpoint.kind == "ide":
+        return Place(0, 0, PIIX3_SLOT, 1)
+    if endpoint.kind == "usb" and endpoint.model == "piix3-uhci":
+        return Place(0, 0, PIIX3_SLOT, 2)
+    return None
+
+
+def _reserve_piix3(endpoint: Endpoint, place: Place, topology: Topology) -> None:
+    """Put a controller of the PIIX3 where it is."""
+    name = "Primary IDE controller"
+    if endpoint.kind == "usb":
+        name = "PIIX3 USB controller at index 0"
+    if endpoint.place not in (None, place):
+        at = f"{place.domain}:{place.bus}:{place.slot}.{place.function}"
+        raise ConfError("internal", f"{name} must have PCI address {at}")
+    topology.reserve(place, endpoint.needs, chosen=True)
+    endpoint.place = place
+
+
 def _place_fixed_i440fx(endpoints: Sequence[Endpoint], topology: Topology) -> None:
     for endpoint in endpoints:
-        if endpoint.kind == "ide" and endpoint.index == 0:
-            _reserve_required(
-                endpoint, Place(0, 0, PIIX3_SLOT, 1), topology, "Primary IDE controller"
-            )
-        if endpoint.kind == "usb" and endpoint.index == 0 and endpoint.model == "piix3-uhci":
-            _reserve_required(
-                endpoint, Place(0, 0, PIIX3_SLOT, 2), topology, "PIIX3 USB controller at index 0"
-            )
+        place = _piix3_place(endpoint)
+        if place is not None:
+            _reserve_piix3(endpoint, place, topology)
     isa = Place(0, 0, PIIX3_SLOT, 0)
     if not topology.is_free(isa):
         raise ConfError("xml", f"PCI address {isa} is in use, QEMU needs it for its ISA bridge")

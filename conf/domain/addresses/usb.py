@@ -18,8 +18,12 @@ from conf.domain.addresses.usb_ports import (
     parse_port,
 )
 from conf.domain.devices.address import Address, UsbAddress
+from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.controller import Controller
+from conf.domain.devices.disk import Disk
 from conf.domain.devices.hub import Hub
 from conf.domain.model import Domain
+from conf.errors import ConfError
 
 COMPANIONS: Final = frozenset({"ich9-uhci1", "ich9-uhci2", "ich9-uhci3"})
 
@@ -67,8 +71,12 @@ def _wanted(item: Addressed) -> tuple[int | None] | None:
             return (None,)
         case UsbAddress(port=None) as address:
             return (address.bus,)
-        case _:
+        case UsbAddress():
             return None
+        case _ if isinstance(item, Disk | CharDevice | Controller):
+            return None  # is refused with the checks of its kind
+        case _:
+            raise ConfError("xml", "Invalid address for a USB device", "address/@type")
 
 
 def _reserve(domain: Domain, ports: UsbPorts) -> None:

@@ -11,8 +11,9 @@ from typing import Final
 from conf.errors import ConfError
 from conf.mapper import Choice, Refusal, attribute, child, element
 from conf.types.bool import on_off, write_on_off
-from conf.types.integer import hexadecimal, signed, uint, uint_any, unsigned
+from conf.types.integer import UINT_MAX, hexadecimal, signed, uint, uint_any, unsigned
 
+USB_DEPTH: Final = 4  # hubs behind each other, libvirt's limit
 MAX_BUS: Final = 0xFF
 MAX_SLOT: Final = 0x1F
 MAX_FUNCTION: Final = 7
@@ -105,6 +106,19 @@ class CcidAddress:
     slot: int = attribute("@slot", read=uint, default=0)
 
 
+def _usb_port(text: str) -> str:
+    """Read a port: up to four numbers of 32 bits, parted by points.
+
+    Raises:
+        ConfError: "internal".
+    """
+    parts = text.split(".")
+    numbers = [int(part) if part.isascii() and part.isdigit() else UINT_MAX + 1 for part in parts]
+    if len(parts) > USB_DEPTH or max(numbers) > UINT_MAX:
+        raise ConfError("internal", "Cannot parse <address> 'port' attribute", "address/@port")
+    return text
+
+
 @element("address")
 @dataclass(slots=True, kw_only=True)
 class UsbAddress:
@@ -112,7 +126,7 @@ class UsbAddress:
 
     type: str = attribute("@type", default="usb")
     bus: int = attribute("@bus", read=uint, default=0)
-    port: str | None = attribute("@port")
+    port: str | None = attribute("@port", read=_usb_port)
 
 
 @element("address")

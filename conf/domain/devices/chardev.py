@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from lxml import etree
+
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.source import Reconnect, SourceLabel
 from conf.errors import ConfError
@@ -216,6 +218,38 @@ class CharDevice(CharSource):
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None
+
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        """Check that a channel says where it ends in the guest.
+
+        Raises:
+            ConfError: "xml"; "config_unsupported".
+        """
+        target = node.find("target")
+        if node.tag != "channel" or (target is not None and target.get("type") is not None):
+            return
+        if target is None:
+            detail = "target type must be specified for channel device"
+            raise ConfError("xml", detail, "channel/target/@type")
+        detail = "unknown target type '(null)' specified for character device"
+        raise ConfError("config_unsupported", detail, "channel/target/@type")
+
+    def after_read(self) -> None:
+        """Check and keep what the kind of target has.
+
+        Raises:
+            ConfError: the kind is libvirt's code.
+        """
+        CharSource.after_read(self)
+        if self.target_type != "guestfwd":
+            self.target_address = None
+        elif self.target_address is None:
+            detail = "guestfwd channel does not define a target address"
+            raise ConfError("xml", detail, "channel/target/@address")
+        elif self.target_port is None:
+            detail = "guestfwd channel does not define a target port"
+            raise ConfError("xml", detail, "channel/target/@port")
 
     def before_write(self, mode: Mode) -> CharDevice:
         """Drop a pty's path from the inactive XML: the host allocates it at each start."""

@@ -5,11 +5,13 @@ Source: libvirt 9.0 formatdomain, "Controllers".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import ControllerDriver
+from conf.errors import ConfError
 from conf.mapper import attribute, child, element, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
@@ -23,7 +25,28 @@ MODEL_NAMES = one_of(
     "none", "pci-bridge", "i82801b11-bridge", "ioh3420", "x3130-upstream", "xio3130-downstream",
     "pxb", "pxb-pcie", "pcie-root-port", "spapr-pci-host-bridge", "pcie-pci-bridge",
 )  # fmt: skip
+MAX_NUMBER: Final = 255
 ONE: Final = "Multiple <{}> elements in controller definition not allowed"
+#: Models of each type of controller; a type that is not here has none.
+CONTROLLER_MODELS: Final = {
+    "pci": (
+        "pci-root", "pcie-root", "pci-bridge", "dmi-to-pci-bridge", "pcie-to-pci-bridge",
+        "pcie-root-port", "pcie-switch-upstream-port", "pcie-switch-downstream-port",
+        "pci-expander-bus", "pcie-expander-bus",
+    ),
+    "scsi": (
+        "auto", "buslogic", "lsilogic", "lsisas1068", "vmpvscsi", "ibmvscsi", "virtio-scsi",
+        "lsisas1078", "virtio-transitional", "virtio-non-transitional", "ncr53c90", "dc390",
+        "am53c974",
+    ),
+    "usb": (
+        "piix3-uhci", "piix4-uhci", "ehci", "ich9-ehci1", "ich9-uhci1", "ich9-uhci2",
+        "ich9-uhci3", "vt82c686b-uhci", "pci-ohci", "nec-xhci", "qusb1", "qusb2", "qemu-xhci",
+        "none",
+    ),
+    "ide": ("piix3", "piix4", "ich6"),
+    "virtio-serial": ("virtio", "virtio-transitional", "virtio-non-transitional"),
+}  # fmt: skip
 TYPES = one_of("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pci", "xenbus", "isa")
 
 
@@ -39,6 +62,21 @@ class ControllerTarget:
     index: int | None = attribute("@index", read=int_unsigned)
     hotplug: bool | None = attribute("@hotplug", read=on_off, write=write_on_off)
     node: int | None = text("node", read=unsigned)
+
+    def after_read(self) -> None:
+        """Check that the numbers fit into their registers.
+
+        Raises:
+            ConfError: "config_unsupported".
+        """
+        for option, number, low in (
+            ("chassisNr", self.chassis_nr, 1), ("chassis", self.chassis, 0), ("port", self.port, 0),
+        ):  # fmt: skip
+            if number is not None and not low <= number <= MAX_NUMBER:
+                detail = (
+                    f"PCI controller {option} '{number}' out of range - must be {low}-{MAX_NUMBER}"
+                )
+                raise ConfError("config_unsupported", detail, f"controller/target/@{option}")
 
 
 @element("pcihole64")
@@ -81,7 +119,13 @@ class Controller:
         """Drop what only controllers of other types have; number the parts of a USB 2 controller.
 
         Source: libvirt 9.0 virDomainControllerDefParseXML.
+
+        Raises:
+            ConfError: "config_unsupported": the type has no such model.
         """
+        if self.model is not None and self.model not in CONTROLLER_MODELS.get(self.type, ()):
+            detail = f"Unknown model type '{self.model}'"
+            raise ConfError("config_unsupported", detail, "domain/devices/controller/@model")
         if self.type != "virtio-serial":
             self.ports = self.ports if self.type == "usb" else None
             self.vectors = None
@@ -107,3 +151,20 @@ class Controller:
     def pcihole64(self) -> int | None:
         """Room for large devices in KiB."""
         return self.pcihole.amount if self.pcihole else None
+
+
+def check_usb_controllers(controllers: Sequence[Controller]) -> None:
+    """Refuse USB controllers that cannot be together.
+
+    Raises:
+        ConfError: "xml_detail".
+    """
+    path = "domain/devices/controller"
+    usb = [controller for controller in controllers if controller.type == "usb"]
+    if len(usb) > 1 and any(controller.model == "none" for controller in usb):
+        detail = "Can't add another USB controller: USB is disabled for this domain"
+        raise ConfError("xml_detail", detail, path)
+    # A companion has ports of an EHCI controller's: <master startport=…>. libvirt looks for one
+    # controller that is none, whatever its index.
+    if usb and all(controller.master_port is not None for controller in usb):
+        raise ConfError("xml_detail", "No master USB controller specified", f"{path}/master")

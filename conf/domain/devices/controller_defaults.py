@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from conf.domain.architectures import root_of
 from conf.domain.devices.address import CcidAddress, DriveAddress, VirtioSerialAddress
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.controller_order import order_controllers
@@ -29,10 +30,10 @@ PC: Final = ("x86_64", "i686")
 DRIVE_BUSES: Final = ("scsi", "fdc", "ide", "sata")
 
 
-def complete_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -> None:
+def complete_controllers(devices: Devices, arch: str, machine: str, facts: EmulatorFacts) -> None:
     """Add the missing controllers and choose the models."""
     order_controllers(devices.controllers)
-    add_machine_controllers(devices, machine, facts)
+    add_machine_controllers(devices, arch, machine, facts)
     for kind in DRIVE_BUSES:
         add_controllers(devices, kind, range(last_drive_controller(devices, kind) + 1))
     # A channel or smart card adds its own controller alone; a drive, those with lower numbers too.
@@ -42,10 +43,12 @@ def complete_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -
         complete_model(controller, machine, facts)
 
 
-def add_machine_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -> None:
+def add_machine_controllers(
+    devices: Devices, arch: str, machine: str, facts: EmulatorFacts
+) -> None:
     """Add the controllers that the machine has built in: its PCI root, USB, and SATA on Q35."""
-    q35 = machine.startswith("pc-q35") or machine == "q35"
-    i440fx = machine.startswith(("pc-i440fx", "pc-0", "pc-1")) or machine == "pc"
+    root = root_of(arch, machine) if arch in PC else ""
+    q35, i440fx = root == "pcie-root", root == "pci-root"
     # libvirt expects USB of every PC but the one without PCI, unknown machines included.
     if facts.arch in PC and machine != "isapc" and not has(devices, "usb", 0):
         add_usb(devices, facts, q35=q35)

@@ -6,10 +6,13 @@ May touch: the domain's devices, which it changes in place. May not touch: the h
 
 from __future__ import annotations
 
-from conf.domain.devices.address import CcidAddress
+from typing import Final
+
+from conf.domain.devices.address import CcidAddress, DriveAddress
 from conf.domain.devices.chardev_defaults import complete_chardevs, drop_default_paths
 from conf.domain.devices.controller_defaults import complete_controllers
-from conf.domain.devices.disk_defaults import complete_disk
+from conf.domain.devices.devices import Devices
+from conf.domain.devices.disk_defaults import HOST_ADAPTER, complete_disk
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.graphics_defaults import (
     complete_audio,
@@ -22,6 +25,8 @@ from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.memballoon import Memballoon
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
+
+SCSI_UNITS: Final = 16  # of a wide bus
 
 
 def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
@@ -53,8 +58,9 @@ def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
     for memory in devices.memories:
         if memory.model == "virtio-pmem":
             memory.access = memory.access or "shared"
+    place_scsi_hostdevs(devices)
     complete_other_devices(domain)
-    complete_controllers(devices, machine, facts)
+    complete_controllers(devices, domain.os.type.arch or facts.arch, machine, facts)
     complete_audio(devices)
 
 
@@ -74,6 +80,29 @@ def complete_hostdev(hostdev: Hostdev) -> None:
     source = hostdev.source
     if source.protocol == "iscsi" and source.name and "/" not in source.name:
         source.name += "/0"
+
+
+def place_scsi_hostdevs(devices: Devices) -> None:
+    """Give SCSI host devices without an address the first free unit of the SCSI controllers."""
+    waiting = [item for item in devices.hostdevs if item.type == "scsi" and item.address is None]
+    if not waiting:
+        return
+    taken = {
+        (address.controller, address.unit)
+        for address in (
+            *(disk.address for disk in devices.disks if disk.target.bus == "scsi"),
+            *(hostdev.address for hostdev in devices.hostdevs if hostdev.type == "scsi"),
+        )
+        if isinstance(address, DriveAddress) and not address.bus and not address.target
+    }
+    present = [c.index or 0 for c in devices.controllers if c.type == "scsi"]
+    units = [unit for unit in range(SCSI_UNITS) if unit != HOST_ADAPTER]
+    for hostdev in waiting:
+        beyond = max((index for index, _ in taken), default=-1) + 1
+        places = ((c, u) for c in (*present, *range(len(present), beyond + 1)) for u in units)
+        controller, unit = next(place for place in places if place not in taken)
+        hostdev.address = DriveAddress(controller=controller, unit=unit)
+        taken.add((controller, unit))
 
 
 def complete_other_devices(domain: Domain) -> None:

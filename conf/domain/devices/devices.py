@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from conf.domain.devices.audio import Audio
 from conf.domain.devices.chardev import CharDevice
-from conf.domain.devices.controller import Controller
+from conf.domain.devices.controller import Controller, check_usb_controllers
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.graphics import Graphics
@@ -42,7 +42,7 @@ class Devices:
 
     emulator: str | None = text("emulator", omit="")
     disks: list[Disk] = children("disk", Disk)
-    controllers: list[Controller] = children("controller", Controller)
+    controllers: list[Controller] = children("controller", Controller, check=check_usb_controllers)
     leases: list[Lease] = children("lease", Lease)
     filesystems: list[Filesystem] = children("filesystem", Filesystem)
     interfaces: list[Interface] = children("interface", Interface)

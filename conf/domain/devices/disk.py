@@ -70,7 +70,7 @@ class DiskDriver:
     ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
     packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
     page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)
-    metadata_cache: CacheSize | None = child("metadata_cache/max_size", CacheSize)
+    metadata_cache: CacheSize | None = child("metadata_cache/max_size", CacheSize, merge=True)
 
 
 @element("target")
@@ -91,7 +91,7 @@ class BackingFormat:
     """<format> of a backing file."""
 
     type: str = attribute("@type", read=BACKING_FORMATS, default="")
-    metadata_cache: CacheSize | None = child("metadata_cache/max_size", CacheSize)
+    metadata_cache: CacheSize | None = child("metadata_cache/max_size", CacheSize, merge=True)
 
 
 @element("backingStore")
@@ -232,7 +232,7 @@ class Disk:
     def after_read(self) -> None:
         """Copy each type= to its source."""
         self.target = self.target or DiskTarget()
-        if self.source is not None and self.source.file == "" and self.source == Source(file=""):
+        if self.source in (Source(file=""), Source(dev="")):
             self.source = None  # an empty name is that of an empty drive
         elif self.source is not None:
             self.source.keep_type(self.type)

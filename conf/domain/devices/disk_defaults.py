@@ -49,6 +49,7 @@ def complete_disk(disk: Disk) -> None:
             encryption.engine = encryption.engine or "qemu"
     if disk.source is not None:
         complete_hosts(disk.source)
+        complete_target_name(disk.source)
     if disk.device == "cdrom":
         disk.readonly = True
     place_disk(disk)
@@ -59,6 +60,12 @@ def complete_hosts(source: Source) -> None:
     for host in source.hosts:
         if host.name is not None and host.port is None:
             host.port = PORTS.get(source.protocol or "")
+
+
+def complete_target_name(source: Source) -> None:
+    """Name the first unit of an iSCSI target that is named alone."""
+    if source.protocol == "iscsi" and source.name and "/" not in source.name:
+        source.name += "/0"
 
 
 def default_disk_bus(disk: Disk) -> str:

@@ -137,6 +137,9 @@ class Graphics:
             listen.complete(self)
         if self.p2p and self.address is not None:
             raise ConfError("xml", "D-Bus p2p with an address is not supported", "graphics/@p2p")
+        if self.gl is not None and self.type == "spice" and self.gl.enable is None:
+            detail = "Missing required attribute 'enable' in element 'gl'"
+            raise ConfError("xml", detail, "graphics/gl/@enable")
         if self.gl is not None and self.type == "sdl":
             self.gl.rendernode = None
         if self.gl is not None and self.type == "egl-headless":

@@ -17,6 +17,7 @@ from conf.domain.devices.interface import Interface, InterfaceDriver, Mac
 from conf.domain.devices.video import Video, VideoModel
 from conf.domain.devices.virtio import SWITCHES
 from conf.emulator import EmulatorFacts
+from conf.types.integer import UINT_MAX
 
 VGA_MEMORY: Final = 16384  # KiB, as all of these
 QXL_MEMORY: Final = 65536
@@ -39,8 +40,13 @@ def complete_graphics(graphics: Graphics) -> None:
 
 def _complete_listens(graphics: Graphics) -> None:
     if graphics.socket is not None and graphics.type == "vnc":
-        # socket= is older than <listen>, and takes precedence.
-        graphics.listens = [Listen(type="socket", socket=graphics.socket)]
+        # socket= is older than <listen>, and takes the place of an address.
+        first = graphics.listens[0] if graphics.listens else None
+        if first is None or first.type == "address":
+            graphics.listens[:1] = [Listen(type="socket", socket=graphics.socket)]
+        elif first.type == "socket":
+            first.socket = first.socket or graphics.socket
+        graphics.socket = None
     has_port = bool(graphics.port or graphics.tls_port or graphics.autoport)
     is_local = graphics.gl_enable or not has_port
     if graphics.type == "spice" and is_local:
@@ -67,19 +73,25 @@ def complete_videos(devices: Devices, facts: EmulatorFacts) -> None:
         model = video.model
         model.type = model.type or default_video_model(facts)
         if model.type == "none":
-            model.heads = None
+            model.heads = model.ram = model.vram = model.vram64 = model.vgamem = None
             continue
         if number == 0 and not any(other.model.primary for other in devices.videos):
             model.primary = True
         if model.type in PLAIN_MEMORY:
             model.vram = model.vram or VGA_MEMORY
         if model.type == "qxl":
-            model.ram = model.ram or QXL_MEMORY
-            model.vram = model.vram or QXL_MEMORY
-            model.vgamem = model.vgamem or VGA_MEMORY
+            model.ram = _power_of_two(model.ram) or QXL_MEMORY
+            model.vram = _power_of_two(model.vram) or QXL_MEMORY
+            model.vgamem = _power_of_two(model.vgamem) or VGA_MEMORY
         if model.type not in NO_HEADS:
             model.heads = 1 if model.heads is None else model.heads
     devices.videos.sort(key=lambda video: not video.model.primary)
+
+
+def _power_of_two(size: int | None) -> int:
+    """Round up, as the PCI windows of a QXL device must be; in 32 bits, as libvirt counts."""
+    rounded = 1 << (size - 1).bit_length() if size else 0
+    return rounded & UINT_MAX
 
 
 def default_video_model(facts: EmulatorFacts) -> str:

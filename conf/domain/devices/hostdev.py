@@ -10,7 +10,7 @@ from typing import Final
 
 from lxml import etree
 
-from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
+from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user, check_pci
 from conf.domain.devices.addressing import Ip, Route
 from conf.domain.devices.interface import Rom, Teaming
 from conf.domain.devices.source import Auth, Source, SourceHost
@@ -56,6 +56,23 @@ class HostAddress:
             self.pci_bus = None
         else:
             self.bus = None
+
+
+def _whole_place(address: HostAddress) -> HostAddress:
+    """Return a place on the PCI bus: what the document leaves out is 0.
+
+    Raises:
+        ConfError: "xml": no bus has such a place.
+    """
+    bus = address.pci_bus if address.slot is not None else address.bus
+    place = HostAddress(
+        domain=address.domain or 0,
+        pci_bus=bus or 0,
+        slot=address.slot or 0,
+        function=address.function or 0,
+    )
+    check_pci(place.pci_bus or 0, place.slot or 0, place.function or 0)
+    return place
 
 
 @element("source")
@@ -162,6 +179,22 @@ class Hostdev:
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
 
+    def _keep_source(self) -> None:
+        """Drop what only sources of other types have.
+
+        Source: libvirt 9.0 virDomainHostdevDefParseXMLSubsys.
+        """
+        source = self.source
+        iscsi = self.type == "scsi" and source.protocol == "iscsi"
+        if not iscsi:
+            source.hosts, source.auth, source.initiator, source.name = [], None, None, None
+        if self.type != "pci":
+            self.driver = None
+        else:
+            source.address = _whole_place(source.address or HostAddress())
+        if self.type != "mdev":
+            self.display = self.ramfb = None
+
     @staticmethod
     def before_read(node: etree._Element) -> None:
         """Check mode and type, and that there is a <source>.
@@ -196,5 +229,7 @@ class Hostdev:
             if names is not None and self.type in CAPABILITY_NAMES:
                 name = CAPABILITY_NAMES[self.type]
                 setattr(self.source, name, getattr(names, name))
+        if self.mode == "subsystem":
+            self._keep_source()
         if (self.mode, self.type) != ("capabilities", "net"):
             self.ips, self.routes = [], []

@@ -257,6 +257,14 @@ class Interface:
         Raises:
             ConfError: "xml": a host device is not named.
         """
+        inbound = self.bandwidth.inbound if self.bandwidth else None
+        if inbound is not None and inbound.floor is not None and self.type != "network":
+            detail = "floor attribute is not supported for this config"
+            raise ConfError("config_unsupported", detail, "interface/bandwidth/inbound/@floor")
+        if self.teaming is not None and not self.teaming.type:
+            self.teaming = None
+        if self.virtualport is not None and self.type in ("bridge", "direct", "hostdev"):
+            self.virtualport.check_complete()
         if self.type != "hostdev" or not self.managed:
             self.managed = None
         if self.type in WITHOUT_SOURCE:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lxml import etree
+
 from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.errors import ConfError
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import yes_no
 from conf.types.cpuset import cpuset
@@ -69,6 +72,17 @@ class MemoryDevice:
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None
 
-    def after_read(self) -> None:
-        """Add an empty <target> where the XML has none."""
-        self.target = self.target or MemoryTarget()
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        """Check that the parts are there.
+
+        Raises:
+            ConfError: "xml".
+        """
+        target = node.find("target")
+        if target is None:
+            detail = "missing target element for <memory> device"
+            raise ConfError("xml", detail, "domain/devices/memory/target")
+        if target.find("size") is None:
+            detail = "missing element or attribute './size'"
+            raise ConfError("xml", detail, "domain/devices/memory/target/size")

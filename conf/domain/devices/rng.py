@@ -58,6 +58,9 @@ class RngBackend(CharSource):
         """Keep what the model has.
 
         Source: libvirt 9.0 virDomainRNGDefParseXML.
+
+        Raises:
+            ConfError: "xml": the connection to the daemon is of no type.
         """
         if self.model != "random":
             self.file = None
@@ -65,6 +68,8 @@ class RngBackend(CharSource):
             self.file = "/dev/random"
         if self.model != "egd":
             self.type = self.log_file = self.log_append = self.protocol = None
+        elif self.type is None:
+            raise ConfError("xml", "missing EGD backend type", "rng/backend/@type")
         CharSource.after_read(self)
 
     @property

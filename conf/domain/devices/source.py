@@ -5,16 +5,19 @@ Source: libvirt 9.0 formatdomain, "Hard drives, floppy disks, CDROMs".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from conf.domain.devices.address import PciAddress
 from conf.errors import ConfError
-from conf.mapper import Mode, attribute, child, children, element, text
+from conf.mapper import Mode, When, attribute, child, children, element, text
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
 from conf.types.integer import uint, unsigned
+from conf.types.repeats import first_repeated
 
+PORT_MAX: Final = 65535
 POLICIES = one_of("mandatory", "requisite", "optional")
 
 
@@ -93,6 +96,26 @@ class SourceHost:
             self.name = None
         elif not self.name:
             raise ConfError("xml", "missing name for host", path)
+        _check_port(self.port)
+
+
+def _check_port(text: str | None) -> None:
+    """Check the number of a port; the name of a service is looked up when it is connected to.
+
+    Raises:
+        ConfError: "invalid_arg".
+    """
+    if text is None:
+        return
+    path = "source/host/@port"
+    try:
+        port = int(text)
+    except ValueError:
+        raise ConfError("invalid_arg", f"failed to parse port number '{text}'", path) from None
+    if port < 0:
+        raise ConfError("invalid_arg", f"failed to parse port number '{text}'", path)
+    if port > PORT_MAX:
+        raise ConfError("invalid_arg", f"port '{text}' out of range", path)
 
 
 @element("cookie")
@@ -104,13 +127,34 @@ class Cookie:
     value: str = text(".", default="")
 
 
+def _check_cookies(cookies: Sequence[Cookie]) -> None:
+    """Refuse cookies that no header can have.
+
+    Source: libvirt 9.0 virStorageSourceNetCookiesValidate.
+
+    Raises:
+        ConfError: "xml".
+    """
+    path = "source/cookies/cookie"
+    for cookie in cookies:
+        if not cookie.name:
+            raise ConfError("xml", "missing cookie name", path)
+        if not cookie.value:
+            raise ConfError("xml", f"missing value for cookie '{cookie.name}'", path)
+    twice = first_repeated([cookie.name for cookie in cookies])
+    if twice is not None:
+        raise ConfError("xml", f"duplicate cookie '{twice}'", path)
+
+
 @element("reconnect")
 @dataclass(slots=True, kw_only=True)
 class Reconnect:
     """<reconnect>: whether a lost connection is made again, and after how many seconds."""
 
     enabled: bool | None = attribute("@enabled", read=yes_no)
-    timeout: int | None = attribute("@timeout", read=uint)
+    timeout: int | None = attribute(
+        "@timeout", read=uint, required=True, when=When("enabled", ("yes",))
+    )
 
     def after_read(self) -> None:
         """Drop the delay of a connection that is not made again."""
@@ -149,6 +193,17 @@ class SourceLabel:
     labelskip: bool | None = attribute("@labelskip", read=yes_no, only="live")
     relabel: bool | None = attribute("@relabel", read=yes_no)
     label: str | None = text("label")
+
+    def after_read(self) -> None:
+        """Refuse a label that is not to be given.
+
+        Raises:
+            ConfError: "xml".
+        """
+        if self.label and self.relabel is False:
+            model = self.model or "(null)"
+            detail = f"Cannot specify a label if relabelling is turned off. model={model}"
+            raise ConfError("xml", detail, "source/seclabel")
 
     def before_write(self, mode: Mode) -> SourceLabel | None:
         """Leave out of a definition a label that says nothing: its labelskip= is live only."""
@@ -220,7 +275,7 @@ class Source:
     initiator: str | None = attribute("initiator/iqn/@name")
     slices: list[Slice] = children("slices/slice", Slice)
     ssl_verify: bool | None = attribute("ssl/@verify", read=yes_no)
-    cookies: list[Cookie] = children("cookies/cookie", Cookie)
+    cookies: list[Cookie] = children("cookies/cookie", Cookie, check=_check_cookies)
     readahead: int | None = attribute("readahead/@size", read=unsigned)
     timeout: int | None = attribute("timeout/@seconds", read=unsigned)
     identity_user: str | None = attribute("identity/@user")

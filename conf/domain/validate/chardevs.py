@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain.devices.address import CcidAddress
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.model import Domain
 from conf.domain.validate.parsed_devices import char_sources
@@ -85,3 +86,17 @@ def check_consoles(domain: Domain) -> None:
     if any(console.target_type == "serial" for console in domain.devices.consoles[1:]):
         detail = "Only the first console can be a serial port"
         raise ConfError(UNSUPPORTED, detail, "domain/devices/console/target/@type")
+
+
+def check_smartcards(domain: Domain) -> None:
+    """Refuse a second smart card, and one elsewhere than at the first reader.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    cards = domain.devices.smartcards
+    for card in cards:
+        first = isinstance(card.address, CcidAddress) and not card.address.controller
+        if len(cards) > 1 or not first:
+            detail = "this QEMU binary lacks multiple smartcard support"
+            raise ConfError("config_unsupported", detail, "domain/devices/smartcard")

@@ -9,17 +9,30 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain.addresses.pci import BRIDGE_NAMES
+from conf.domain.architectures import root_of
 from conf.domain.devices.address import DriveAddress
+from conf.domain.devices.controller import Controller
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
 UNSUPPORTED: Final = "config_unsupported"
 PATH: Final = "domain/devices/controller"
 ROOTS: Final = ("pci-root", "pcie-root")
-MAX_CHASSIS: Final = 255
 MAX_PCI_INDEX: Final = 255  # the number of its bus has eight bits
 #: Names that a model can have besides its usual one.
 OTHER_NAMES: Final = {"pcie-root-port": ("ioh3420",)}
+_PORTS: Final = ("pcie-root-port", "pcie-switch-downstream-port")
+_EXPANDERS: Final = ("pci-expander-bus", "pcie-expander-bus")
+#: Numbers of <target>: the field, the name in messages, and the models that have it.
+OPTIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "index": ("targetIndex", ()),
+    "bus_nr": ("busNr", _EXPANDERS),
+    "node": ("numaNode", _EXPANDERS),
+    "chassis_nr": ("chassisNr", ("pci-bridge",)),
+    "chassis": ("chassis", _PORTS),
+    "port": ("port", _PORTS),
+    "hotplug": ("hotplug", ("pci-root", *_PORTS)),
+}
 #: The most ports a USB controller can have.
 USB_PORTS: Final = {"qemu-xhci": 15, "nec-xhci": 15}
 
@@ -35,8 +48,11 @@ def check_roots(domain: Domain) -> None:
     if any(root.index or (root.index is None and numbered) for root in roots):
         raise ConfError("xml", "pci-root and pcie-root controllers should have index 0", PATH)
     _check_indexes(domain)
-    expected = _root_of(domain.os.type.machine or "")
-    root = next((c for c in domain.devices.controllers if c.type == "pci" and c.index == 0), None)
+    expected = _root_of(domain)
+    first = 0 if numbered else None  # the first without a number gets the root's
+    root = next(
+        (c for c in domain.devices.controllers if c.type == "pci" and c.index == first), None
+    )
     if expected and root is not None and root.model != expected:
         detail = (
             f"The PCI controller with index='0' must be model='{expected}' for this machine type, "
@@ -49,11 +65,7 @@ def check_roots(domain: Domain) -> None:
         if controller.model in ROOTS and controller.address is not None:
             detail = "pci-root and pcie-root controllers should not have an address"
             raise ConfError(UNSUPPORTED, detail, f"{PATH}/address")
-        chassis = controller.target.chassis_nr
-        if chassis is not None and not 1 <= chassis <= MAX_CHASSIS:
-            detail = f"PCI controller chassisNr '{chassis}' out of range - must be 1-{MAX_CHASSIS}"
-            raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@chassisNr")
-        _check_expander(controller.model or "", domain.os.type.machine or "")
+        _check_expander(controller.model or "", expected)
 
 
 def _check_indexes(domain: Domain) -> None:
@@ -74,20 +86,16 @@ def _check_indexes(domain: Domain) -> None:
         seen.add((controller.type, controller.index))
 
 
-def _check_expander(model: str, machine: str) -> None:
+def _check_expander(model: str, root: str) -> None:
     """Refuse an expander bus on a machine whose root bus is of another kind."""
     expected = {"pcie-expander-bus": "pcie-root", "pci-expander-bus": "pci-root"}.get(model)
-    if expected is not None and _root_of(machine) not in ("", expected):
+    if expected is not None and root not in ("", expected):
         detail = f"{model} controllers are not supported with this machine type"
         raise ConfError(UNSUPPORTED, detail, PATH)
 
 
-def _root_of(machine: str) -> str:
-    if machine.startswith("pc-q35-") or machine == "q35":
-        return "pcie-root"
-    if machine == "pc" or machine.startswith(("pc-i440fx-", "pc-0.", "pc-1.")):
-        return "pci-root"
-    return ""
+def _root_of(domain: Domain) -> str:
+    return root_of(domain.os.type.arch, domain.os.type.machine or "")
 
 
 def check_ide(domain: Domain) -> None:
@@ -96,7 +104,7 @@ def check_ide(domain: Domain) -> None:
     Raises:
         ConfError: "config_unsupported".
     """
-    if _root_of(domain.os.type.machine or "") == "pci-root":
+    if _root_of(domain) == "pci-root":
         return
     if any(controller.type == "ide" for controller in domain.devices.controllers):
         detail = "IDE controllers are unsupported for this QEMU binary or machine type"
@@ -119,6 +127,64 @@ def check_bridge_names(domain: Domain) -> None:
             f"model '{model}' and modelName '{name}'"
         )
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/model/@name")
+
+
+def check_bridge_options(domain: Domain) -> None:
+    """Check the numbers of bridges: which models have them, and their cells.
+
+    Source: libvirt 9.0 qemuValidateDomainDeviceDefControllerPCI.
+
+    Raises:
+        ConfError: "config_unsupported"; "xml": no cell has the number.
+    """
+    for controller in domain.devices.controllers:
+        if controller.type != "pci":
+            continue
+        model = controller.model or ""
+        if controller.pcihole is not None and model not in ROOTS:
+            raise _invalid_option(controller, "pcihole64")
+        for name, (option, models) in OPTIONS.items():
+            if getattr(controller.target, name) is not None and model not in models:
+                raise _invalid_option(controller, option)
+
+
+def check_cells_of_bridges(domain: Domain) -> None:
+    """Check that the cells of expander buses are the guest's.
+
+    Raises:
+        ConfError: "xml".
+    """
+    cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
+    for controller in domain.devices.controllers:
+        node = controller.target.node
+        if controller.type == "pci" and node is not None and node >= len(cells):
+            detail = (
+                f"{controller.model} with index {controller.index} is configured for a NUMA node "
+                f"({node}) not present in the domain's <cpu><numa> array ({len(cells)})"
+            )
+            raise ConfError("xml", detail, f"{PATH}/target/node")
+
+
+def _invalid_option(controller: Controller, option: str) -> ConfError:
+    detail = (
+        f"Option '{option}' is not valid for PCI controller with index '{controller.index}', "
+        f"model '{controller.model}' and modelName '{controller.model_name or 'none'}'"
+    )
+    return ConfError(UNSUPPORTED, detail, f"{PATH}/target/@{option}")
+
+
+def check_iothreads(domain: Domain) -> None:
+    """Check that the I/O threads of SCSI controllers are there.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    present = {thread.id for thread in domain.iothread_list()}
+    for controller in domain.devices.controllers:
+        thread = controller.driver.iothread if controller.driver else None
+        if controller.type == "scsi" and thread and thread not in present:
+            detail = f"controller iothread '{thread}' not defined in iothreadid"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@iothread")
 
 
 def check_scsi(domain: Domain) -> None:

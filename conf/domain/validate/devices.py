@@ -126,28 +126,6 @@ def _check_video_memory(model: VideoModel) -> None:
             raise ConfError(UNSUPPORTED, detail, f"{path}/@{attribute}")
 
 
-def check_hostdevs(domain: Domain) -> None:
-    """Check the host devices.
-
-    Raises:
-        ConfError: "config_unsupported".
-    """
-    path = "domain/devices/hostdev"
-    for hostdev in domain.devices.hostdevs:
-        if hostdev.rom is not None and not isinstance(hostdev.address, PciAddress):
-            detail = "ROM tuning is only supported for PCI devices"
-            raise ConfError(UNSUPPORTED, detail, f"{path}/rom")
-        if hostdev.display and not domain.devices.graphics:
-            detail = "graphics device is needed for attribute value 'display=on' in <hostdev>"
-            raise ConfError(UNSUPPORTED, detail, f"{path}/@display")
-        if hostdev.ramfb and not hostdev.display:
-            detail = "<hostdev> attribute 'ramfb' needs display='on'"
-            raise ConfError(UNSUPPORTED, detail, f"{path}/@ramfb")
-    if sum(bool(hostdev.ramfb) for hostdev in domain.devices.hostdevs) > 1:
-        detail = "Only one vgpu device can have 'ramfb' enabled"
-        raise ConfError(UNSUPPORTED, detail, f"{path}/@ramfb")
-
-
 def check_sounds(domain: Domain) -> None:
     """Check the sound devices and the <audio> elements that they name.
 
@@ -331,6 +309,23 @@ def check_teaming(interface: Interface) -> None:
         raise ConfError(UNSUPPORTED, detail, path)
 
 
+def _check_port(interface: Interface) -> None:
+    """Check what counts for taps and bridges alone."""
+    path = "domain/devices/interface"
+    if interface.managed_target is False and interface.type != "ethernet":
+        detail = f"unmanaged target dev is not supported on interfaces of type '{interface.type}'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/target/@managed")
+    if not interface.port_isolated:
+        return
+    begin = f"interface {interface.mac} - <port isolated='yes'/> is not supported for network "
+    if interface.type not in ("network", "bridge"):
+        detail = f"{begin}interfaces with type='{interface.type}'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/port")
+    if interface.virtualport is not None and interface.virtualport.type is not None:
+        detail = f"{begin}interfaces with virtualport type='{interface.virtualport.type}'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/port")
+
+
 def check_interfaces(domain: Domain) -> None:
     """Check the queue sizes of interfaces.
 
@@ -346,6 +341,7 @@ def check_interfaces(domain: Domain) -> None:
             detail = f"invalid model for interface of type 'vdpa': '{known}'"
             raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/model/@type")
         check_teaming(interface)
+        _check_port(interface)
         if interface.type != "user" and (interface.ips or interface.routes):
             detail = (
                 "Invalid attempt to set network interface guest-side IP route and/or address "

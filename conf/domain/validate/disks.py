@@ -39,11 +39,20 @@ def check_disks(domain: Domain) -> None:
     Raises:
         ConfError: a disk cannot be.
     """
+    threads = {thread.id for thread in domain.iothread_list()}
     for disk in domain.devices.disks:
+        if disk.target.bus == "virtio" and isinstance(disk.address, DriveAddress):
+            detail = "virtio disk cannot have an address of type 'drive'"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/address/@type")
         _check_target(disk)
+        _check_encryption(disk)
         _check_source(disk)
         _check_format(disk)
         _check_driver(disk)
+        thread = disk.driver.iothread if disk.driver else None
+        if thread and thread not in threads:
+            detail = f"Disk iothread '{thread}' not defined in iothreadid"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@iothread")
         _check_identifiers(disk)
         _check_iotune(disk)
         _check_address(disk)
@@ -125,7 +134,7 @@ def _check_bus(disk: Disk) -> None:
     if disk.target.removable is not None and bus != "usb":
         detail = "removable is only valid for usb disks"
         raise ConfError("xml", detail, f"{PATH}/target/@removable")
-    if disk.target.tray is not None and disk.device not in DISKS_ONLY:
+    if disk.target.tray == "open" and disk.device not in DISKS_ONLY:
         raise ConfError(UNSUPPORTED, "tray is only valid for cdrom and floppy", PATH)
     if disk.target.rotation_rate is not None:
         _check_rotation(disk)
@@ -144,11 +153,23 @@ def _check_source(disk: Disk) -> None:
     if disk.rawio is not None and disk.device != "lun":
         detail = "rawio can be used only with device='lun'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/@rawio")
-    if disk.device == "lun" and disk.type not in LUN_TYPES:
+    if disk.device == "lun" and (disk.type not in LUN_TYPES or not _has_source(disk)):
         detail = f"disk device='lun' is only valid for {'block'} type disk source"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/@type")
+    if disk.device == "lun" and disk.type == "network" and disk.source is not None:
+        protocol = disk.source.protocol
+        if protocol != "iscsi":
+            detail = f"disk device='lun' is not supported for protocol='{protocol}'"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/source/@protocol")
     if disk.device not in DISKS_ONLY and not _has_source(disk):
         raise ConfError("no_source", disk.target.dev or "", f"{PATH}/source")
+
+
+def _check_encryption(disk: Disk) -> None:
+    for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
+        if encryption is not None and encryption.format == "luks2" and encryption.engine == "qemu":
+            detail = "luks2 is currently not supported by the qemu encryption engine"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/encryption/@format")
 
 
 def _has_source(disk: Disk) -> bool:
@@ -200,6 +221,9 @@ def _check_identifiers(disk: Disk) -> None:
     if disk.serial is not None and not SERIAL.fullmatch(disk.serial):
         detail = f"driver serial '{disk.serial}' contains unsafe characters"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/serial")
+    if disk.serial is not None and disk.target.bus == "sd":
+        detail = f"Serial property not supported for drive bus '{disk.target.bus}'"
+        raise ConfError("internal", detail, f"{PATH}/serial")
     if disk.wwn is not None and not WWN.fullmatch(disk.wwn):
         raise ConfError("internal", f"Malformed wwn: {disk.wwn}", f"{PATH}/wwn")
     if disk.wwn is not None and disk.target.bus not in ("ide", "scsi"):
@@ -269,9 +293,6 @@ def _check_address(disk: Disk) -> None:
         _check_drive_address(bus, address)
     if bus == "usb" and not isinstance(address, UsbAddress):
         raise ConfError("internal", "unexpected address type for usb disk", f"{PATH}/address")
-    if bus == "virtio" and isinstance(address, DriveAddress):
-        detail = f"Invalid address type 'drive' for the disk '{disk.target.dev}' on virtio"
-        raise ConfError(UNSUPPORTED, detail, f"{PATH}/address/@type")
 
 
 def _check_drive_address(bus: str, address: DriveAddress) -> None:
@@ -313,8 +334,9 @@ def _check_sharing(disk: Disk) -> None:
         )
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/shareable")
     copies = disk.driver is not None and disk.driver.copy_on_read
-    if copies and (disk.readonly or disk.shareable) and disk.device == "disk":
-        detail = f"copy_on_read is not compatible with {'read-only'} disk '{disk.target.dev}'"
+    if copies and (disk.readonly or disk.shareable):
+        how = "read-only" if disk.readonly else "shared"
+        detail = f"copy_on_read is not compatible with {how} disk '{disk.target.dev}'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@copy_on_read")
 
 

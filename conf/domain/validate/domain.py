@@ -12,13 +12,25 @@ from typing import Final
 
 from conf.domain.architectures import check_architecture
 from conf.domain.model import Domain
-from conf.domain.validate.chardevs import check_consoles, check_serials, check_unix_sockets
-from conf.domain.validate.controllers import check_bridge_names, check_ide, check_scsi, check_usb
+from conf.domain.validate.chardevs import (
+    check_consoles,
+    check_serials,
+    check_smartcards,
+    check_unix_sockets,
+)
+from conf.domain.validate.clock import check_timers
+from conf.domain.validate.controllers import (
+    check_bridge_names,
+    check_bridge_options,
+    check_ide,
+    check_iothreads,
+    check_scsi,
+    check_usb,
+)
 from conf.domain.validate.devices import (
     check_address_types,
     check_aliases,
     check_graphics,
-    check_hostdevs,
     check_inputs,
     check_interfaces,
     check_iommu,
@@ -28,6 +40,9 @@ from conf.domain.validate.devices import (
     check_videos,
 )
 from conf.domain.validate.disks import check_disks
+from conf.domain.validate.firmware import check_firmware
+from conf.domain.validate.guest import check_guest
+from conf.domain.validate.hostdevs import check_hostdevs
 from conf.domain.validate.lifecycle import check_lifecycle_actions
 from conf.domain.validate.memories import check_memories
 from conf.domain.validate.resources import check_cpu, check_memory, check_threads, check_vcpus
@@ -43,7 +58,6 @@ PSERIES_FEATURES: Final = {
     "hpt_resizing": "hpt", "htm": "htm", "nested_hv": "nested-hv", "ccf_assist": "ccf-assist",
     "cfpc": "cfpc", "sbbc": "sbbc", "ibs": "ibs",
 }  # fmt: skip
-X86_TIMERS: Final = ("tsc", "kvmclock", "hypervclock", "hpet")
 HYPERV_VENDOR_LENGTH: Final = 12
 SPINLOCK_RETRIES: Final = 4095  # the least
 
@@ -61,17 +75,18 @@ def check_completed(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = F
     """
     _check_emulator(domain, facts)
     _check_boot(domain)
-    _check_firmware(domain)
+    check_firmware(domain)
     check_lifecycle_actions(domain)
     check_vcpus(domain, facts)
     check_cpu(domain)
     check_memory(domain)
     check_threads(domain)
     _check_features(domain)
-    _check_timers(domain)
+    check_timers(domain)
     _check_security(domain, facts)
     _check_devices(domain, facts)
     check_graphics(domain, spice_tls=spice_tls)
+    check_guest(domain)
 
 
 def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
@@ -79,7 +94,9 @@ def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
     check_ide(domain)
     check_usb(domain)
     check_bridge_names(domain)
+    check_bridge_options(domain)
     check_scsi(domain)
+    check_iothreads(domain)
     check_disks(domain)
     check_videos(domain)
     check_hostdevs(domain)
@@ -87,6 +104,7 @@ def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
     check_serials(domain)
     check_consoles(domain)
     check_unix_sockets(domain)
+    check_smartcards(domain)
     check_memories(domain, facts)
     check_iommu(domain)
     check_sounds(domain)
@@ -116,23 +134,8 @@ def _check_boot(domain: Domain) -> None:
         raise ConfError(UNSUPPORTED, detail, "domain/os/boot")
     order = first_repeated(orders)
     if order is not None:
-        raise ConfError("xml", f"boot order '{order}' used for more than one device")
-
-
-def _check_firmware(domain: Domain) -> None:
-    os, features = domain.os, domain.features
-    efi = os.firmware == "efi" or (os.loader is not None and os.loader.type == "pflash")
-    writable = os.loader is not None and os.firmware is None and os.loader.readonly is not True
-    if efi and not writable and os.type.arch in X86 and not (features and features.acpi):
-        raise ConfError(UNSUPPORTED, "UEFI requires ACPI on this architecture", "domain/os")
-    if os.loader is None or not os.loader.secure or os.firmware is not None:
-        return
-    if os.type.arch not in X86:
-        raise ConfError(UNSUPPORTED, "Secure boot is supported for x86 architectures only")
-    if not (os.type.machine or "").startswith("pc-q35-"):
-        raise ConfError(UNSUPPORTED, "Secure boot is supported with q35 machine types only")
-    if not (features and features.smm and features.smm.state):
-        raise ConfError(UNSUPPORTED, "Secure boot requires SMM feature enabled")
+        detail = f"boot order '{order}' used for more than one device"
+        raise ConfError(UNSUPPORTED, detail)
 
 
 def _check_features(domain: Domain) -> None:
@@ -144,16 +147,25 @@ def _check_features(domain: Domain) -> None:
             _check_feature_machine(domain, name, fits="pseries")
     if features.gic is not None and kind.arch not in ARM:
         _check_feature_machine(domain, "gic", fits="virt")
-    smm = features.smm
-    if smm is not None and smm.tseg is not None:
-        if not (kind.machine or "").startswith("pc-q35-"):
-            raise ConfError(UNSUPPORTED, "SMM TSEG is only supported with q35 machine type")
-        if not smm.state:
-            raise ConfError(UNSUPPORTED, "SMM TSEG needs <smm state='on'>")
     if features.tcg is not None and domain.type != "qemu":
         detail = f"TCG features are incompatible with domain type '{domain.type}'"
         raise ConfError(UNSUPPORTED, detail, "domain/features/tcg")
     _check_hyperv(domain)
+
+
+def check_tseg(domain: Domain) -> None:
+    """Check the machine of a guest with SMM memory; libvirt does it before it places devices.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    smm = domain.features.smm if domain.features else None
+    if smm is None or smm.tseg is None:
+        return
+    if not (domain.os.type.machine or "").startswith("pc-q35-"):
+        raise ConfError(UNSUPPORTED, "SMM TSEG is only supported with q35 machine type")
+    if not smm.state:
+        raise ConfError(UNSUPPORTED, "SMM TSEG needs <smm state='on'>")
 
 
 def _check_feature_machine(domain: Domain, name: str, *, fits: str) -> None:
@@ -191,26 +203,6 @@ def _check_hyperv(domain: Domain) -> None:
                 f"HyperV vendor_id value has up to {HYPERV_VENDOR_LENGTH} characters and no comma"
             )
             raise ConfError("xml", detail, f"{path}/vendor_id")
-
-
-def _check_timers(domain: Domain) -> None:
-    clock, kind = domain.clock, domain.os.type
-    if clock is None:
-        return
-    for timer in clock.timers:
-        if timer.frequency is not None and timer.name != "tsc":
-            detail = f"timer {timer.name} doesn't support setting of timer frequency"
-            raise ConfError(UNSUPPORTED, detail, "domain/clock/timer/@frequency")
-        if timer.name == "platform":
-            detail = f"unsupported timer type (name) '{timer.name}'"
-            raise ConfError(UNSUPPORTED, detail, "domain/clock/timer")
-        foreign = timer.name in X86_TIMERS and kind.arch not in X86
-        if foreign or (timer.name == "armvtimer" and kind.arch not in ARM):
-            detail = (
-                f"Configuring the '{timer.name}' timer is not supported for "
-                f"virtType={domain.type} arch={kind.arch} machine={kind.machine} guests"
-            )
-            raise ConfError(UNSUPPORTED, detail, "domain/clock/timer")
 
 
 def _check_security(domain: Domain, facts: EmulatorFacts) -> None:

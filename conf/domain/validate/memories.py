@@ -71,6 +71,12 @@ def check_memory_device(domain: Domain, memory: MemoryDevice, facts: EmulatorFac
 def _contradictions(memory: MemoryDevice) -> Iterator[tuple[str, str]]:
     """List what is wrong with a device's own sizes: the kind of error and its words."""
     target = memory.target
+    if memory.model in ("nvdimm", "virtio-pmem"):
+        if not memory.source_path:
+            yield "xml_detail", f"path is required for model '{memory.model}'"
+        if memory.discard:
+            what = "nvdimms" if memory.model == "nvdimm" else f"model '{memory.model}'"
+            yield UNSUPPORTED, f"discard is not supported for {what}"
     if memory.model == "nvdimm":
         label = target.label_size.amount if target.label_size else None
         if memory.uuid is not None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from conf.domain.device_xml import Device, set_devices
 from conf.domain.devices.chardev import CharSource
+from conf.domain.devices.controller import check_usb_controllers
 from conf.domain.devices.devices import Devices
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.filesystem import Filesystem
@@ -21,7 +22,6 @@ from conf.domain.devices.interface import Interface
 from conf.domain.devices.redirdev import Redirdev
 from conf.domain.devices.source import Auth, Encryption, SourceLabel
 from conf.domain.model import Domain
-from conf.domain.validate.parsed_controllers import check_parsed_controllers
 from conf.errors import ConfError
 from conf.types.ip_route import check_route
 from conf.types.repeats import first_repeated
@@ -73,7 +73,7 @@ def check_parsed_devices(domain: Domain) -> None:
     _check_storage(domain.devices)
     for number, hostdev in enumerate(domain.devices.hostdevs):
         _check_hostdev(hostdev, domain.devices.hostdevs[:number])
-    check_parsed_controllers(domain.devices.controllers)
+    check_usb_controllers(domain.devices.controllers)
     for interface in domain.devices.interfaces:
         _check_interface(interface)
     for shmem in domain.devices.shmems:
@@ -137,7 +137,7 @@ def _check_disk(disk: Disk) -> None:
     _check_disk_source(disk)
     for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
         _check_encryption(encryption)
-    _check_auth(disk.auth or (disk.source.auth if disk.source else None))
+    check_auth(disk.auth or (disk.source.auth if disk.source else None))
 
 
 def _check_disk_source(disk: Disk) -> None:
@@ -195,7 +195,7 @@ def _check_vhostuser(interface: Interface) -> None:
     if source.mode not in ("server", "client"):
         detail = f"Invalid value for attribute 'mode' in element 'source': '{source.mode}'."
         raise ConfError("xml", detail, f"{path}/source/@mode")
-    if not (interface.model or "").startswith("virtio"):
+    if not (interface.model or "").lower().startswith("virtio"):
         detail = (
             "Wrong or no <model> 'type' attribute specified with <interface type='vhostuser'/>. "
             "vhostuser requires the virtio-net* frontend"
@@ -226,13 +226,10 @@ def _check_char_source(source: CharSource) -> None:
         raise ConfError(UNSUPPORTED, detail, f"{path}/@channel")
     if source.type in ("file", "dev", "pipe") and (end is None or not end.path):
         raise ConfError("internal", "Missing source path attribute for char device", path)
-    if end is not None and end.reconnect is not None and end.reconnect.enabled:
-        if end.reconnect.timeout is None:
-            detail = "Missing attribute 'timeout' in element 'reconnect'"
-            raise ConfError("xml", detail, f"{path}/reconnect")
-        if end.reconnect.timeout == 0:
-            detail = "chardev reconnect source timeout cannot be '0'"
-            raise ConfError("invalid_arg", detail, f"{path}/reconnect/@timeout")
+    reconnect = end.reconnect if end is not None else None
+    if reconnect is not None and reconnect.enabled and reconnect.timeout == 0:
+        detail = "chardev reconnect source timeout cannot be '0'"
+        raise ConfError("invalid_arg", detail, f"{path}/reconnect/@timeout")
 
 
 def _check_listens(graphics: Graphics) -> None:
@@ -270,7 +267,12 @@ def _check_labels(labels: list[SourceLabel]) -> None:
         raise ConfError("xml_detail", f"seclabel for model {model} is already provided", "seclabel")
 
 
-def _check_auth(auth: Auth | None) -> None:
+def check_auth(auth: Auth | None) -> None:
+    """Check who asks a storage server.
+
+    Raises:
+        ConfError: "xml"; "config_unsupported".
+    """
     if auth is None:
         return
     if not auth.username:
@@ -278,6 +280,8 @@ def _check_auth(auth: Auth | None) -> None:
     if auth.secret is not None and auth.secret.type not in SECRET_TYPES:
         detail = f"unknown secret type '{auth.secret.type or '<null>'}'"
         raise ConfError(UNSUPPORTED, detail, "auth/secret/@type")
+    if auth.secret is not None and auth.secret.uuid is None and auth.secret.usage is None:
+        raise ConfError("xml", "missing secret uuid or usage attribute", "auth/secret")
 
 
 def _check_encryption(encryption: Encryption | None) -> None:
@@ -311,7 +315,10 @@ def _check_hostdev(hostdev: Hostdev, before: list[Hostdev]) -> None:
         raise ConfError(UNSUPPORTED, detail, f"{path}/source/@protocol")
     if hostdev.type == "scsi" and hostdev.source.protocol is None:
         _check_scsi_source(hostdev.source)
-    if hostdev.type == "scsi_host" and hostdev.source.protocol not in (None, "vhost"):
+    if hostdev.type == "scsi_host" and hostdev.source.protocol is None:
+        detail = "Missing scsi_host subsystem protocol"
+        raise ConfError("xml", detail, f"{path}/source/@protocol")
+    if hostdev.type == "scsi_host" and hostdev.source.protocol != "vhost":
         detail = f"Unknown scsi_host subsystem protocol '{hostdev.source.protocol}'"
         raise ConfError(UNSUPPORTED, detail, f"{path}/source/@protocol")
     for route in hostdev.routes:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from conf.domain.cpu import check_cells
 from conf.domain.model import Domain
 from conf.domain.resctrl import CacheMonitor, CacheShare, CacheTune
-from conf.domain.validate.parsed_devices import check_parsed_devices
+from conf.domain.security import check_seclabels
+from conf.domain.validate.parsed_devices import check_auth, check_parsed_devices
 from conf.errors import ConfError
 from conf.types.cpuset import parse_cpuset
 
@@ -28,8 +30,9 @@ def check_parsed(domain: Domain) -> None:
     _check_cells(domain)
     _check_memnodes(domain)
     _check_idmap(domain)
-    _check_seclabels(domain)
-    _check_firmware(domain)
+    check_seclabels(domain.seclabels)
+    if domain.os is not None and domain.os.nvram is not None and domain.os.nvram.source:
+        check_auth(domain.os.nvram.source.auth)
     check_parsed_devices(domain)
 
 
@@ -148,17 +151,16 @@ def _check_monitors(
 
 
 def _check_cells(domain: Domain) -> None:
-    cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
-    ids = [cell.id for cell in cells if cell.id is not None]
-    if domain.cpu and domain.cpu.numa and not cells:
-        raise ConfError("xml", "NUMA topology defined without NUMA cells", "domain/cpu/numa")
-    wrong = len(ids) not in (0, len(cells))
-    if wrong or sorted(ids) != list(range(len(ids))):
-        detail = (
-            "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or "
-            "ranges not starting from 0 are not allowed"
-        )
-        raise ConfError("xml", detail, "domain/cpu/numa/cell/@id")
+    numa = domain.cpu.numa if domain.cpu else None
+    if numa is None:
+        return
+    check_cells(numa.cells)
+    members = [parse_cpuset(cell.cpus) if cell.cpus else frozenset() for cell in numa.cells]
+    path = "domain/cpu/numa/cell/@cpus"
+    if sum(map(len, members)) > domain.maximum_vcpus:
+        raise ConfError("internal", "Number of CPUs in <numa> exceeds the <vcpu> count", path)
+    if any(max(each, default=0) >= domain.maximum_vcpus for each in members):
+        raise ConfError("internal", "CPU IDs in <numa> exceed the <vcpu> count", path)
 
 
 def _check_memnodes(domain: Domain) -> None:
@@ -167,6 +169,9 @@ def _check_memnodes(domain: Domain) -> None:
         return
     cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
     path = "domain/numatune/memnode"
+    if tune.memory is not None and tune.memory.placement == "auto":
+        detail = "Per-node binding is not compatible with automatic NUMA placement."
+        raise ConfError("config_unsupported", detail, path)
     if not cells:
         raise ConfError("xml", "Element 'memnode' is invalid without any guest NUMA cells", path)
     seen: set[int] = set()
@@ -197,44 +202,3 @@ def _check_idmap(domain: Domain) -> None:
         if ranges and ranges[0].start != 0:
             detail = "You must map the root user of container"
             raise ConfError("config_unsupported", detail, "domain/idmap")
-
-
-def _check_seclabels(domain: Domain) -> None:
-    seen: set[str | None] = set()
-    for label in domain.seclabels:
-        if label.type == "static" and not label.label:
-            raise ConfError("xml", "security label is missing", "domain/seclabel/label")
-        if label.model in seen:
-            detail = f"seclabel for model {label.model or '(null)'} is already provided"
-            raise ConfError("xml_detail", detail, "domain/seclabel/@model")
-        seen.add(label.model)
-    if len(domain.seclabels) > 1 and any(label.model is None for label in domain.seclabels):
-        detail = "missing security model when using multiple labels"
-        raise ConfError("xml", detail, "domain/seclabel/@model")
-
-
-def _check_firmware(domain: Domain) -> None:
-    os = domain.os
-    stateless = os.loader.stateless if os.loader else None
-    keeps_state = stateless is False
-    if os.firmware == "bios":
-        if os.nvram is not None:
-            detail = "firmware type 'bios' does not support nvram"
-            raise ConfError("xml_detail", detail, "domain/os/nvram")
-        if keeps_state:
-            raise ConfError("xml_detail", "Only EFI firmware permits NVRAM", "domain/os/loader")
-    loader = os.loader
-    if loader is not None and loader.path and os.firmware is None and loader.type != "pflash":
-        if keeps_state:
-            detail = "Only pflash loader type permits NVRAM"
-            raise ConfError("xml_detail", detail, "domain/os/loader/@stateless")
-        if loader.readonly is False:
-            raise ConfError(
-                "xml_detail",
-                "ROM loader type cannot be used as read/write",
-                "domain/os/loader/@readonly",
-            )
-    if stateless and os.nvram is not None:
-        raise ConfError(
-            "xml_detail", "NVRAM is not permitted when loader is stateless", "domain/os/nvram"
-        )

@@ -49,7 +49,6 @@ def check_vcpus(domain: Domain, facts: EmulatorFacts) -> None:
         if places != domain.maximum_vcpus:
             detail = "CPU topology doesn't match maximum vcpu count"
             raise ConfError(UNSUPPORTED, detail, "domain/cpu/topology")
-    _check_cell_vcpus(domain)
 
 
 def _check_vcpu_order(domain: Domain) -> None:
@@ -83,19 +82,6 @@ def _check_next_vcpu(before: VcpuState, vcpu: VcpuState) -> None:
     if (vcpu.order or 0) < (before.order or 0):
         detail = "online non-hotpluggable vcpus must be ordered in ascending order"
         raise ConfError(UNSUPPORTED, detail, path)
-
-
-def _check_cell_vcpus(domain: Domain) -> None:
-    taken: dict[int, int] = {}
-    for cell in domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []:
-        for vcpu in parse_cpuset(cell.cpus) if cell.cpus else ():
-            if vcpu >= domain.maximum_vcpus:
-                detail = "CPU IDs in <numa> exceed the <vcpu> count"
-                raise ConfError("internal", detail, "domain/cpu/numa/cell/@cpus")
-            if vcpu in taken:
-                detail = f"NUMA cells {taken[vcpu]} and {cell.id} have overlapping vCPU ids"
-                raise ConfError(UNSUPPORTED, detail, "domain/cpu/numa/cell/@cpus")
-            taken[vcpu] = cell.id or 0
 
 
 def check_cpu(domain: Domain) -> None:
@@ -199,6 +185,8 @@ def check_threads(domain: Domain) -> None:
         if number not in present:
             detail = f"Cannot find 'iothread' : {number}"
             raise ConfError(UNSUPPORTED, detail, "domain/cputune")
-    pinned = [pin.vcpu for pin in tune.vcpupins]
-    if len(set(pinned)) != len(pinned):
-        raise ConfError("internal", "duplicate vcpupin for same vcpu", "domain/cputune/vcpupin")
+    for sched in tune.vcpuscheds:
+        for vcpu in sorted(parse_cpuset(sched.vcpus)):
+            if vcpu >= domain.maximum_vcpus:
+                detail = f"vCPU '{vcpu}' is not present in domain definition"
+                raise ConfError(UNSUPPORTED, detail, "domain/cputune/vcpusched/@vcpus")

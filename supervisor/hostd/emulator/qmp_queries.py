@@ -74,6 +74,7 @@ VERSION: Final = Query("query-version")
 TARGET: Final = Query("query-target")
 KVM: Final = Query("query-kvm")
 MACHINES: Final = Query("query-machines")
+NO_MACHINE: Final = "none"  # QEMU's machine for probes; no guest runs on it
 DEVICES: Final = Query("qom-list-types", "device")
 OBJECTS: Final = Query("qom-list-types", "user-creatable")
 SCHEMA: Final = Query("query-qmp-schema")
@@ -228,7 +229,11 @@ def read_facts(binary: str, replies: Replies, tcg: Replies | None) -> EmulatorFa
         arch=LIBVIRT_ARCH.get(arch, arch),
         kvm=_accelerator(replies, HOST_MODEL) if kvm is not None and kvm.enabled else None,
         tcg=_accelerator(tcg or replies, MAX_MODEL),
-        machines=tuple(_machine(m, suffix) for m in replies.require(MACHINES, list[_Machine])),
+        machines=tuple(
+            _machine(m, suffix)
+            for m in replies.require(MACHINES, list[_Machine])
+            if m.name != NO_MACHINE
+        ),
         devices=frozenset(n for n in replies.names(DEVICES) if not n.endswith(suffix)),
         objects=replies.names(OBJECTS),
         properties=dict(_properties(replies)),

@@ -159,7 +159,7 @@ def test_virtio_memory_is_a_pci_device_without_a_cell(
     model: str, words: str, message: str, emulator_facts: EmulatorFacts
 ) -> None:
     memory = (
-        f"<memory model='{model}'><source><path>/a</path></source>"
+        f"<memory model='{model}' access='shared'><source><path>/a</path></source>"
         f"<target><size>1024</size><node>0</node></target>{words}</memory>"
     )
     top = (
@@ -192,7 +192,7 @@ def test_device_that_stock_has_is_defined(devices: str, emulator_facts: Emulator
         (video("<model type='qxl'/><model type='vga' vram='16384' heads='1'/>"),
          "<model type='qxl' ram='65536' vram='16384' vgamem='16384' heads='1' primary='yes'/>"),
         (video("<model type='qxl' vram='9' heads='0'/>"),
-         "<model type='qxl' ram='65536' vram='9' vgamem='16384' primary='yes'/>"),
+         "<model type='qxl' ram='65536' vram='16' vgamem='16384' primary='yes'/>"),
         (bridge("pci-bridge", "none"), "<model name='pci-bridge'/>"),
         ("<input type='mouse' bus='none'/>", "<input type='mouse'/>"),
         ("<memballoon model='none'><address type='pci' slot='9'/></memballoon>",

@@ -81,7 +81,10 @@ def document(inside: str = "", *, os: str = "", name: str = "small", machine: st
          "xml", "must correspond"),
         (document("<cpu><numa><cell id='1' cpus='0' memory='65536'/></numa></cpu>"), "xml",
          "non-contiguous"),
-        (document(os="<loader stateless='no'>/bios.bin</loader>"), "xml_detail", "pflash"),
+        (document("<vcpu>1</vcpu>" + CELLS), "internal", "exceeds the <vcpu> count"),
+        (document(CELLS.replace("cpus='1'", "cpus='0'")), "config_unsupported",
+         "overlapping vCPU ids"),
+        (document(CELLS.replace("<cell ", "<cell id='0' ")), "xml", "Duplicate NUMA cell info"),
         (document("<clock offset='timezone'/>"), "internal", "timezone"),
     ],
 )  # fmt: skip
@@ -108,8 +111,6 @@ UNSUPPORTED = "config_unsupported"
          "CPU topology doesn't match"),
         (document("<vcpu>2</vcpu><vcpus><vcpu id='0' enabled='no'/></vcpus>"), UNSUPPORTED,
          "vcpu 0 can't be offline"),
-        (document("<vcpu>1</vcpu>" + CELLS), "internal", "exceed the <vcpu> count"),
-        (document(CELLS.replace("'1'", "'0'")), UNSUPPORTED, "overlapping vCPU ids"),
         (document("<maxMemory slots='2'>131072</maxMemory>"), UNSUPPORTED, "numa node"),
         (document("<maxMemory>131072</maxMemory>" + CELLS), "xml", "both maximum memory"),
         (document("<maxMemory slots='1'>1</maxMemory>" + CELLS), "xml", "equal or greater"),
@@ -128,6 +129,7 @@ UNSUPPORTED = "config_unsupported"
         (document("<clock><timer name='platform'/></clock>"), UNSUPPORTED, "'platform'"),
         (document("<clock><timer name='armvtimer'/></clock>"), UNSUPPORTED, "'armvtimer'"),
         (document("<launchSecurity type='s390-pv'/>"), UNSUPPORTED, "S390 PV"),
+        (document(os="<loader stateless='no'>/bios.bin</loader>"), "xml_detail", "pflash"),
         (document(os="<loader readonly='yes' type='pflash'>/x</loader>"), UNSUPPORTED, "ACPI"),
     ],
 )  # fmt: skip
