@@ -10,21 +10,26 @@ from functools import cache
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from conf.domain.devices.address import MAX_BUS, MAX_FUNCTION, MAX_SLOT, PciAddress
+from conf.domain.cpu import Numa
+from conf.domain.devices.address import MAX_BUS, MAX_FUNCTION, MAX_SLOT, PciAddress, UsbAddress
 from conf.domain.devices.addressing import Ip
-from conf.domain.devices.chardev import CharEnd, CharSource
-from conf.domain.devices.hostdev import TYPES, Hostdev
+from conf.domain.devices.chardev import CharDevice, CharEnd, CharSource
+from conf.domain.devices.controller import Controller, ControllerTarget
+from conf.domain.devices.hostdev import TYPES, HostAddress, Hostdev
 from conf.domain.devices.interface import Interface, PortForward
 from conf.domain.devices.memballoon import Memballoon
+from conf.domain.devices.memory import MemoryDevice, MemoryTarget
 from conf.domain.devices.smartcard import Smartcard
+from conf.domain.devices.source import Reconnect, Source, SourceHost
 from conf.domain.devices.tpm import Tpm, TpmBackend
 from conf.domain.model import TYPES as DOMAIN_TYPES
 from conf.errors import ConfError
 from conf.mapper import Mode, write
-from conf.mapper.spec import KEY, Choice, FieldSpec
+from conf.mapper.spec import KEY, Choice, FieldSpec, default_write
 from conf.types.cpuset import format_cpuset
 from conf.types.enum import OneOf
 from conf.types.integer import BoundedInteger
+from conf.types.size import Amount
 
 WRITABLE = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")
@@ -76,13 +81,35 @@ def particular_fields(model: type) -> dict[str, SearchStrategy[object]]:
         fields["address"] = st.none() | st.ip_addresses().map(str)
     if model is Interface:
         fields["backend_type"] = st.none()  # there is none that libvirt 9.0 knows in Debian
-    if model is PciAddress:
-        places = {"bus": MAX_BUS, "slot": MAX_SLOT, "function": MAX_FUNCTION}
-        fields |= {name: st.integers(0, most) for name, most in places.items()}
     if model is Smartcard:
         fields["type"] = st.sampled_from(("pty", "spicevmc"))
         fields["certificates"] = st.lists(WRITABLE, min_size=3, max_size=3)
-    return fields
+    return fields | bounded_fields(model)
+
+
+def bounded_fields(model: type) -> dict[str, SearchStrategy[object]]:
+    """What fields hold whose bounds are the model's, not their reader's."""
+    places = {"bus": MAX_BUS, "slot": MAX_SLOT, "function": MAX_FUNCTION}
+    bounds = {name: st.integers(0, most) for name, most in places.items()}
+    host = {**bounds, "pci_bus": bounds["bus"]}
+    ports = st.lists(st.integers(0, 9).map(str), min_size=1, max_size=4).map(".".join)
+    registers = ("chassis_nr", "chassis", "port")
+    fields: dict[type, dict[str, SearchStrategy[object]]] = {
+        PciAddress: {**bounds},
+        HostAddress: {name: st.none() | numbers for name, numbers in host.items()},
+        UsbAddress: {"port": st.none() | ports},
+        SourceHost: {"port": st.none() | st.integers(0, 65535).map(str)},
+        Reconnect: {"timeout": st.integers(1, 9)},
+        CharDevice: {"target_type": st.sampled_from(("virtio", "xen"))},  # as channels must have
+        Controller: {"model": st.none()},
+        ControllerTarget: {name: st.none() | st.integers(1, 255) for name in registers},
+        Numa: {"interconnects": st.none()},
+    }
+    if model is MemoryTarget:
+        return {"size_amount": models(Amount)}
+    if model is MemoryDevice:
+        return {"target": models(MemoryTarget)}
+    return fields.get(model, {})
 
 
 def as_read(model: object) -> object:
@@ -103,7 +130,7 @@ def as_read(model: object) -> object:
             and not spec.when.outer
             and next(n for n, its in places if its.name == spec.when.attribute)
         )
-        if by and getattr(model, by) not in spec.when.values:
+        if by and default_write(getattr(model, by)) not in spec.when.values:
             setattr(model, name, getattr(type(model)(), name))
     finish = getattr(model, "after_read", None)
     if finish is not None:
@@ -111,7 +138,7 @@ def as_read(model: object) -> object:
             finish()
         except ConfError:
             return None
-    return model
+    return None if model == Source() else model  # an empty one is not written
 
 
 def written(model: object) -> str:
@@ -124,6 +151,16 @@ def is_written(value: object, spec: FieldSpec) -> bool:
     return value is not None and value != [] and not (spec.kind == "flag" and value is False)
 
 
+def consistent(items: list[object], spec: FieldSpec) -> list[object]:
+    """The list, or none of it where its elements contradict each other."""
+    try:
+        if items and spec.check is not None:
+            spec.check(items)
+    except ConfError:
+        return []
+    return items
+
+
 def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrategy[object]:
     """What a field may hold."""
     spec: FieldSpec = place.metadata[KEY]
@@ -133,7 +170,7 @@ def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrate
         case "child":
             return st.none() | of_class(spec)
         case "children":
-            return st.lists(of_class(spec), max_size=2)
+            return st.lists(of_class(spec), max_size=2).map(lambda items: consistent(items, spec))
         case "texts":
             return st.lists(WRITABLE, max_size=2)
         case "verbatim":
