@@ -71,12 +71,7 @@ def check_memory_device(domain: Domain, memory: MemoryDevice, facts: EmulatorFac
 def _contradictions(memory: MemoryDevice) -> Iterator[tuple[str, str]]:
     """List what is wrong with a device's own sizes: the kind of error and its words."""
     target = memory.target
-    if memory.model in ("nvdimm", "virtio-pmem"):
-        if not memory.source_path:
-            yield "xml_detail", f"path is required for model '{memory.model}'"
-        if memory.discard:
-            what = "nvdimms" if memory.model == "nvdimm" else f"model '{memory.model}'"
-            yield UNSUPPORTED, f"discard is not supported for {what}"
+    yield from _missing_of_files(memory)
     if memory.model == "nvdimm":
         label = target.label_size.amount if target.label_size else None
         if memory.uuid is not None:
@@ -96,3 +91,14 @@ def _contradictions(memory: MemoryDevice) -> Iterator[tuple[str, str]]:
             yield "xml_detail", f"block size too small, must be at least {LEAST_BLOCK_KIB}KiB"
         elif requested % block:
             yield "xml_detail", "requested size must be an integer multiple of block size"
+
+
+def _missing_of_files(memory: MemoryDevice) -> Iterator[tuple[str, str]]:
+    """List what is wrong with a device whose memory is a file on the host."""
+    if memory.model not in ("nvdimm", "virtio-pmem"):
+        return
+    if not memory.source_path:
+        yield "xml_detail", f"path is required for model '{memory.model}'"
+    if memory.discard:
+        what = "nvdimms" if memory.model == "nvdimm" else f"model '{memory.model}'"
+        yield UNSUPPORTED, f"discard is not supported for {what}"
