@@ -91,7 +91,8 @@ QEMU: Final = Driver(
     | DomainStatsTypes.INTERFACE
     | DomainStatsTypes.BLOCK
     | DomainStatsTypes.IOTHREAD
-    | DomainStatsTypes.DIRTYRATE,
+    | DomainStatsTypes.DIRTYRATE
+    | DomainStatsTypes.PERF,
     publishes_resumed_on_start=True,
     has_balloon=True,
     scheduler_parameters=(

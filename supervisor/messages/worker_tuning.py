@@ -31,3 +31,13 @@ class GetIotune(Request[Stats], frozen=True, kw_only=True, tag="worker.get_iotun
 
     deadline_s = 30.0
     path: str
+
+
+class SetPerfEvents(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_perf_events"):
+    """Count events of the host's for the guest, or no longer.
+
+    Errors: ARGUMENT_UNSUPPORTED, SYSTEM_ERROR: the host does not count one; nothing has changed.
+    """
+
+    deadline_s = 15.0
+    events: dict[str, bool]  # by libvirt's names: whether it is counted

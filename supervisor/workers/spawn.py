@@ -20,6 +20,7 @@ from typing import Final
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.emulator_user import User, is_unnamed_default, supplementary_groups
+from supervisor.runtime.memory_policy import MemoryPolicy, MemoryPolicyError, own_memory_policy
 
 UNLIMITED: Final = "unlimited"
 #: A shell that executes its arguments when a line comes from its input, and exits at the input's
@@ -48,6 +49,7 @@ class Spawning:
     log_fd: int  # standard output and error
     user: User
     rlimits: Mapping[int, int] = field(default_factory=dict)  # soft and hard, by RLIMIT_…
+    memory_policy: MemoryPolicy | None = None  # None: the kernel's
 
 
 def warn_of_missing_user(domain: str, user: User) -> None:
@@ -187,7 +189,7 @@ def _spawn(spawning: Spawning, argv: Sequence[str], stdin: int) -> int:
     user = spawning.user
     switch = not user.is_own
     try:
-        with _own_rlimits(spawning.rlimits):
+        with _own_rlimits(spawning.rlimits), own_memory_policy(spawning.memory_policy):
             process = subprocess.Popen(
                 argv,
                 env=spawning.environ,
@@ -201,6 +203,8 @@ def _spawn(spawning: Spawning, argv: Sequence[str], stdin: int) -> int:
                 group=user.gid if switch else None,
                 extra_groups=supplementary_groups(user) if switch else None,
             )
+    except MemoryPolicyError as error:
+        raise VirError(ErrorCode.SYSTEM_ERROR, str(error), ErrorDomain.QEMU) from error
     except OSError as error:
         detail = f"cannot execute binary {argv[0]}: {error.strerror}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error

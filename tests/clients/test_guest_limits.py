@@ -108,6 +108,41 @@ def test_limits_hold_from_the_start_and_change_live(daemon: Daemon, link: Any) -
     assert not folders(group)
 
 
+def test_memory_nodes_and_counters_change_while_the_guest_runs(daemon: Daemon, link: Any) -> None:
+    restrictive = "<numatune><memory mode='restrictive' nodeset='0'/></numatune>"
+    counted = "<perf><event name='task_clock' enabled='yes'/></perf>"
+    domain = link.defineXML(idle("placed", top=restrictive + counted))
+    domain.create()
+    (pid,) = daemon.emulators()
+    group = group_of(pid)
+    assert value("cpuset", group, "vcpu0/cpuset.mems") == "0"
+    domain.setNumaParameters({"numa_nodeset": "0"})
+    with pytest.raises(libvirt.libvirtError, match="NUMA node 4000 is unavailable"):
+        domain.setNumaParameters({"numa_nodeset": "4000"})
+    with pytest.raises(libvirt.libvirtError, match="can't change numatune mode") as refusal:
+        domain.setNumaParameters({"numa_mode": libvirt.VIR_DOMAIN_NUMATUNE_MEM_STRICT})
+    assert refusal.value.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID
+
+    domain.setPerfEvents({"page_faults": True})
+    with pytest.raises(libvirt.libvirtError, match="perf event for cmt"):
+        domain.setPerfEvents({"cmt": True, "cpu_clock": True})
+    assert {name for name, on in domain.perfEvents().items() if on} == {"task_clock", "page_faults"}
+    ((_, stats),) = link.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_PERF)
+    assert set(stats) == {"perf.task_clock", "perf.page_faults"}
+    assert stats["perf.task_clock"] > 0
+    domain.setPerfEvents({"page_faults": False})
+    assert "<event name='page_faults' enabled='no'/>" in domain.XMLDesc()
+    (total,) = domain.getCPUStats(True)
+    assert total["cpu_time"] > total["user_time"] > 0
+    domain.destroy()
+    interleaved = idle("spread", top="<numatune><memory mode='interleave' nodeset='0'/></numatune>")
+    spread = link.createXML(interleaved)
+    (pid,) = daemon.emulators()
+    maps = Path(f"/proc/{pid}/numa_maps").read_text()
+    assert "interleave:0" in maps
+    spread.destroy()
+
+
 def test_the_group_outlives_the_worker_and_goes_with_the_guest(own: Daemon) -> None:
     connection = libvirt.open(own.uri)
     domain = connection.createXML(idle("kept", top=TUNE))
@@ -125,9 +160,10 @@ def test_the_group_outlives_the_worker_and_goes_with_the_guest(own: Daemon) -> N
     assert value("cpu", group, "cpu.shares") == "77"
     os.kill(pid, signal.SIGKILL)
     wait_until("the group's end", lambda: not folders(group))
-    refused = idle("refused", top="<cputune><shares>1</shares></cputune>")
+    device = "<device><path>/dev/null</path><read_iops_sec>5</read_iops_sec></device>"
+    refused = idle("refused", top=f"<blkiotune>{device}</blkiotune>")
     before = set(layout().hierarchies["cpu"].glob("virtvisor.slice/*refused*"))
-    with pytest.raises(libvirt.libvirtError, match=r"shares '1' must be in range \[2, 262144\]"):
+    with pytest.raises(libvirt.libvirtError, match="must be a block device"):
         connection.createXML(refused)
     assert set(layout().hierarchies["cpu"].glob("virtvisor.slice/*refused*")) == before
     connection.close()

@@ -12,6 +12,7 @@ from typing import Final
 
 from conf.domain.devices import Devices
 from conf.domain.model import Domain
+from conf.domain.validate.resources import check_cputune
 from conf.errors import ConfError
 
 UNSUPPORTED: Final = "config_unsupported"
@@ -38,6 +39,7 @@ def check_container(domain: Domain, host_arch: str) -> None:
     if kind.name == "exe":
         _check_init(domain)
     _check_capabilities(domain, host_arch)
+    check_cputune(domain)
     _check_devices(domain.devices)
 
 

@@ -45,7 +45,13 @@ from conf.domain.validate.guest import check_guest
 from conf.domain.validate.hostdevs import check_hostdevs
 from conf.domain.validate.lifecycle import check_lifecycle_actions
 from conf.domain.validate.memories import check_memories
-from conf.domain.validate.resources import check_cpu, check_memory, check_threads, check_vcpus
+from conf.domain.validate.resources import (
+    check_cpu,
+    check_cputune,
+    check_memory,
+    check_threads,
+    check_vcpus,
+)
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from conf.types.repeats import first_repeated
@@ -77,6 +83,7 @@ def check_completed(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = F
     _check_boot(domain)
     check_firmware(domain)
     check_lifecycle_actions(domain)
+    check_cputune(domain)
     check_vcpus(domain, facts)
     check_cpu(domain)
     check_memory(domain)

@@ -18,6 +18,9 @@ from conf.types.repeats import first_repeated
 
 UNSUPPORTED: Final = "config_unsupported"
 APIC_IDS: Final = 255  # what an xAPIC can name
+SHARES: Final = (2, 262144)
+PERIODS: Final = (1000, 1000000)  # microseconds, as the quotas
+QUOTAS: Final = (1000, 17592186044415)
 EMULATED_CACHE: Final = 3  # the one level that QEMU invents
 
 
@@ -49,6 +52,31 @@ def check_vcpus(domain: Domain, facts: EmulatorFacts) -> None:
         if places != domain.maximum_vcpus:
             detail = "CPU topology doesn't match maximum vcpu count"
             raise ConfError(UNSUPPORTED, detail, "domain/cpu/topology")
+
+
+def check_cputune(domain: Domain) -> None:
+    """Check that the kernel can keep the shares and the bandwidth.
+
+    Raises:
+        ConfError: it cannot.
+    """
+    tune = domain.cputune
+    if tune is None:
+        return
+    if tune.shares is not None:
+        _check_range("shares", tune.shares, SHARES)
+    for suffix, limits in (("period", PERIODS), ("quota", QUOTAS)):
+        for prefix in ("", "global_", "emulator_", "iothread_"):
+            value = getattr(tune, f"{prefix}{suffix}")
+            if value is not None and value > 0:
+                _check_range(f"{prefix}{suffix}", value, limits)
+
+
+def _check_range(name: str, value: int, limits: tuple[int, int]) -> None:
+    least, most = limits
+    if not least <= value <= most:
+        detail = f"Value of cputune '{name}' must be in range [{least}, {most}]"
+        raise ConfError(UNSUPPORTED, detail, f"domain/cputune/{name}")
 
 
 def _check_vcpu_order(domain: Domain) -> None:

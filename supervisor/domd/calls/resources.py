@@ -12,20 +12,25 @@ from collections.abc import Mapping
 from conf.domain import Domain
 from conf.domain.devices.disk import Disk
 from conf.domain.iotune import check_values, set_iotune
+from conf.domain.numatune import check_running, set_numa_memory
+from conf.domain.perf import set_perf_events
 from conf.domain.security import PERF_EVENTS
+from conf.types.cpuset import cpuset
 from rpc.enums import DomainModificationImpact as Impact
+from rpc.enums import DomainNumatuneMemMode
 from rpc.enums import TypedParameterType as P
 from rpc.params import typed
 from rpc.values import Domain as DomainId
 from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.calls.query import is_disk
 from supervisor.domd.calls.tuning_access import TuningAccess, read_any, shown
 from supervisor.domd.calls.tuning_values import IOTUNE, NUMA, iotune_values, numa_values
 from supervisor.domd.change_domain import DomainChange
 from supervisor.drivers.driver import TYPED_STRINGS
 from supervisor.messages.worker import StatsParam
-from supervisor.messages.worker_tuning import GetIotune, SetIotune
+from supervisor.messages.worker_tuning import GetIotune, SetIotune, SetPerfEvents
 from supervisor.objects.impact import IMPACT_FLAGS, select_for_query
 
 
@@ -107,6 +112,37 @@ class ResourceCalls:
         parameters = shown(numa_values(domain), flags)[:nparams]
         return parameters, len(parameters)
 
+    async def domain_set_numa_parameters(
+        self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
+    ) -> None:
+        """Set the mode and nodeset of the memory's allocation.
+
+        Raises:
+            VirError: INVALID_ARG; CONFIG_UNSUPPORTED: there are no nodes; OPERATION_INVALID: the
+                running guest's cannot be changed; OPERATION_UNSUPPORTED: in session mode;
+                SYSTEM_ERROR: the host has no such node.
+        """
+        self._errors.check_flags("DomainSetNumaParameters", flags, IMPACT_FLAGS)
+        values = read_any(params, NUMA)
+        mode, nodeset = numa_mode(values, self._errors), values.get("numa_nodeset")
+        nodes = cpuset(nodeset) if isinstance(nodeset, str) else None
+        if nodes == "":
+            detail = f"Invalid nodeset of 'numatune': {nodeset}"
+            raise self._errors.operation_invalid(detail)
+
+        def edit_running(domain: Domain) -> None:
+            self._access.refuse_in_session("cpuset")
+            check_running(domain, mode, nodes)
+            set_numa_memory(domain, mode, nodes)
+
+        await self._access.change(
+            dom,
+            flags,
+            lambda domain: set_numa_memory(domain, mode, nodes),
+            controller="cpuset",
+            live_edit=edit_running,
+        )
+
     # Counters of the host's.
 
     def domain_get_perf_events(
@@ -117,6 +153,25 @@ class ResourceCalls:
         domain = select_for_query(self._registry.find(dom), flags).domain
         enabled = {event.name for event in domain.perf if event.enabled}
         return typed({name: int(name in enabled) for name in PERF_EVENTS})
+
+    async def domain_set_perf_events(
+        self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
+    ) -> None:
+        """Set which performance events are counted.
+
+        Raises:
+            VirError: ARGUMENT_UNSUPPORTED, SYSTEM_ERROR: the host does not count one for the
+                running guest; OPERATION_INVALID.
+        """
+        self._errors.check_flags("DomainSetPerfEvents", flags, IMPACT_FLAGS)
+        events = {name: bool(value) for name, value in read_any(params, PERF_EVENTS).items()}
+        change = DomainChange(
+            name="performance events",
+            edit=lambda domain: set_perf_events(domain, events),
+            live_request=lambda _: SetPerfEvents(events=events),
+            revalidates=False,
+        )
+        await self._access.changer.change_domain(dom, flags, change)
 
 
 def _exact(value: float | str) -> int | str:
@@ -134,6 +189,21 @@ def iotune_event(disk: str, values: Mapping[str, int | str]) -> tuple[StatsParam
             for name, value in values.items()
         ),
     )
+
+
+def numa_mode(values: Mapping[str, int | str], errors: ServiceErrors) -> str | None:
+    """Return the XML's word for a mode; None: there is none among the values.
+
+    Raises:
+        VirError: INVALID_ARG: there is no such mode.
+    """
+    number = values.get("numa_mode")
+    if number is None:
+        return None
+    try:
+        return DomainNumatuneMemMode(int(number)).name.lower()
+    except ValueError:
+        raise errors.invalid_arg(f"unsupported numatune mode: '{number}'") from None
 
 
 def find_disk(domain: Domain, path: str) -> Disk | None:

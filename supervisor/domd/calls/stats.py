@@ -25,6 +25,7 @@ from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import DomainRegistry
 from supervisor.drivers.driver import Driver
 from supervisor.messages.worker import GetStats
+from supervisor.runtime.kvm_stats import halt_poll_times
 from supervisor.runtime.procfs import CpuTimes, cpu_times
 
 ALL_GROUPS: Final = sum(DomainStatsTypes)
@@ -110,6 +111,8 @@ def local_stats(domain: DomainObject, groups: int, *, sampled: int) -> Iterator[
         yield param("cpu.time", ULLONG, times.total)
         yield param("cpu.user", ULLONG, times.user)
         yield param("cpu.system", ULLONG, times.system)
+        if runtime is not None:
+            yield from _processor_stats(runtime.status.pid)
     if not domain.is_active and groups & DomainStatsTypes.BALLOON:
         current = definition.current_memory
         amount = current.amount if current is not None else definition.memory
@@ -118,6 +121,14 @@ def local_stats(domain: DomainObject, groups: int, *, sampled: int) -> Iterator[
     if not domain.is_active and groups & DomainStatsTypes.VCPU:
         yield param("vcpu.current", UINT, definition.current_vcpus)
         yield param("vcpu.maximum", UINT, definition.maximum_vcpus)
+
+
+def _processor_stats(pid: int) -> Iterator[TypedParam]:
+    """Yield what the host's processors do for a guest: no cache is monitored without resctrl."""
+    yield param("cpu.cache.monitor.count", UINT, 0)
+    success, fail = halt_poll_times(pid)
+    yield param("cpu.haltpoll.success.time", ULLONG, success)
+    yield param("cpu.haltpoll.fail.time", ULLONG, fail)
 
 
 def image_stats(disks: Sequence[Disk], errors: ServiceErrors) -> Iterator[TypedParam]:

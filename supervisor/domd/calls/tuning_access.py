@@ -26,7 +26,7 @@ from supervisor.messages.worker import GetTuning, SetTuning, StatsParam
 from supervisor.objects.impact import select_for_query
 
 #: What libvirt calls the tuning that a controller does.
-TUNING: Final = {"cpu": "CPU", "memory": "Memory", "blkio": "Block I/O"}
+TUNING: Final = {"cpu": "CPU", "memory": "Memory", "blkio": "Block I/O", "cpuset": "NUMA"}
 
 Edit = Callable[[Domain], object]
 R = TypeVar("R")

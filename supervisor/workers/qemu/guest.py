@@ -28,6 +28,7 @@ from supervisor.workers.qemu.agent.connection import AgentConnection
 from supervisor.workers.qemu.block.job_waits import JobWaits
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.migration.watch import MigrationWatch
+from supervisor.workers.qemu.perf_counters import PerfCounters
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.running_guest import RunningGuest
@@ -61,6 +62,7 @@ class Guest(RunningGuest):
         self.agent_connection: AgentConnection | None = None  # of the command under way
         self._event_waits: list[tuple[Collection[str], asyncio.Event]] = []
         self.cgroup = GuestCgroup(layout(), status.cgroup)
+        self.perf = PerfCounters()
         self.vcpu_threads: dict[int, int] = {}  # thread ids by vcpu; empty: to be queried
         self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug
         #: What the guest did with a request to release a device, by alias: whether it has.
@@ -196,6 +198,7 @@ class Guest(RunningGuest):
     def close(self) -> None:
         """Release everything; QEMU runs on."""
         self.close_monitor()
+        self.perf.close()
         self.process.unwatch()
 
 

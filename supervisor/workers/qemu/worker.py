@@ -45,12 +45,12 @@ from supervisor.messages.worker_resources import (
     SetVcpuCount,
     SetVcpus,
 )
-from supervisor.messages.worker_tuning import GetIotune, SetIotune
+from supervisor.messages.worker_tuning import GetIotune, SetIotune, SetPerfEvents
 from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger
 from supervisor.runtime.shield import run_to_completion
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
-from supervisor.workers.qemu import balloon, iothreads, vcpus
+from supervisor.workers.qemu import balloon, iothreads, perf, vcpus
 from supervisor.workers.qemu.affinity import pin_threads
 from supervisor.workers.qemu.agent.guest_vcpus import count_vcpus, set_vcpu_count
 from supervisor.workers.qemu.block.io_limits import get_io_limits, set_io_limits
@@ -168,6 +168,13 @@ class QemuWorker(ImageRequests):
     async def get_iotune(self, request: GetIotune) -> Stats:
         """Query a disk's I/O limits."""
         return Stats(statistics=await get_io_limits(self.guest(), request.path))
+
+    @handles(SetPerfEvents)
+    def set_perf_events(self, request: SetPerfEvents) -> DomainStatus:
+        """Change which of the host's events are counted for the guest."""
+        guest = self.guest()
+        perf.set_events(guest, request.events)
+        return guest.get_status()
 
     @handles(CountAgentVcpus)
     async def count_agent_vcpus(self, _: CountAgentVcpus) -> AgentVcpus:

@@ -6,7 +6,6 @@ Source: libvirt 9.0's lxc driver: virDomainMemoryStats, virDomainGetCPUStats and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Final
 
@@ -22,6 +21,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.lxc import LXC
 from supervisor.runtime.procfs import interface_counters
 from supervisor.workers.cgroups import readings
+from supervisor.workers.cgroups.cpu_table import cpu_table
 from supervisor.workers.lxc import stats
 from supervisor.workers.lxc.calls.consoles import ContainerProvider
 from supervisor.workers.lxc.checks import device_number
@@ -67,13 +67,15 @@ class Statistics:
         """
         group = self._worker.guest().cgroup
         if start_cpu != -1:
-            return cpu_table(readings.percpu_times(group), nparams, start_cpu, ncpus)
-        times = readings.cpu_times(group)
+            times = readings.percpu_times(group)
+            named = {"cpu_time": times} if times else {}
+            return cpu_table(named, nparams, start_cpu, ncpus, LXC.errors)
+        total = readings.cpu_times(group)
         totals = params(
             {
-                "cpu_time": ULLong(times.total),
-                "user_time": ULLong(times.user),
-                "system_time": ULLong(times.system),
+                "cpu_time": ULLong(total.total),
+                "user_time": ULLong(total.user),
+                "system_time": ULLong(total.system),
             }
         )
         return ([], len(totals)) if nparams == 0 else (totals[:nparams], min(nparams, len(totals)))
@@ -136,29 +138,6 @@ def memory_stats(container: Container) -> Iterator[tuple[int, int]]:
         value = next((counted[name] for name in names if name in counted), None)
         if value is not None:
             yield tag, value // unit
-
-
-def cpu_table(
-    times: list[int], nparams: int, start: int, count: int
-) -> tuple[list[TypedParam], int]:
-    """Lay out CPU time as the protocol does: `nparams` parameters for each CPU in turn.
-
-    Raises:
-        VirError: INVALID_ARG; OPERATION_UNSUPPORTED: the kernel does not count it.
-    """
-    if nparams == 0 and count == 0:
-        return [], len(times) or (os.cpu_count() or 1)
-    if not times:
-        detail = "version 2 of cgroups does not count a container's time on each CPU"
-        raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
-    if not 0 <= start < len(times):
-        raise LXC.errors.invalid_arg(f"start_cpu {start} larger than maximum of {len(times) - 1}")
-    if nparams == 0:
-        return [], 1
-    table: list[TypedParam] = []
-    for time in times[start : start + max(count, 1)]:
-        table += params({"cpu_time": ULLong(time)})
-    return table, 1
 
 
 def find_disk(domain: Domain, path: str) -> str:

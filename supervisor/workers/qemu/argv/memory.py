@@ -194,7 +194,7 @@ def _bind(context: Context, nodes: str, mode: str | None) -> Props:
     host_nodes = parse_cpuset(nodes)
     absent = sorted(host_nodes - context.inputs.numa_nodes)
     if absent:
-        raise ConfError("config_unsupported", f"NUMA node {absent[0]} is unavailable on this host")
+        raise ConfError("config_unsupported", f"NUMA node {absent[0]} is unavailable")
     policy = POLICIES.get(mode or "strict")
     return {} if policy is None else {"host-nodes": sorted(host_nodes), "policy": policy}
 

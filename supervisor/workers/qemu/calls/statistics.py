@@ -18,9 +18,11 @@ from rpc.values import Domain as DomainId
 from rpc.values import DomainDiskError, DomainMemoryStat, TypedParam, VcpuInfo
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
-from supervisor.runtime.procfs import cpu_times, interface_counters
+from supervisor.runtime.procfs import interface_counters
+from supervisor.workers.cgroups.cpu_table import cpu_table
 from supervisor.workers.qemu.balloon import current_kib
 from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
+from supervisor.workers.qemu.cgroup.cpu_time import guest_cpu_times, guest_percpu_times
 from supervisor.workers.qemu.guest import Guest, GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError
 from supervisor.workers.qemu.qmp.replies import (
@@ -192,22 +194,21 @@ class Statistics:
     def domain_get_cpu_stats(
         self, call: ClientCall, dom: DomainId, nparams: int, start_cpu: int, ncpus: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """Return the CPU time of the whole domain.
+        """Return the CPU time of the whole domain, or its time on single CPUs of the host.
 
         Raises:
-            VirError: OPERATION_UNSUPPORTED: times per host CPU, which need a cgroup.
+            VirError: OPERATION_UNSUPPORTED: times per host CPU without cgroups of version 1;
+                INVALID_ARG: there is no such CPU.
         """
+        guest = self._worker.guest()
         if start_cpu != -1:
-            if nparams == 0 and ncpus == 0:
-                return [], os.cpu_count() or 1
-            raise QEMU.errors.operation_unsupported(
-                "a guest's time on each of the host's processors is not counted"
-            )
-        times = cpu_times(self._worker.guest().process.pid)
+            times = guest_percpu_times(guest)
+            return cpu_table(times, nparams, start_cpu, ncpus, QEMU.errors)
+        totals = guest_cpu_times(guest)
         named = {
-            "cpu_time": ULLong(times.total),
-            "user_time": ULLong(times.user),
-            "system_time": ULLong(times.system),
+            "cpu_time": ULLong(totals.total),
+            "user_time": ULLong(totals.user),
+            "system_time": ULLong(totals.system),
         }
         values = params(named)
         return ([], len(values)) if nparams == 0 else (values[:nparams], min(nparams, len(values)))

@@ -54,6 +54,8 @@ def thread_hierarchies(layout: Layout) -> tuple[str, ...]:
     wanted = [name for name in THREADED if name in layout.v1_controllers]
     if UNIFIED in layout.hierarchies and len(wanted) < len(THREADED):
         wanted.append(UNIFIED)
+    elif UNIFIED not in layout.hierarchies and "cpuacct" in layout.v1_controllers:
+        wanted.append("cpuacct")  # it alone counts on each of the host's CPUs
     return _by_mount(layout, wanted)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from conf.domain import Domain
 from conf.domain.tuning import Blkiotune, Cputune, Memtune
 from conf.errors import ConfError
+from conf.types.cpuset import parse_cpuset
 from supervisor.workers.cgroups.group import Limit
 from supervisor.workers.cgroups.limits import (
     bandwidth,
@@ -21,6 +22,7 @@ from supervisor.workers.cgroups.limits import (
 from supervisor.workers.qemu.cgroup.guest_cgroup import (
     EMULATOR,
     IOTHREAD,
+    VCPU,
     iothread_name,
     vcpu_name,
 )
@@ -65,7 +67,7 @@ def thread_limits(
     """
     limits = thread_bandwidth(domain.cputune, name, v1_controllers) if has("cpu") else []
     if has("cpuset"):
-        cpus, mems = thread_cpus(domain, name), thread_mems(domain)
+        cpus, mems = thread_cpus(domain, name), thread_mems(domain, name)
         limits += [Limit("cpuset", "cpuset.cpus", cpus)] if cpus else []
         limits += [Limit("cpuset", "cpuset.mems", mems)] if mems else []
     return limits
@@ -99,14 +101,22 @@ def thread_cpus(domain: Domain, name: str) -> str | None:
     return pin or (domain.vcpu.cpuset if domain.vcpu is not None else None)
 
 
-def thread_mems(domain: Domain) -> str | None:
-    """Return the nodes of the host that cpuset keeps the guest's memory on; None: any.
+def thread_mems(domain: Domain, name: str) -> str | None:
+    """Return the nodes of the host that cpuset keeps a thread's memory on; None: any.
 
-    The modes that prefer nodes or take turns are a policy of the process (`memory_policy`).
+    The modes that prefer nodes or take turns are a policy of the process (`memory_policy`). A vCPU
+    of a restrictive guest has the nodes of its own cell.
     """
-    memory = domain.numatune.memory if domain.numatune is not None else None
-    if memory is None or memory.mode not in (None, "strict", "restrictive"):
+    tune = domain.numatune
+    memory = tune.memory if tune is not None else None
+    if tune is None or memory is None or memory.mode not in (None, "strict", "restrictive"):
         return None
+    if memory.mode == "restrictive" and name.startswith(VCPU):
+        number = int(name.removeprefix(VCPU))
+        for cell in domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else ():
+            if cell.cpus and number in parse_cpuset(cell.cpus):
+                own = (node.nodeset for node in tune.memnodes if node.cellid == cell.id)
+                return next(own, memory.nodeset)
     return memory.nodeset
 
 
@@ -141,6 +151,10 @@ def _needs(domain: Domain) -> Iterator[tuple[str, str, str]]:
             "Block I/O tuning is not available on this host",
             "Block I/O tuning is not available in session mode",
         )
+    nodes = domain.numatune.memory if domain.numatune is not None else None
+    if nodes is not None and nodes.mode == "restrictive":
+        detail = "restrictive NUMA memory needs a cgroup with the cpuset controller"
+        yield "cpuset", detail, "NUMA tuning is not available in session mode"
     if tune is None:
         return
     in_session = "CPU tuning is not available in session mode"

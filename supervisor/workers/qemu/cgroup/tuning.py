@@ -27,10 +27,11 @@ from supervisor.workers.cgroups.controllers import require_controller
 from supervisor.workers.cgroups.group import Group, Limit
 from supervisor.workers.cgroups.limits import UNLIMITED_KIB, has_bfq
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR, IOTHREAD, VCPU, GuestCgroup
-from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_bandwidth
+from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_bandwidth, thread_mems
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.memory_policy import check_nodes, host_nodes
 
-TUNED: Final = ("memtune", "cputune", "blkiotune")
+TUNED: Final = ("memtune", "cputune", "blkiotune", "numatune")
 LIMITS: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
 
 
@@ -49,13 +50,14 @@ def set_tuning(guest: Guest, xml: str, controller: str) -> None:
     cgroup = guest.cgroup
     require_controller(controller, QEMU.errors, present=cgroup.has(controller))
     requested = parse_domain(xml)
-    before, after = (_guest_limits(cgroup, each) for each in (guest.domain, requested))
-    changes = [Change(cgroup.group, before, after)]
-    if controller == "cpu":
+    changes = []
+    if controller in PER_THREAD:
+        limits_of = PER_THREAD[controller]
         for name in cgroup.thread_names():
-            before, after = (_bandwidth(cgroup, each, name) for each in (guest.domain, requested))
+            before, after = (limits_of(cgroup, each, name) for each in (guest.domain, requested))
             changes.append(Change(cgroup.thread(name), before, after))
-    _write_all(changes)
+    before, after = (_guest_limits(cgroup, each) for each in (guest.domain, requested))
+    _write_all([Change(cgroup.group, before, after), *changes])
     for field in TUNED:
         setattr(guest.domain, field, getattr(requested, field))
     drop_unlimited(guest.domain)
@@ -133,6 +135,19 @@ def _bandwidth(cgroup: GuestCgroup, domain: Domain, name: str) -> list[Limit]:
     return thread_bandwidth(domain.cputune, name, cgroup.group.layout.v1_controllers)
 
 
+def _mems(cgroup: GuestCgroup, domain: Domain, name: str) -> list[Limit]:
+    """List the nodes of a thread's group.
+
+    Raises:
+        ConfError: "config_unsupported": the host has no such node.
+    """
+    nodes = thread_mems(domain, name)
+    if nodes is None or not cgroup.has_threads("cpuset"):
+        return []
+    check_nodes(nodes, host_nodes())
+    return [Limit("cpuset", "cpuset.mems", nodes)]
+
+
 def publish_tunable(guest: Guest, parameters: Iterable[StatsParam]) -> None:
     """Publish the TUNABLE event of a change."""
     typed = [TypedParam(each.field, TypedValue(each.type, each.value)) for each in parameters]
@@ -180,6 +195,11 @@ def _blkio(cgroup: GuestCgroup) -> Iterator[StatsParam]:
         yield StatsParam("weight", P.UINT, readings.blkio_weight(cgroup.group))
 
 
+#: What threads have each for itself, by controller.
+PER_THREAD: Final[dict[str, Callable[[GuestCgroup, Domain, str], list[Limit]]]] = {
+    "cpu": _bandwidth,
+    "cpuset": _mems,
+}
 READERS: Final[dict[str, Callable[[GuestCgroup], Iterator[StatsParam]]]] = {
     "cpu": _scheduler,
     "memory": _memory,

@@ -24,6 +24,7 @@ from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.cgroup.threads import place_threads
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.memory_devices import refresh_modules
+from supervisor.workers.qemu.perf import enable_events
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast, IOThreadInfo
 from supervisor.workers.qemu.start import live_xml
@@ -105,6 +106,7 @@ async def configure(guest: Guest, monitor: Monitor) -> None:
     await plug_at_start(guest, monitor)
     if domain.devices.memories:
         await refresh_modules(guest)
+    enable_events(guest)
     await enable_balloon_stats(domain, monitor)
 
 

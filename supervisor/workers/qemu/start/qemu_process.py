@@ -5,7 +5,6 @@ Owns: those. May touch: the new process, its pid file, the master key's file.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import resource
@@ -19,7 +18,6 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.settings import QemuConfig
-from conf.types.cpuset import parse_cpuset
 from conf.types.size import KIB
 from supervisor.messages.worker import FreshBoot, LoadSnapshot, StartSource
 from supervisor.runtime.emulator_user import User
@@ -31,6 +29,7 @@ from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
 from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master_key
 from supervisor.workers.qemu.cgroup.placement import in_thread, place
 from supervisor.workers.qemu.interfaces import InterfaceFds
+from supervisor.workers.qemu.memory_policy import host_nodes, memory_policy
 from supervisor.workers.qemu.outputs import OutputFds
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.running_guest import record_process
@@ -38,7 +37,6 @@ from supervisor.workers.spawn import HeldProcess, Spawning, rlimits_of, spawn, s
 
 KILL_S: Final = 5.0
 VFIO_KIB: Final = 1 << 20
-NODES_ONLINE: Final = Path("/sys/devices/system/node/online")
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +98,7 @@ def with_config(inputs: LaunchInputs, config: QemuConfig) -> LaunchInputs:
         vnc_sasl=config.vnc_sasl,
         spice_sasl=config.spice_sasl,
         seccomp=config.seccomp_sandbox != 0,
-        numa_nodes=numa_nodes(),
+        numa_nodes=host_nodes(),
     )
 
 
@@ -134,14 +132,6 @@ def memory_lock(domain: Domain) -> dict[int, int]:
         top = domain.max_memory.amount if domain.max_memory else domain.memory
         return {resource.RLIMIT_MEMLOCK: (top + VFIO_KIB) * KIB}
     return {}
-
-
-def numa_nodes() -> frozenset[int]:
-    """Return the host's online NUMA nodes; node 0 where the kernel has no NUMA."""
-    online = {0}
-    with contextlib.suppress(OSError):
-        online |= parse_cpuset(NODES_ONLINE.read_text().strip())
-    return frozenset(online)
 
 
 def write_master_key(path: Path, key: bytes, user: User) -> None:
@@ -181,6 +171,7 @@ def plan_command(
         log_fd=log_fd,
         user=start.user,
         rlimits=rlimits_of(start.context.config) | memory_lock(start.domain),
+        memory_policy=memory_policy(start.domain, has_cpuset=start.cgroup.has("cpuset")),
     )
 
 

@@ -31,6 +31,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
 from supervisor.workers.qemu.migration.save import end_interrupted
+from supervisor.workers.qemu.perf import restore_events
 from supervisor.workers.qemu.qmp.events import handle_event, resume_lifecycle_action
 from supervisor.workers.qemu.qmp.monitor import Monitor
 from supervisor.workers.qemu.qmp.replies import ChardevInfo, StatusInfo
@@ -105,6 +106,7 @@ def watch(guest: Guest) -> None:
 async def _connect(guest: Guest) -> None:
     """Connect to the monitor; if QEMU hangs, go on and connect when it answers."""
     watch(guest)
+    restore_events(guest)
     connecting = guest.reconnect()
     await asyncio.wait({connecting}, timeout=CONNECT_S)
     if not guest.is_connected:

@@ -141,7 +141,15 @@ CPUTUNE: Final[tuple[Check[Cputune], ...]] = (
     Check("<memorytune> in <cputune>", lambda tune: tune.memorytunes, RESCTRL),
 )
 DOMAIN: Final[tuple[Check[Domain], ...]] = (
-    Check("<numatune>", lambda domain: domain.numatune is not None),
+    Check(
+        "placement='auto' of <numatune>",
+        lambda domain: (
+            domain.numatune
+            and domain.numatune.memory
+            and domain.numatune.memory.placement == "auto"
+        ),
+        "it needs numad; name the nodes in nodeset=",
+    ),
     Check(
         "<min_guarantee> in <memtune>",
         lambda domain: domain.memtune and domain.memtune.min_guarantee is not None,
@@ -214,7 +222,6 @@ DOMAIN: Final[tuple[Check[Domain], ...]] = (
     ),
     Check("<launchSecurity>", lambda domain: domain.launch_security is not None),
     Check("<keywrap>", lambda domain: domain.keywrap is not None, "it is for s390; remove it"),
-    Check("<perf>", lambda domain: any(event.enabled for event in domain.perf)),
     Check(
         "<fibrechannel appid=>",
         lambda domain: domain.resource and domain.resource.fibre_channel_app is not None,

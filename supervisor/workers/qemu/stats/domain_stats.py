@@ -20,6 +20,7 @@ from supervisor.runtime.procfs import interface_counters
 from supervisor.workers.qemu.balloon import current_kib
 from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.perf import perf_stats
 from supervisor.workers.qemu.qmp.monitor import Query
 from supervisor.workers.qemu.qmp.replies import (
     BalloonInfo,
@@ -116,6 +117,8 @@ def _params(guest: Guest, groups: int, replies: dict[str, object]) -> Iterator[S
         yield from _blocks(guest, replies)
     if groups & DomainStatsTypes.IOTHREAD:
         yield from _iothreads(replies)
+    if groups & DomainStatsTypes.PERF:
+        yield from perf_stats(guest)
     if groups & DomainStatsTypes.DIRTYRATE:
         yield from _dirty_rate(replies)
 

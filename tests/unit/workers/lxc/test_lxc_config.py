@@ -19,7 +19,6 @@ from supervisor.workers.cgroups.group import Limit
 from supervisor.workers.cgroups.limits import UNLIMITED_KIB, limits_from
 from supervisor.workers.cgroups.readings import as_kib
 from supervisor.workers.lxc.calls.namespaces import namespace_pid
-from supervisor.workers.lxc.calls.statistics import cpu_table
 from supervisor.workers.lxc.checks import lookup_id
 from supervisor.workers.lxc.config import HostFacts, LxcInterface, plan_config
 from supervisor.workers.lxc.config.plan import hostname
@@ -223,13 +222,6 @@ def test_figures_of_disks_are_summed_in_both_versions() -> None:
     assert parse_blkio_v1(old, "8:16") == {"rd": 1, "wr": 0}
     new = "8:0 rbytes=1 wbytes=2 rios=3 wios=4\n8:16 rbytes=10\n"
     assert parse_io_stat(new, "") == {"rd_bytes": 11, "wr_bytes": 2, "rd_req": 3, "wr_req": 4}
-
-
-def test_processor_time_is_told_by_processor_as_far_as_there_are_any() -> None:
-    found, width = cpu_table([5, 7], 1, 0, 9)
-    assert [parameter.value.value for parameter in found] == [5, 7]
-    assert width == 1
-    assert cpu_table([5, 7], 0, 0, 0) == ([], 2)
 
 
 def test_a_container_that_maps_users_is_not_told_that_it_has_hardware() -> None:

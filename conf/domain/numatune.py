@@ -1,0 +1,53 @@
+"""Changing from which of the host's nodes a guest has its memory. Pure.
+
+Owns: <memory> of <numatune>. May touch: the domain it is given, in place; the caller owns it alone.
+Source: libvirt 9.0, qemuDomainSetNumaParameters, virDomainNumatuneSet; measured.
+"""
+
+from __future__ import annotations
+
+from conf.domain.model import Domain
+from conf.domain.tuning import NumaMemory, Numatune
+from conf.errors import ConfError
+
+
+def set_numa_memory(domain: Domain, mode: str | None, nodeset: str | None) -> None:
+    """Set the mode, the nodes, or both; None leaves it as it is.
+
+    Raises:
+        ConfError: "config_unsupported": it has no nodes then.
+    """
+    if mode is None and nodeset is None:
+        return
+    tune = domain.numatune = domain.numatune or Numatune()
+    memory = tune.memory = tune.memory or NumaMemory()
+    memory.mode = mode or memory.mode or "strict"
+    if nodeset is not None:
+        memory.nodeset, memory.placement = nodeset, None
+    if memory.placement != "auto" and not memory.nodeset:
+        detail = "nodeset for NUMA memory tuning must be set if 'placement' is 'static'"
+        raise ConfError("config_unsupported", detail)
+
+
+def check_running(domain: Domain, mode: str | None, nodeset: str | None) -> None:
+    """Refuse a change that a running guest's memory does not follow.
+
+    Only a restrictive guest has its memory where its threads' cpuset says; in the other modes QEMU
+    has chosen once for all. One without <numatune> can be restricted as well.
+
+    Raises:
+        ConfError: "operation_invalid".
+    """
+    memory = domain.numatune.memory if domain.numatune is not None else None
+    current = (memory.mode or "strict") if memory is not None else None
+    if mode is not None and current is not None and mode != current:
+        raise ConfError("operation_invalid", "can't change numatune mode for running domain")
+    if nodeset is None or memory is None:
+        return
+    if mode == "strict":
+        if nodeset != memory.nodeset:
+            detail = "can't change nodeset for strict mode for running domain"
+            raise ConfError("operation_invalid", detail)
+    elif current != "restrictive":
+        detail = "change of nodeset for running domain requires restrictive numa mode"
+        raise ConfError("operation_invalid", detail)
