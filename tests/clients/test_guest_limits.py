@@ -19,7 +19,8 @@ from tests.clients.libvirt_binding import libvirt
 TUNE: Final = (
     "<iothreads>1</iothreads><cputune><shares>2048</shares><quota>40000</quota>"
     "<emulator_quota>50000</emulator_quota><iothread_quota>60000</iothread_quota></cputune>"
-    "<memtune><hard_limit unit='KiB'>500000</hard_limit></memtune>"
+    # A hard limit is the limit of locked memory as well, which takes a right of its own.
+    "<memtune><soft_limit unit='KiB'>500000</soft_limit></memtune>"
 )
 
 
@@ -68,7 +69,7 @@ def test_limits_hold_from_the_start_and_change_live(daemon: Daemon, link: Any) -
     assert value("cpu", group, "vcpu0/cpu.cfs_quota_us") == "40000"
     assert value("cpu", group, "emulator/cpu.cfs_quota_us") == "50000"
     assert value("cpu", group, "iothread1/cpu.cfs_quota_us") == "60000"
-    assert value("memory", group, "memory.limit_in_bytes") == str(500000 * 1024)
+    assert value("memory", group, "memory.soft_limit_in_bytes") == str(500000 * 1024)
     threads = {
         (task / "comm").read_text().strip(): group_of(int(task.name), "cpu")
         for task in Path(f"/proc/{pid}/task").iterdir()

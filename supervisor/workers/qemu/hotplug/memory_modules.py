@@ -39,8 +39,8 @@ from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
 from supervisor.workers.qemu.hotplug.qmp_steps import attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds
 from supervisor.workers.qemu.memory_devices import backend_name, forget_module, refresh_modules
+from supervisor.workers.qemu.memory_policy import host_nodes
 from supervisor.workers.qemu.start import hugepages, live_xml
-from supervisor.workers.qemu.start.qemu_process import numa_nodes
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def _context(guest: Guest, plan: HotplugPlan) -> Context:
         memory_dir=config.memory_backing_dir or context.inputs.memory_dir,
         hugepage_dirs=pages.guest_dirs(status),
         default_hugepage=pages.default_kib,
-        numa_nodes=numa_nodes(),
+        numa_nodes=host_nodes(),
     )
     if hugepages.has_hugepages(plan.domain):
         user = emulator_user(config, live_xml.static_dac_label(guest.domain))
