@@ -37,7 +37,8 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = Tr
 
 
 def _write(path: str, data: bytes, mode: int, *, durable: bool) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, mode)
     try:
         left = memoryview(data)
         while left:

@@ -32,6 +32,7 @@ class User:
         return self.uid == os.geteuid()
 
 
+OWN: Final = User(os.geteuid(), os.getegid(), "")
 DEFAULT_USER: Final = "libvirt-qemu"  # Debian's; its group has the same name
 #: The number that Debian reserves for that user and group (base-passwd, "users and groups").
 #: Where nobody has it, it is a user of QEMU's own without being in any file.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.emulator_user import User
+from supervisor.workers.bendable_files import open_unread
 from supervisor.workers.previous_owners import PreviousOwners
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,7 @@ def chown_for_guest(
 def _chown(file: ChownedFile, user: User, previous_owners: PreviousOwners) -> Owner | None:
     """Give one file; None if it is not to be restored, or missing (QEMU reports that better)."""
     try:
-        # O_PATH: opening a tape or a serial port for real has side effects.
-        fd = os.open(file.path, os.O_PATH | os.O_CLOEXEC)
+        fd = open_unread(file.path, user)
     except FileNotFoundError:
         return None
     try:

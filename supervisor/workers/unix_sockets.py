@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -42,13 +44,25 @@ def listen(path: Path, backlog: int = 8) -> socket.socket:
         with short_path(path) as name:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+            os.fchmod(end.fileno(), 0o600)  # the socket's file has the mode of the socket
             end.bind(name)
-        os.chmod(path, 0o600)
         end.listen(backlog)
     except BaseException:
         end.close()
         raise
     return end
+
+
+@contextlib.contextmanager
+def _socket_at(path: Path) -> Iterator[str]:
+    """Return a name of the socket's file itself, valid within the block: no link is followed."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK), str(path))
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
 
 
 async def _connect(end: socket.socket, name: str) -> None:
@@ -70,12 +84,13 @@ async def connect(path: Path, timeout_s: float = CONNECT_S) -> socket.socket:
     """Connect to a path.
 
     Raises:
-        OSError: no process listens there.
+        OSError: no process listens there, or a link is there: who may write to the folder, as
+            QEMU's user, could have root talk to another daemon.
         TimeoutError: the listener does not accept.
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        with short_path(path) as name:
+        with _socket_at(path) as name:
             async with asyncio.timeout(timeout_s):
                 await _connect(end, name)
     except BaseException:

@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from conf.domain.devices.chardev import CharDevice
 from rpc.enums import DomainChannelFlags, DomainConsoleFlags
@@ -20,10 +19,8 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
 from supervisor.workers.console_sessions import ConsoleSessions
 from supervisor.workers.qemu.guest import GuestProvider
+from supervisor.workers.qemu.ptys import open_pty
 from supervisor.workers.unix_sockets import connect
-
-#: Device numbers of Unix 98 ptys' slaves (Documentation/admin-guide/devices.txt).
-PTY_MAJORS: Final = range(136, 144)
 
 
 class Consoles:
@@ -69,7 +66,7 @@ class Consoles:
             call.set_stream(_open_checked(path, os.O_RDONLY | os.O_NOFOLLOW, _is_file))
             return
         self._sessions.claim(path, force=force)
-        fd = await open_device(device, path)
+        fd = await open_device(device, path, self._worker.guest().process.pid)
         try:
             self._sessions.claim(path, force=force)  # another client may have opened it meanwhile
         except VirError:
@@ -92,15 +89,22 @@ def find_device(devices: Sequence[CharDevice], name: str | None, kind: str) -> C
     )
 
 
-async def open_device(device: CharDevice, path: str) -> int:
+async def open_device(device: CharDevice, path: str, pid: int) -> int:
     """Open the host's end of a character device.
+
+    Args:
+        device: the device.
+        path: of its pty, socket or host device.
+        pid: of QEMU.
 
     Raises:
         VirError: SYSTEM_ERROR naming the path, also for what is no pty where QEMU named one.
     """
     if device.type == "pty":
-        # QEMU named it, which a guest may have taken over: no other file of root's is opened.
-        return _open_checked(path, os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW, _is_pty)
+        try:
+            return open_pty(path, pid)
+        except OSError as error:
+            raise _open_error(path, error.strerror or str(error)) from error
     if device.type != "unix":
         return _open_file(path, os.O_RDWR | os.O_NOCTTY)
     try:
@@ -128,10 +132,6 @@ def _open_checked(path: str, flags: int, is_expected: Callable[[os.stat_result],
 
 def _is_file(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode)
-
-
-def _is_pty(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) in PTY_MAJORS
 
 
 def _open_error(path: str, why: str) -> VirError:

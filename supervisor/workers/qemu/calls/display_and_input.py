@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import socket
 from typing import Final
 
@@ -19,6 +18,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
+from supervisor.workers.bendable_files import open_plain_file
 from supervisor.workers.qemu.guest import Guest, GuestProvider
 from supervisor.workers.qemu.keycodes import to_qnum
 from supervisor.workers.qemu.qmp.monitor import QmpError
@@ -49,7 +49,7 @@ class DisplayAndInput:
         arguments: dict[str, object] = {"filename": str(path), "device": device, "head": head}
         try:
             mime = await _screendump(guest, arguments)
-            call.set_stream(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            call.set_stream(open_plain_file(path))
         except OSError as error:
             detail = f"cannot read the screenshot of '{guest.name}': {error}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error

@@ -25,6 +25,7 @@ from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime import subprocesses
 from supervisor.runtime.emulator_user import User
+from supervisor.workers.bendable_files import give_socket
 from supervisor.workers.qemu.argv.syntax import comma
 from supervisor.workers.qemu.external.processes import PATH, ExternalCommand, open_log
 from supervisor.workers.unix_sockets import listen
@@ -161,8 +162,7 @@ def listen_for(path: Path, user: User) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True)
     os.chmod(path.parent, 0o711)  # QEMU's user reaches the socket, which is its own
     end = listen(path)
-    if not user.is_own:
-        os.chown(path, user.uid, user.gid)
+    give_socket(path, user)
     return end
 
 

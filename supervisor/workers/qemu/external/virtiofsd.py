@@ -19,6 +19,7 @@ from conf.domain.devices.filesystem import Filesystem, FilesystemBinary
 from conf.errors import ConfError
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.qemu_descriptors import read_descriptors
+from supervisor.workers.bendable_files import give_socket
 from supervisor.workers.qemu.argv.syntax import comma
 from supervisor.workers.qemu.external.processes import ExternalCommand
 from supervisor.workers.unix_sockets import listen
@@ -78,8 +79,7 @@ def listen_for(filesystem: Filesystem, domain_dir: Path, user: User) -> socket.s
     """Make the listening socket, which QEMU's user may connect to and virtiofsd inherits."""
     path = domain_dir / f"{filesystem.alias}-fs.sock"
     end = listen(path)
-    if not user.is_own:
-        os.chown(path, user.uid, user.gid)
+    give_socket(path, user)
     return end
 
 

@@ -62,7 +62,7 @@ def open_target(path: str, *, direct: bool) -> TargetFile:
             present = None
         if present is not None and not stat.S_ISREG(present.st_mode):
             # O_NONBLOCK: a FIFO that nobody reads holds no thread.
-            fd = os.open(real, flags | os.O_NONBLOCK)
+            fd = os.open(real, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
             return TargetFile(real, "", fd, direct)
         folder, name = os.path.split(real)
         # A name that nobody can foresee: the folder may be /tmp.

@@ -20,9 +20,10 @@ from conf.domain.devices.source import Source, SourceLabel
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
-from supervisor.runtime.emulator_user import User
+from supervisor.runtime.emulator_user import OWN, User
 from supervisor.runtime.paths import Paths
 from supervisor.workers import usb_devices
+from supervisor.workers.bendable_files import make_private_folder, replace_file
 from supervisor.workers.file_owners import ChownedFile
 
 #: Debian's OVMF: the template of empty NVRAM variables for each loader.
@@ -115,10 +116,7 @@ def make_directories(paths: Paths, status: Status, user: User) -> None:
         OSError: they cannot be made.
     """
     for path in _directories(paths, status):
-        path.mkdir(parents=True, exist_ok=True)
-        os.chmod(path, 0o750)
-        if not user.is_own:
-            os.chown(path, user.uid, user.gid)
+        make_private_folder(path, user, 0o750)
 
 
 def remove_directories(paths: Paths, status: Status) -> None:
@@ -163,11 +161,8 @@ def create_nvram(domain: Domain, paths: Paths, config: QemuConfig) -> None:
     try:
         if target.parent == paths.nvram("x").parent:
             target.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete: a start that dies here must not leave half the variables.
-        partial = target.with_name(f".{target.name}.new")
-        shutil.copyfile(template, partial)
-        os.chmod(partial, 0o600)
-        os.rename(partial, target)
+        # It has its name when complete: a start that dies here leaves no half of the variables.
+        replace_file(target, Path(template).read_bytes(), OWN)
     except OSError as error:
         detail = f"cannot copy NVRAM template '{template}' to '{name}': {error}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error

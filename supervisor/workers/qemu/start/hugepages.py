@@ -20,6 +20,7 @@ from conf.settings import QemuConfig
 from conf.types.size import KIB
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.emulator_user import User
+from supervisor.workers.bendable_files import make_private_folder
 
 MOUNTS: Final = Path("/proc/mounts")
 MEMORY: Final = Path("/proc/meminfo")
@@ -91,11 +92,7 @@ def make_directories(hugepages: HugePages, status: Status, user: User) -> None:
         OSError: it cannot be made.
     """
     for name in hugepages.guest_dirs(status).values():
-        path = Path(name)
-        path.mkdir(parents=True, exist_ok=True)
-        os.chmod(path, 0o700)
-        if not user.is_own:
-            os.chown(path, user.uid, user.gid)
+        make_private_folder(Path(name), user, 0o700)
 
 
 def remove_directories(hugepages: HugePages, status: Status) -> None:

@@ -6,7 +6,6 @@ Owns: those. May touch: the new process, its pid file, the master key's file.
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import signal
 import socket
@@ -22,6 +21,7 @@ from conf.types.size import KIB
 from supervisor.messages.worker import FreshBoot, LoadSnapshot, StartSource
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers.bendable_files import replace_file
 from supervisor.workers.cgroups.limits import UNLIMITED_KIB
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.argv.launch import plan_launch
@@ -140,11 +140,7 @@ def write_master_key(path: Path, key: bytes, user: User) -> None:
     A command line can be read by every process of the host (/proc/PID/cmdline): secrets are on it
     encrypted, with the key in a file that QEMU opens (`-object secret,file=`).
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(key)
-        if not user.is_own:
-            os.fchown(file.fileno(), user.uid, user.gid)
+    replace_file(path, key, user)
 
 
 def plan_command(

@@ -28,6 +28,7 @@ from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers import usb_devices
+from supervisor.workers.bendable_files import give_socket
 from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
@@ -284,8 +285,7 @@ def _listen(start: StartContext) -> socket.socket:
     socket's file. QEMU's user must be able to reach it after a worker has ended, too.
     """
     monitor = listen(start.monitor_path)
-    if not start.user.is_own:
-        os.chown(start.monitor_path, start.user.uid, start.user.gid)
+    give_socket(start.monitor_path, start.user)
     return monitor
 
 

@@ -17,7 +17,7 @@ from supervisor.workers.qemu.outputs import open_output
 async def test_a_pty_is_opened() -> None:
     master, slave = os.openpty()
     path = os.ttyname(slave)
-    fd = await open_device(CharDevice(type="pty"), path)
+    fd = await open_device(CharDevice(type="pty"), path, os.getpid())
     assert os.ttyname(fd) == path
     for end in (fd, master, slave):
         os.close(end)
@@ -30,7 +30,7 @@ async def test_what_is_no_pty_is_not_opened_as_one(tmp_path: Path) -> None:
     link.symlink_to("/dev/null")
     for path in (secret, link, Path("/dev/null")):
         with pytest.raises(VirError) as refused:
-            await open_device(CharDevice(type="pty"), str(path))
+            await open_device(CharDevice(type="pty"), str(path), os.getpid())
         assert refused.value.code is ErrorCode.SYSTEM_ERROR
 
 
