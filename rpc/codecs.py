@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from rpc import values, xdr
 from rpc.table_syntax import Field, Source, Type
-from rpc.xdr import DecodeError, EncodeError
+from rpc.xdr import DecodeError, EncodeError, ResultTooLarge
 
 #: Format characters of `struct`; XDR gives short and char four bytes as well.
 LETTERS: Final = {
@@ -93,6 +93,8 @@ class Compiler:
             parts: list[bytes] = []
             try:
                 raw(value, parts.append)
+            except ResultTooLarge:
+                raise
             except UNENCODABLE as error:
                 raise EncodeError(str(error)) from None
             return b"".join(parts)

@@ -25,6 +25,10 @@ class EncodeError(ValueError):
     """The value does not fit the type in the table."""
 
 
+class ResultTooLarge(EncodeError):
+    """A value has the right type, and more bytes or elements than the protocol takes."""
+
+
 def read_string(data: bytes, at: int) -> tuple[str, int]:
     """Read a string; return it and the position after it."""
     (size,) = U32.unpack_from(data, at)
@@ -42,7 +46,7 @@ def write_string(text: str) -> bytes:
     """Encode a string."""
     data = text.encode()
     if len(data) > MAX_STRING:
-        raise EncodeError(f"a string of {len(data)} bytes; the protocol takes {MAX_STRING}")
+        raise ResultTooLarge(f"a string of {len(data)} bytes; the protocol takes {MAX_STRING}")
     if b"\0" in data:
         raise EncodeError("a string with a NUL in it")
     return U32.pack(len(data)) + data + _PADS[-len(data) & 3]
@@ -63,7 +67,7 @@ def read_opaque(data: bytes, at: int, limit: int) -> tuple[bytes, int]:
 def write_opaque(value: bytes, limit: int) -> bytes:
     """Encode opaque<limit>."""
     if len(value) > limit:
-        raise EncodeError(f"{len(value)} bytes where at most {limit} may be")
+        raise ResultTooLarge(f"{len(value)} bytes where at most {limit} may be")
     return U32.pack(len(value)) + value + _PADS[-len(value) & 3]
 
 
@@ -114,7 +118,7 @@ def read_count(data: bytes, at: int, limit: int, least: int) -> tuple[int, int]:
 def write_count(value: Sequence[Any], limit: int) -> bytes:
     """Encode an array's count."""
     if len(value) > limit:
-        raise EncodeError(f"{len(value)} elements where at most {limit} may be")
+        raise ResultTooLarge(f"{len(value)} elements where at most {limit} may be")
     return U32.pack(len(value))
 
 

@@ -56,8 +56,11 @@ def device(text: str) -> str:
     Raises:
         ConfError: "xml": the kernel takes no such name.
     """
-    if DEVICE.fullmatch(text) is None or text in (".", ".."):
-        detail = f"'{text[:32]}' cannot name an interface: 1 to 15 characters without space, / or :"
+    if DEVICE.fullmatch(text) is None or text.startswith("."):
+        detail = (
+            f"'{text[:32]}' cannot name an interface: take 1 to 15 characters, no dot in front, no "
+            "space, / or :"
+        )
         raise ConfError("xml", detail, "interface/@name")
     return text
 

@@ -12,6 +12,7 @@ from typing import Final
 from conf.errors import ConfError
 from ipc import BusError, DeadlineExceeded, HandlerFailed
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.xdr import ResultTooLarge
 
 #: `ConfError` kinds whose libvirt code is not the kind in upper case.
 CONF_CODES: Final = {"xml": "XML_ERROR", "internal": "INTERNAL_ERROR", "xml_detail": "XML_DETAIL"}
@@ -43,9 +44,23 @@ def to_vir_error(procedure: str, error: Exception) -> VirError:
     if isinstance(error, BusError) and not isinstance(error, HandlerFailed):
         log.warning("%s failed: %s", procedure, error)
         return VirError(ErrorCode.INTERNAL_ERROR, f"{procedure} was cut short: {error}")
+    if isinstance(error, ResultTooLarge):
+        log.warning("the reply to %s cannot be sent: %s", procedure, error)
+        detail = f"Unable to encode message payload: {error}"
+        return VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
+    if isinstance(error, OSError) and error.errno and error.filename:
+        log.error("%s failed", procedure, exc_info=error)
+        return from_os_error(error)
     log.error("%s raised an unexpected exception", procedure, exc_info=error)
     detail = f"{procedure} raised an unexpected exception, see the daemon's log: {error}"
     return VirError(ErrorCode.INTERNAL_ERROR, detail)
+
+
+def from_os_error(error: OSError, domain: ErrorDomain = ErrorDomain.NONE) -> VirError:
+    """Convert what the kernel or the disk refuses, as a full one does, to the client's error."""
+    reason = error.strerror or str(error)
+    detail = f"cannot use '{error.filename}': {reason}" if error.filename else reason
+    return VirError(ErrorCode.SYSTEM_ERROR, detail, domain, int1=error.errno or -1)
 
 
 def from_conf_error(error: ConfError, domain: ErrorDomain = ErrorDomain.DOMAIN) -> VirError:

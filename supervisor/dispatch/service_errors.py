@@ -70,9 +70,17 @@ class ServiceErrors:
         return VirError(ErrorCode.INVALID_ARG, detail, self.domain)
 
     def system_error(self, operation: str, error: OSError) -> VirError:
-        """SYSTEM_ERROR: the kernel or the disk refused an operation; `int1` is the errno."""
+        """SYSTEM_ERROR: the kernel or the disk refused an operation; `int1` is the errno.
+
+        Args:
+            operation: what was to be done.
+            error: it names a file where one is to blame.
+        """
         number = error.errno
         reason = error.strerror or (os.strerror(number) if number else str(error))
+        name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        if name and name not in operation:
+            reason = f"'{name}': {reason}"
         detail = f"{operation}: {reason}"
         return VirError(ErrorCode.SYSTEM_ERROR, detail, self.domain, int1=number or -1)
 

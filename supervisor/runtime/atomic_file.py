@@ -21,16 +21,18 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = Tr
             file outlives every process, but nothing waits for the disk.
 
     Raises:
-        OSError: nothing has changed.
+        OSError: nothing has changed; it names the file.
     """
     folder, name = os.path.split(path)
     temporary = f"{folder}/.{name}.new"
     try:
         _write(temporary, data, mode, durable=durable)
         os.rename(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
     if durable:
         sync_folder(folder)

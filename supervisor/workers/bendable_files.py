@@ -59,6 +59,9 @@ def replace_file(path: Path, data: bytes, user: User) -> None:
             if not user.is_own:
                 os.fchown(file.fileno(), user.uid, user.gid)
         os.rename(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # a write names none
+        raise
     finally:
         os.close(folder)
 

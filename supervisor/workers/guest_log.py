@@ -6,6 +6,7 @@ Owns: writing the command lines there. May not touch: what QEMU writes, which lo
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import platform
 import shlex
@@ -18,6 +19,8 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 STARTING: Final = "starting up virtvisor"
 TAIL: Final = 4096  # bytes of output in an error message
+
+log = logging.getLogger(__name__)
 
 
 class GuestLog:
@@ -65,7 +68,10 @@ class GuestLog:
             f"{stamp}: {STARTING}, {engine} version: {version}, "
             f"kernel: {platform.release()}, hostname: {platform.node()}\n{lines}\n"
         )
-        os.write(self._fd, text.encode(errors="surrogateescape"))
+        try:
+            os.write(self._fd, text.encode(errors="surrogateescape"))
+        except OSError as error:  # a full disk must not stop a guest
+            log.warning("the command line is missing in %s: %s", self.path, error.strerror)
         self._start = os.fstat(self._fd).st_size
 
     def error_output(self) -> str:

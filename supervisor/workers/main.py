@@ -6,11 +6,14 @@ Owns: that order. May touch: the lock's file. May not touch: the guest.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from ipc import prepare_messages
+from ipc import handles, prepare_messages
+from rpc.errors import VirError
 from supervisor.dispatch.dispatcher import Dispatcher, LazyDispatcher, check_methods
+from supervisor.messages.worker import DomainStatus, GetStatus, Start, WorkerStatus
 from supervisor.objects.domain_phase import DomainPhase
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.child import ChildProcess
@@ -20,6 +23,8 @@ from supervisor.workers.context import WorkerContext
 from supervisor.workers.lock_file import LockHeld, remove_lock, take_lock
 from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.worker import Worker
+
+log = logging.getLogger(__name__)
 
 LOCK_S: Final = 5.0  # for the previous worker, which is being killed
 
@@ -33,6 +38,31 @@ def preload_worker(worker: type[Worker[G]], driver: str, calls: tuple[type, ...]
     prepare_messages(worker, LazyDispatcher)
     boot_id()
     warm_up()
+
+
+class LockRefusal:
+    """Answers in place of a worker that cannot lock its domain, as the disk is full."""
+
+    def __init__(self, error: VirError) -> None:
+        self._error = error
+
+    @handles(Start)
+    def start(self, _: Start) -> DomainStatus:
+        """Refuse the start; a guest that runs has its lock's file already."""
+        raise self._error
+
+    @handles(GetStatus)
+    def get_status(self, _: GetStatus) -> WorkerStatus:
+        """Report that there is no guest."""
+        return WorkerStatus(guest=None, shutoff=None)
+
+
+async def refuse_start(process: ChildProcess, error: VirError) -> None:
+    """Serve a domain that cannot be locked: its start is refused, and says why."""
+    log.error("%s: %s", process.domain, error.detail)
+    process.node.serve(LockRefusal(error))
+    await process.ready()
+    await process.stopping.wait()
 
 
 async def run_worker(
@@ -59,6 +89,9 @@ async def run_worker(
         await take_lock(lock, LOCK_S)
     except LockHeld as error:
         raise SystemExit(str(error)) from error
+    except OSError as error:
+        await refuse_start(process, context.driver.errors.system_error("cannot lock", error))
+        return
     worker = make_worker(context)
     previous = await reconnect(context, process.domain)
     if isinstance(previous, Status):

@@ -15,7 +15,7 @@ from conf.errors import ConfError
 from ipc import Ack, handles
 from rpc.enums import DomainShutoffReason
 from rpc.errors import VirError
-from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.errors import from_conf_error, from_os_error
 from supervisor.messages.worker import (
     AttachDevice,
     Destroy,
@@ -144,6 +144,8 @@ class Worker(Generic[G]):
             self._phases.step(PhaseTrigger.START_FAILED)
             if isinstance(error, ConfError):
                 raise from_conf_error(error, self._errors.domain) from error
+            if isinstance(error, OSError):  # a full disk, mostly; a TimeoutError has no number
+                raise from_os_error(error, self._errors.domain) from error
             raise
         self.attach_guest(guest)
         return guest.get_status()

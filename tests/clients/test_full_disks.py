@@ -1,8 +1,11 @@
-"""A disk that is full in the middle of a volume's making: an error, and nothing half-made."""
+"""A disk that is full, under volumes or guests: an error with the file, and nothing half-made."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Final
 import pytest
 
 from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
 from tests.clients.namespace import own_mounts, shown
 
 MIB: Final = 1024 * 1024
@@ -88,3 +92,63 @@ def test_an_upload_that_finds_no_room_says_so_and_leaves_the_pool_well(
     daemon.ok("vol-create-as", "small", "after.raw", "1M")
     daemon.ok("vol-delete", "after.raw", "--pool", "small")
     assert subprocess.run(["findmnt", str(folder)], capture_output=True, check=False).stdout
+
+
+def use_up(folder: Path, *, inodes: bool) -> Path:
+    """Leave no byte, or no inode, on a small file system; the folder to remove afterwards."""
+    used = folder / "used"
+    used.mkdir()
+    with contextlib.suppress(OSError):
+        if inodes:
+            for number in itertools.count():
+                (used / str(number)).touch()
+    with (used / "0").open("wb", buffering=0) as file:
+        for size in () if inodes else (65536, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    return used
+
+
+@pytest.fixture(scope="module")
+def cramped() -> Iterator[Daemon]:
+    """A daemon whose folders of running guests are small file systems."""
+    with own_mounts():
+        daemon = Daemon()
+        for part in ("run", "var/lib/libvirt", "var/log"):
+            (daemon.root / part).mkdir(parents=True)
+            options = "size=4m,nr_inodes=600"
+            shown("mount", "-t", "tmpfs", "-o", options, "cramped", str(daemon.root / part))
+        with daemon:
+            document = daemon.root / "web.xml"
+            document.write_text(idle("web"))
+            daemon.ok("define", str(document))
+            yield daemon
+
+
+@pytest.mark.parametrize("inodes", [False, True])
+@pytest.mark.parametrize("part", ["run", "var/lib/libvirt"])
+def test_a_start_on_a_full_disk_names_the_file(cramped: Daemon, part: str, *, inodes: bool) -> None:
+    used = use_up(cramped.root / part, inodes=inodes)
+    done = cramped.virsh("start", "web")
+    shutil.rmtree(used)
+    assert done.returncode == 1
+    assert f"'{cramped.root / part}/" in done.stderr
+    assert "No space left on device" in done.stderr
+    assert "unexpected" not in cramped.log.read_text()
+    cramped.ok("start", "web")
+    cramped.ok("destroy", "web")
+
+
+def test_a_guest_runs_on_while_its_disks_are_full(cramped: Daemon) -> None:
+    cramped.ok("start", "web")
+    parts = [cramped.root / part for part in ("run", "var/lib/libvirt", "var/log")]
+    used = [use_up(part, inodes=False) for part in parts]
+    cramped.ok("suspend", "web")
+    cramped.ok("resume", "web")
+    assert cramped.ok("domstate", "web").split() == ["running"]
+    cramped.ok("destroy", "web")
+    for folder in used:
+        shutil.rmtree(folder)
+    cramped.ok("start", "web")
+    cramped.ok("destroy", "web")

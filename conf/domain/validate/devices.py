@@ -190,12 +190,11 @@ def check_single_devices(domain: Domain) -> None:
         raise ConfError(UNSUPPORTED, detail, "domain/devices/vsock/cid")
     for shmem in devices.shmems:
         if "/" in shmem.name:
-            raise ConfError(
-                "xml", "shmem name cannot include '/' character", "domain/devices/shmem"
-            )
+            detail = "shmem name cannot include '/' character"
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/shmem")
         if shmem.name in (".", ".."):
             detail = f"shmem name cannot be equal to '{shmem.name}'"
-            raise ConfError("xml", detail, "domain/devices/shmem")
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/shmem")
     models = [watchdog.model for watchdog in devices.watchdogs]
     if len(models) > 1:
         detail = "only a single watchdog device is supported"

@@ -8,7 +8,8 @@ import pytest
 
 from ipc import DeadlineExceeded, PeerGone
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.errors import no_reply
+from rpc.xdr import EncodeError, ResultTooLarge
+from supervisor.dispatch.errors import no_reply, to_vir_error
 from supervisor.dispatch.service_errors import ServiceErrors
 
 STORAGE = ServiceErrors(ErrorDomain.STORAGE)
@@ -35,6 +36,31 @@ def test_a_system_error_carries_the_errno() -> None:
     error = STORAGE.system_error("cannot write 'x'", OSError(errno.ENOSPC, "No space left"))
     assert (error.code, error.ints[0]) == (ErrorCode.SYSTEM_ERROR, errno.ENOSPC)
     assert error.detail == "cannot write 'x': No space left"
+
+
+def test_a_system_error_names_the_file_that_is_to_blame() -> None:
+    full = OSError(errno.ENOSPC, "No space left", "/run/libvirt/storage/p.xml")
+    error = STORAGE.system_error("cannot start pool 'p'", full)
+    assert error.detail == "cannot start pool 'p': '/run/libvirt/storage/p.xml': No space left"
+    assert STORAGE.system_error("cannot write '/run/libvirt/storage/p.xml'", full).detail == (
+        "cannot write '/run/libvirt/storage/p.xml': No space left"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "/run/x"), ErrorCode.SYSTEM_ERROR, "'/run/x'"),
+        (ResultTooLarge("a string"), ErrorCode.RPC, "Unable to encode message payload: a string"),
+        (EncodeError("a string with a NUL"), ErrorCode.INTERNAL_ERROR, "unexpected exception"),
+        (OSError("no file"), ErrorCode.INTERNAL_ERROR, "unexpected exception"),
+        (TimeoutError(), ErrorCode.OPERATION_TIMEOUT, "not done in time"),
+    ],
+)
+def test_what_a_client_gets_for_an_exception(error: Exception, code: ErrorCode, text: str) -> None:
+    sent = to_vir_error("domain_create", error)
+    assert sent.code is code
+    assert text in sent.detail
 
 
 def test_an_operation_for_root_names_the_uri_and_an_alternative() -> None:

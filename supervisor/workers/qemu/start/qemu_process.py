@@ -19,6 +19,7 @@ from conf.domain import Domain
 from conf.settings import QemuConfig
 from conf.types.size import KIB
 from supervisor.messages.worker import FreshBoot, LoadSnapshot, StartSource
+from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.bendable_files import replace_file
@@ -186,7 +187,7 @@ async def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStac
     record_process(status, process.identity)
     pid_file = context.paths.pid_file(start.name)
     undo.callback(pid_file.unlink, missing_ok=True)
-    pid_file.write_text(f"{process.pid}")
+    write_file(pid_file, b"%d" % process.pid, mode=0o644, durable=False)
     if cgroup.exists:
         await in_thread(lambda: place(cgroup, start.domain, held.pid))
     held.release()

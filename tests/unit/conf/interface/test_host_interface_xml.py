@@ -111,6 +111,7 @@ REFUSED: Final = [
     ("<interface type='ethernet' name=''/>", "cannot name an interface"),
     ("<interface type='ethernet' name='a/b'/>", "cannot name an interface"),
     ("<interface type='ethernet' name='..'/>", "cannot name an interface"),
+    ("<interface type='ethernet' name='.eth0'/>", "cannot name an interface"),
     ("<interface type='ethernet' name='abcdefghijklmnop'/>", "cannot name an interface"),
     ("<interface type='bridge' name='e'/>", "bridge interface misses the bridge element"),
     ("<interface type='bond' name='e'/>", "bond interface misses the bond element"),
