@@ -35,12 +35,13 @@ MAX_EMULATORS: Final = 16  # emulators whose capabilities are cached
 class Completion(Protocol):
     """A driver's defaults: fills in and validates what a parsed domain leaves open."""
 
-    async def complete(self, domain: Domain, size: int) -> Domain:
+    async def complete(self, domain: Domain, size: int, *, validate: bool = True) -> Domain:
         """Fill in the driver's defaults and validate the domain.
 
         Args:
             domain: changed in place.
             size: characters of its XML: a large one is completed in a thread.
+            validate: False: it is only kept, and need not start.
 
         Raises:
             ConfError, VirError: the domain is invalid, or the emulator does not support it.
@@ -88,7 +89,7 @@ class DefinitionBuilder:
         Raises:
             ConfError, VirError: it cannot be.
         """
-        return await self._completion.complete(domain, 0)
+        return await self._completion.complete(domain, 0, validate=False)
 
     async def complete(self, definition: Definition) -> Definition:
         """Complete a definition that was loaded from a file.
@@ -137,7 +138,7 @@ class QemuCompletion:
         """Make the completion of a domd."""
         return cls(process.node, lambda: process.qemu_config, process.paths.for_driver("qemu"))
 
-    async def complete(self, domain: Domain, size: int) -> Domain:
+    async def complete(self, domain: Domain, size: int, *, validate: bool = True) -> Domain:
         """Fill in QEMU's defaults and validate the domain.
 
         Raises:
@@ -154,7 +155,9 @@ class QemuCompletion:
             if channel.type == "unix" and channel.target_type == "virtio" and is_generated:
                 channel.ends = []
         spice_tls = self._config().spice_tls
-        await off_loop(size, lambda: complete(domain, facts, spice_tls=spice_tls))
+        await off_loop(
+            size, lambda: complete(domain, facts, spice_tls=spice_tls, validate=validate)
+        )
         complete_nvram(domain.os, str(self._paths.nvram(domain.name)))
         return domain
 
@@ -186,7 +189,7 @@ class LxcCompletion:
         """Make the completion of an lxcd."""
         return cls(host_arch())
 
-    async def complete(self, domain: Domain, size: int) -> Domain:
+    async def complete(self, domain: Domain, size: int, *, validate: bool = True) -> Domain:
         """Fill in LXC's defaults and validate the domain.
 
         Raises:

@@ -15,10 +15,9 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from conf.domain import Domain, format_domain, parse_domain
+from conf.domain import format_domain, parse_domain
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer, layers
-from conf.domain.devices.source import Source
 from conf.errors import ConfError
 from conf.snapshot.model import Snapshot, SnapshotLocation
 from rpc.enums import DomainSnapshotDeleteFlags as DeleteFlags
@@ -26,7 +25,13 @@ from rpc.errors import ErrorCode
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.snapshots.create import SnapshotServices, disk_of, remove_created
 from supervisor.domd.snapshots.forget_image import forget_layer, forget_overlays
-from supervisor.domd.snapshots.image_users import based_on
+from supervisor.domd.snapshots.image_users import (
+    ImageUsers,
+    UnknownChain,
+    domain_layers,
+    find_users,
+    whole_chain,
+)
 from supervisor.domd.snapshots.qemu_img import (
     COMMIT_S,
     for_each_image,
@@ -35,8 +40,6 @@ from supervisor.domd.snapshots.qemu_img import (
     run_image,
 )
 from supervisor.domd.snapshots.tree import SnapshotTree
-from supervisor.images import resolve_chain
-from supervisor.images.files import read_image_file
 from supervisor.messages.block import DeleteInternal, MergeImage
 from supervisor.objects.job import JobKind
 
@@ -180,9 +183,9 @@ class SnapshotDeleter:
             for disk in snapshot.domain.model.devices.disks
             if disk.target.dev == item.name and layers(disk)
         ]
-        used = await asyncio.to_thread(used_paths, domain, tree, snapshot)
+        users = await asyncio.to_thread(users_of, domain, list(tree), snapshot)
         for path in doomed:
-            if path is None or path in used:
+            if path is None or users.is_needed(path):
                 detail = (
                     f"image '{path}' of snapshot '{snapshot.name}' is used by the domain or by "
                     "another snapshot"
@@ -208,12 +211,32 @@ class SnapshotDeleter:
                 detail = f"failed to find disk '{item.name}' in snapshot VM XML"
                 raise domain.errors.operation_failed(detail)
             base = layers(below)[0]
+            users = await asyncio.to_thread(users_of, domain, list(tree), snapshot)
+            for other in users.based_on(base.path or ""):
+                if other.path != item.path:
+                    # What is merged into an image changes whatever else is based on it.
+                    detail = f"image '{other.path}' is based on '{base.path}', too"
+                    raise domain.errors.operation_unsupported(
+                        f"cannot merge '{item.path}': {detail}"
+                    )
             if domain.is_active:
                 request = MergeImage(target=item.name, top=item.path, base=base.path or "")
                 await self._services.domains.run_change(domain, request)
                 await self._services.domains.follow_disks(domain)
             else:
                 await self._merge_off(domain, item.name, item.location, below)
+            for other in users.based_on(item.path):
+                await self._rebase(domain, other, base)
+            if not domain.is_active:
+                await asyncio.to_thread(remove_created, [item.path])
+
+    @staticmethod
+    async def _rebase(domain: DomainObject, image: Layer, base: Layer) -> None:
+        """Have an image that was based on a merged overlay name what that was merged into."""
+        in_use = {one.path for one in domain_layers(domain.current.domain)}
+        if domain.is_active and image.path in in_use:
+            return  # QEMU has its header
+        await run_image(plan_rebase(image, base), domain.errors)
 
     async def _merge_off(
         self, domain: DomainObject, target: str, location: str, below: Disk
@@ -227,7 +250,7 @@ class SnapshotDeleter:
         assert definition is not None, "a domain that is off is defined"
         edited = parse_domain(definition.xml)
         disk = disk_of(edited, target)
-        chain = await asyncio.to_thread(whole_chain, disk, domain)
+        chain = await asyncio.to_thread(disk_chain, disk, domain)
         place = next((at for at, one in enumerate(chain) if one.location == location), None)
         base = layers(below)[0]
         if place is None or place + 1 >= len(chain) or chain[place + 1].path != base.path:
@@ -235,14 +258,23 @@ class SnapshotDeleter:
             raise domain.errors.operation_failed(detail)
         overlay = chain[place]
         await run_image(plan_commit(overlay, chain[place + 1]), domain.errors, deadline_s=COMMIT_S)
-        if place > 0:
-            await run_image(plan_rebase(chain[place - 1], chain[place + 1]), domain.errors)
         if forget_layer(disk, location, below):
             changed = Definition(format_domain(edited, secure=True), edited)
             changed.is_complete = definition.is_complete
             await self._services.definitions.replace(domain, changed)
-        if overlay.path:
-            await asyncio.to_thread(remove_created, [overlay.path])
+
+
+def disk_chain(disk: Disk, domain: DomainObject) -> list[Layer]:
+    """List a disk's images, also those that only headers name.
+
+    Raises:
+        VirError: OPERATION_FAILED: the headers cannot be read.
+    """
+    try:
+        return whole_chain(layers(disk), ends=disk.chain_ends())
+    except (OSError, ConfError) as error:
+        detail = f"backing chain of disk '{disk.target.dev}' cannot be read: {error}"
+        raise domain.errors.operation_failed(detail) from error
 
 
 def _external_problem(tree: SnapshotTree, snapshot: Snapshot, flags: int) -> str:
@@ -285,39 +317,16 @@ def _check_same_images(domain: DomainObject, snapshot: Snapshot) -> None:
             raise domain.errors.operation_unsupported(detail)
 
 
-def whole_chain(disk: Disk, domain: DomainObject) -> list[Layer]:
-    """List a disk's images, also those that only headers name.
-
-    Raises:
-        VirError: OPERATION_FAILED: the headers cannot be read.
-    """
-    chain = layers(disk)
-    if disk.chain_ends() or not chain or chain[-1].path is None:
-        return chain
-    last = chain[-1]
-    try:
-        links = resolve_chain(last.path or "", last.format, read_image_file)
-    except (OSError, ConfError) as error:
-        detail = f"backing chain of disk '{disk.target.dev}' cannot be read: {error}"
-        raise domain.errors.operation_failed(detail) from error
-    found = [
-        Layer(type="file", source=Source(file=link.path), format=link.format)
-        for link in links[1:]
-        if link.path
-    ]
-    return [*chain, *found]
-
-
-def used_paths(domain: DomainObject, tree: SnapshotTree, but: Snapshot) -> set[str]:
-    """Return the paths of all images that the domain and its other snapshots refer to.
+def users_of(domain: DomainObject, snapshots: Sequence[Snapshot], but: Snapshot) -> ImageUsers:
+    """Find out which images are needed without a snapshot.
 
     Raises:
         VirError: OPERATION_FAILED: headers cannot be read.
     """
-    definitions: Sequence[Definition | None] = (domain.definition, domain.live_definition)
-    models: list[Domain] = [one.domain for one in definitions if one is not None]
-    used = based_on(tree, models, but=but)
-    for model in models:
-        for disk in model.devices.disks:
-            used |= {layer.path for layer in whole_chain(disk, domain) if layer.path}
-    return used
+    definitions = (domain.definition, domain.live_definition)
+    models = [one.domain for one in definitions if one is not None]
+    try:
+        return find_users(snapshots, models, but=but)
+    except UnknownChain as error:
+        detail = f"backing chains of '{domain.name}' cannot be read: {error}"
+        raise domain.errors.operation_failed(detail) from error

@@ -35,7 +35,7 @@ from supervisor.domd.snapshots.create import (
     remove_created,
     snapshot_errors,
 )
-from supervisor.domd.snapshots.image_users import based_on
+from supervisor.domd.snapshots.image_users import UnknownChain, find_users
 from supervisor.domd.snapshots.qemu_img import for_each_image
 from supervisor.domd.snapshots.tree import SnapshotTree
 from supervisor.messages.worker import FRESH_BOOT, Destroy, LoadSnapshot, StartSource
@@ -192,8 +192,7 @@ class SnapshotReverter:
             await self._store.save(domain, [snapshot, current])
         else:
             await self._store.save(domain, [snapshot])
-        needed = based_on(tree, [inactive])
-        await asyncio.to_thread(remove_created, [one for one in dropped if one not in needed])
+        await asyncio.to_thread(remove_unneeded, dropped, list(tree), inactive)
 
     @staticmethod
     def _written_overlays(domain: DomainObject, tree: SnapshotTree) -> list[str]:
@@ -242,6 +241,16 @@ def definitions_of(domain: DomainObject, snapshot: Snapshot) -> tuple[Domain, Do
     for one in found:
         one.name = domain.name  # it may have been renamed
     return found
+
+
+def remove_unneeded(paths: list[str], snapshots: list[Snapshot], inactive: Domain) -> None:
+    """Remove overlays that nothing is based on any more; all are kept if that is not known."""
+    try:
+        users = find_users(snapshots, [inactive])
+    except UnknownChain as error:
+        log.warning("overlays %s are kept: %s", ", ".join(paths), error)
+        return
+    remove_created([path for path in paths if not users.is_needed(path)])
 
 
 def free_overlay(model: Domain, item: SnapshotDisk) -> str:

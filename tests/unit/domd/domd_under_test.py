@@ -97,7 +97,7 @@ STOPPED = (DomainEventType.STOPPED, DomainEventStoppedDetailType.DESTROYED)
 class NoDefaults:
     """Completes nothing: no emulator is probed."""
 
-    async def complete(self, domain: Domain, size: int) -> Domain:
+    async def complete(self, domain: Domain, size: int, *, validate: bool = True) -> Domain:
         return domain
 
     def invalidate(self) -> None:

@@ -28,7 +28,7 @@ from supervisor.workers.qemu.argv.storage import (
     protocol_nodes,
 )
 from supervisor.workers.qemu.block import disk_secrets
-from supervisor.workers.qemu.block.job_commands import run_job
+from supervisor.workers.qemu.block.job_commands import CREATE, run_job
 from supervisor.workers.qemu.block.nodes import ImageNodes, layer_nodes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import emulator_facts, launch_context
@@ -127,7 +127,7 @@ async def _make_image(guest: Guest, context: Context, nodes: ImageNodes, new: Ne
     options |= encryption_options(nodes)
     if "encrypt" in options:
         options["encrypt"] = {"key-secret": f"{nodes.format_name}{LUKS_PREFIX}", "format": "luks"}
-    job = f"create-{nodes.format_name}"
+    job = f"{CREATE}{nodes.format_name}"
     arguments = {"job-id": job, "options": options}
     await run_job(guest, job, "blockdev-create", arguments, timeout_s=CREATE_S)
 

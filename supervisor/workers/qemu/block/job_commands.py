@@ -13,9 +13,11 @@ from typing import Final
 import msgspec
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.qemu.block.job_waits import CONCLUDED
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.protocol import Arguments
 
+CREATE: Final = "create-"  # begins the id of a job that makes an image
 CANCEL_S: Final = 5.0  # for a job that took too long to end
 
 log = logging.getLogger(__name__)
@@ -92,6 +94,20 @@ async def run_job(
         why = found.error if found is not None else "QEMU has lost it"
         detail = f"job '{command}' of '{guest.name}' failed: {why}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+
+
+async def end_create_jobs(guest: Guest) -> None:
+    """End the jobs by which a previous worker had images made."""
+    for job in (await query_jobs(guest)).values():
+        if not job.id.startswith(CREATE):
+            continue
+        concluded = guest.job_waits.expect(job.id)
+        found = (await query_jobs(guest)).get(job.id)
+        if found is not None and found.status != CONCLUDED:
+            await _cancel(guest, job.id, concluded)
+        elif found is not None:
+            await dismiss(guest, job.id)
+        guest.job_waits.forget(job.id)
 
 
 async def _cancel(guest: Guest, job: str, concluded: asyncio.Event) -> None:

@@ -28,6 +28,7 @@ from supervisor.workers.qemu.block.image_nodes import (
     query_nodes,
     virtual_size,
 )
+from supervisor.workers.qemu.block.job_commands import end_create_jobs
 from supervisor.workers.qemu.block.live_disks import (
     change_chain,
     check_no_job,
@@ -159,6 +160,7 @@ async def settle_overlays(guest: Guest) -> None:
     pending = guest.status.overlays
     if not pending:
         return
+    await end_create_jobs(guest)
     used = await used_nodes(guest)
     # One transaction has put all overlays on their disks, or none.
     if any(f"{PREFIX}{overlay.index}-format" in used for overlay in pending):
