@@ -206,13 +206,20 @@ def parse_logd_config(data: bytes | str, origin: str) -> LogdConfig:
     return config
 
 
-def parse_daemon_config(data: bytes | str, origin: str) -> DaemonConfig:
+def parse_daemon_config(
+    data: bytes | str, origin: str, *, auth_unix_rw: str = "none"
+) -> DaemonConfig:
     """Read libvirtd.conf.
+
+    Args:
+        data: the file.
+        origin: how errors name it.
+        auth_unix_rw: what counts where the file does not say.
 
     Raises:
         ConfError: kind "conf_syntax", naming file, line and key.
     """
-    config = _parse_settings(DaemonConfig, data, origin)
+    config = _parse_settings(DaemonConfig, data, origin, auth_unix_rw=auth_unix_rw)
     for name in ("auth_unix_ro", "auth_unix_rw"):
         if getattr(config, name) not in ("none", "polkit", "sasl"):
             detail = f'{origin}: {name} is "none", "polkit" or "sasl"'
@@ -270,10 +277,12 @@ def _mode(text: str, name: str) -> int:
         raise ConfError("conf_syntax", detail) from None
 
 
-def _parse_settings(kind: type[Settings], data: bytes | str, origin: str) -> Settings:
+def _parse_settings(
+    kind: type[Settings], data: bytes | str, origin: str, **defaults: object
+) -> Settings:
     """Read one file into its settings."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    values: dict[str, object] = {}
+    values = defaults
     for key, (value, line) in parse(data, origin).items():
         if key not in fields:
             detail = f"{origin}:{line}: there is no setting '{key}'"

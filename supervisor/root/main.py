@@ -61,7 +61,7 @@ def main() -> int:
     """Run the daemon; the console script."""
     options = parse(sys.argv[1:])
     os.umask(0o022)
-    session = os.geteuid() != 0 and options.root is None
+    session = is_session(options)
     ready_fd: int | None = None
     try:
         paths = Paths.session(os.environ) if session else Paths.system(options.root or Path("/"))
@@ -76,6 +76,11 @@ def main() -> int:
         return report_failure(error, ready_fd)
     finally:
         pid_file.remove()
+
+
+def is_session(options: Options) -> bool:
+    """Return whether this is the daemon of one user."""
+    return os.geteuid() != 0 and options.root is None
 
 
 def report_failure(error: Exception, ready_fd: int | None) -> int:
@@ -100,7 +105,10 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
         raise ConfError("conf_syntax", f"--config: there is no {file}", str(file))
     daemon, qemu = read_file(file), read_file(paths.qemu_config_file())
     parse_logd_config(read_file(paths.logd_config_file()), str(paths.logd_config_file()))
-    config = parse_daemon_config(daemon, str(file))
+    # As libvirt: polkit where its policy is installed, which says who may.
+    has_policy = not is_session(options) and paths.polkit_policy().exists()
+    auth = "polkit" if has_policy else "none"
+    config = parse_daemon_config(daemon, str(file), auth_unix_rw=auth)
     parse_log_outputs(config)
     try:
         parse_filters(config.log_filters)

@@ -267,6 +267,10 @@ class Paths:
             else (self.run / "libvirtd.pid")
         )
 
+    def polkit_policy(self) -> Path:
+        """Locate the policy that tells polkit of libvirt's actions."""
+        return self.root / "usr/share/polkit-1/actions/org.libvirt.unix.policy"
+
     def pki(self, *, session: bool) -> list[Path]:
         """Locate the directories of TLS certificates; a user's own come before the system's."""
         user = [Path.home() / ".pki/libvirt"] if session else []

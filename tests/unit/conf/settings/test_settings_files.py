@@ -94,3 +94,10 @@ def test_the_sockets_modes_follow_from_who_may_come_in(
     config: DaemonConfig, modes: tuple[int, int, int]
 ) -> None:
     assert socket_modes(config) == modes
+
+
+def test_polkit_is_the_default_where_the_caller_found_its_policy() -> None:
+    assert parse_daemon_config("", "f").auth_unix_rw == "none"
+    assert parse_daemon_config("", "f", auth_unix_rw="polkit").auth_unix_rw == "polkit"
+    said = parse_daemon_config('auth_unix_rw = "none"', "f", auth_unix_rw="polkit")
+    assert said.auth_unix_rw == "none"

@@ -1,0 +1,1 @@
+"""Installation of the daemon on a host, and the Debian package."""

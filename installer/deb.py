@@ -1,0 +1,183 @@
+"""Builds the Debian package: `./dev package [--output DIR]`.
+
+Owns: the package's control files. May touch: the output folder, a temporary one.
+
+The package holds its Python libraries, compiled ones among them: it is for the release of Debian
+(the version of Python) that it was built on, and needs no network to be installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from installer.install import ENABLED, PROJECT, InstallError, Layout, files_of, install
+
+#: Packages whose files these are, too: Debian's daemon and ours are never there together.
+REPLACED: Final = (
+    "libvirt-daemon",
+    "libvirt-daemon-system",
+    "libvirt-daemon-system-systemd",
+    "libvirt-daemon-system-sysv",
+    "libvirt-daemon-driver-qemu",
+    "libvirt-daemon-driver-lxc",
+)
+DEPENDS: Final = (
+    "qemu-utils",
+    "iproute2",
+    "dnsmasq-base",
+    "nftables | iptables",
+    "libsasl2-2",
+    "systemd | systemd-standalone-sysusers",
+)
+RECOMMENDS: Final = ("libvirt-clients", "qemu-system-x86 | qemu-system", "polkitd", "lvm2")
+SUGGESTS: Final = ("lxc", "swtpm-tools", "nfs-common", "open-iscsi", "libsasl2-modules")
+POSTINST: Final = """\
+#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+systemd-sysusers virtvisor.conf
+if [ -d /run/systemd/system ]; then
+    systemd-tmpfiles --create virtvisor.conf || true
+    systemctl daemon-reload
+    if [ -z "$2" ]; then
+        systemctl enable --quiet libvirtd.service {sockets} libvirt-guests.service
+        systemctl start {sockets} || true
+    else
+        # Guests stay: the unit's KillMode ends the daemon alone.
+        systemctl try-restart libvirtd.service || true
+    fi
+else
+    systemctl enable --quiet libvirtd.service {sockets} libvirt-guests.service 2>/dev/null || true
+fi
+"""
+PRERM: Final = """\
+#!/bin/sh
+set -e
+[ "$1" = remove ] || exit 0
+if [ -d /run/systemd/system ]; then
+    systemctl stop {sockets} libvirtd.service || true
+fi
+systemctl disable --quiet libvirtd.service {sockets} libvirt-guests.service 2>/dev/null || true
+"""
+#: Definitions, images and users are the administrator's: purging removes what was made alone.
+POSTRM: Final = """\
+#!/bin/sh
+set -e
+[ ! -d /run/systemd/system ] || systemctl daemon-reload
+if [ "$1" = purge ]; then
+    rm -rf /var/cache/libvirt/qemu/capabilities
+    rm -f /etc/default/libvirtd /etc/default/libvirt-guests
+fi
+"""
+BUILD_S: Final = 300.0
+
+
+def version() -> str:
+    """Return the project's version."""
+    data = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(data["project"]["version"])
+
+
+def control(python: tuple[int, int], architecture: str, size_kib: int) -> str:
+    """Write the package's description.
+
+    Args:
+        python: the version that its libraries were compiled for.
+        architecture: Debian's name of the processor's.
+        size_kib: of the installed files.
+    """
+    major, minor = python
+    depends = (f"python3 (>= {major}.{minor})", f"python3 (<< {major}.{minor + 1})", *DEPENDS)
+    replaced = ", ".join(REPLACED)
+    return f"""\
+Package: virtvisor
+Version: {version()}
+Architecture: {architecture}
+Maintainer: virtvisor developers <virtvisor@localhost>
+Installed-Size: {size_kib}
+Depends: {", ".join(depends)}
+Recommends: {", ".join(RECOMMENDS)}
+Suggests: {", ".join(SUGGESTS)}
+Provides: libvirt-daemon-system
+Conflicts: {replaced}
+Replaces: {replaced}
+Section: admin
+Priority: optional
+Description: virtualization daemon for QEMU, KVM and LXC that speaks libvirt's protocol
+ A libvirtd made of small processes: one for each guest, for networks, storage and
+ clients. Stock virsh, virt-manager and libvirt's bindings work with it unchanged.
+"""
+
+
+def scripts() -> dict[str, str]:
+    """Return the maintainer scripts."""
+    sockets = " ".join(ENABLED)
+    return {
+        "postinst": POSTINST.replace("{sockets}", sockets),
+        "prerm": PRERM.replace("{sockets}", sockets),
+        "postrm": POSTRM,
+    }
+
+
+def build(output: Path) -> Path:
+    """Build the package.
+
+    Raises:
+        InstallError, OSError: it cannot be built.
+    """
+    with tempfile.TemporaryDirectory(prefix="virtvisor-deb-") as name:
+        tree = Path(name) / "tree"
+        layout = Layout(Path("/usr"), tree)
+        install(layout, "/usr/bin/python3")
+        folder = tree / "DEBIAN"
+        folder.mkdir()
+        size = sum(path.lstat().st_size for path in tree.rglob("*") if path.is_file())
+        architecture = _output("dpkg", "--print-architecture")
+        python = _output("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])")
+        major, minor = (int(number) for number in python.split())
+        (folder / "control").write_text(control((major, minor), architecture, size // 1024))
+        etc = [path for path in files_of(layout) if path.is_relative_to("/etc")]
+        (folder / "conffiles").write_text("".join(f"{path}\n" for path in sorted(etc)))
+        for script, text in scripts().items():
+            (folder / script).write_text(text)
+            (folder / script).chmod(0o755)
+        package = output / f"virtvisor_{version()}_{architecture}.deb"
+        _output("dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(tree), str(package))
+    return package
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InstallError(f"{command[0]}: {error}") from error
+    if done.returncode != 0:
+        raise InstallError(f"{command[0]}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build; the exit status."""
+    parser = argparse.ArgumentParser(prog="./dev package", description=__doc__.split("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path.cwd(), metavar="DIR")
+    options = parser.parse_args(arguments)
+    try:
+        package = build(options.output)
+    except (InstallError, OSError) as error:
+        sys.stderr.write(f"package: {error}\n")
+        return 1
+    release = platform.freedesktop_os_release().get("PRETTY_NAME", "this system")
+    print(f"== {package}, for {release}: apt install {package}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

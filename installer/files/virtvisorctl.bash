@@ -1,0 +1,6 @@
+# Completion of virtvisorctl for bash.
+_virtvisorctl() {
+    local current=${COMP_WORDS[COMP_CWORD]}
+    mapfile -t COMPREPLY < <(compgen -W "status --help --json --root" -- "$current")
+}
+complete -F _virtvisorctl virtvisorctl

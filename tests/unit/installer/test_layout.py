@@ -1,0 +1,90 @@
+"""What an installation consists of: units, users, policies, the Debian package's control files."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from installer.deb import REPLACED, control, scripts
+from installer.install import ENABLED, UNITS, Layout, copy_files, files_of, write_launchers
+from supervisor.root.sockets import BY_TCP_UNIT, BY_UNIT
+
+USR = Path("/usr")
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    layout = Layout(USR, tmp_path)
+    copy_files(layout)
+    write_launchers(layout)
+    return tmp_path
+
+
+def unit(root: Path, name: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(root / "lib/systemd/system" / name)
+    return parser
+
+
+def test_every_socket_that_the_daemon_knows_has_a_unit_that_starts_it(staged: Path) -> None:
+    for name in (*BY_UNIT, *BY_TCP_UNIT):
+        assert unit(staged, f"{name}.socket")["Socket"]["Service"] == "libvirtd.service"
+    assert set(ENABLED) <= set(UNITS)
+
+
+def test_the_service_keeps_guests_and_reports_its_readiness(staged: Path) -> None:
+    service = unit(staged, "libvirtd.service")["Service"]
+    assert service["Type"] == "notify"
+    assert service["KillMode"] == "process"
+    assert service["ExecStart"].split()[0] == "/usr/sbin/libvirtd"
+
+
+def test_no_placeholder_is_left_in_a_unit(staged: Path) -> None:
+    for name in UNITS:
+        assert "@" not in (staged / "lib/systemd/system" / name).read_text()
+
+
+def test_the_programs_run_in_the_environment_of_the_installation(staged: Path) -> None:
+    for program in ("usr/sbin/libvirtd", "usr/bin/virtvisorctl"):
+        first = (staged / program).read_text().splitlines()[0]
+        assert first == "#!/usr/lib/virtvisor/bin/python3 -I"
+        assert (staged / program).stat().st_mode & 0o777 == 0o755
+
+
+def test_an_administrators_defaults_stay(staged: Path) -> None:
+    mine = staged / "etc/default/libvirtd"
+    mine.write_text("LIBVIRTD_ARGS=-v\n")
+    copy_files(Layout(USR, staged))
+    assert mine.read_text() == "LIBVIRTD_ARGS=-v\n"
+
+
+def test_a_prefix_of_its_own_has_its_units_where_systemd_reads_them() -> None:
+    targets = files_of(Layout(Path("/usr/local"), Path("/")))
+    assert Path("/etc/systemd/system/libvirtd.service") in targets
+    assert Path("/usr/local/share/doc/virtvisor/libvirtd.md") in targets
+
+
+def test_the_policy_names_the_actions_that_authd_asks_for(staged: Path) -> None:
+    policy = etree.parse(str(staged / "usr/share/polkit-1/actions/org.libvirt.unix.policy"))
+    actions = [str(node.get("id")) for node in policy.getroot().iter("action")]
+    assert actions == ["org.libvirt.unix.monitor", "org.libvirt.unix.manage"]
+
+
+def test_the_package_is_for_one_python_and_never_beside_debians_daemon() -> None:
+    text = control((3, 11), "amd64", 1)
+    assert "python3 (>= 3.11), python3 (<< 3.12)" in text
+    conflicts = next(line for line in text.splitlines() if line.startswith("Conflicts: "))
+    assert set(conflicts.removeprefix("Conflicts: ").split(", ")) == set(REPLACED)
+
+
+def test_shell_scripts_are_in_the_shells_syntax(staged: Path, tmp_path: Path) -> None:
+    for name, text in scripts().items():
+        (tmp_path / name).write_text(text)
+        subprocess.run(["sh", "-n", str(tmp_path / name)], check=True, timeout=10)
+    guests = staged / "usr/lib/virtvisor/libexec/libvirt-guests"
+    subprocess.run(["sh", "-n", str(guests)], check=True, timeout=10)
