@@ -28,6 +28,9 @@ DOMAIN: Final = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>16<
 DISK: Final = """<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>
 <source file='{image}'/><target dev='vda' bus='virtio'/></disk>"""
 HUNG_LIMIT_S: Final = 45.0
+CHANGES: Final = 60  # of one running guest
+LIVE: Final = libvirt.VIR_DOMAIN_AFFECT_LIVE
+CONFIG: Final = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 
 
 @dataclass(frozen=True)
@@ -276,6 +279,43 @@ def suspend_resume(target: Target, _: Options) -> float:
         return median_us(timed(lambda: (domain.suspend(), domain.resume()), 50))
 
 
+@contextmanager
+def wide_guest(link: Any, name: str) -> Iterator[Any]:
+    """A running guest with one vcpu of four."""
+    xml = DOMAIN.format(name=name, disk="")
+    domain = link.defineXML(xml.replace("<vcpu>1<", "<vcpu current='1'>4<"))
+    domain.create()
+    try:
+        yield domain
+    finally:
+        domain.destroy()
+        domain.undefine()
+
+
+def changes(change: Callable[[Any, int], object]) -> Callable[[Target, Options], float]:
+    """One change of a running guest, again and again; it is told which turn it is."""
+
+    def run(target: Target, _: Options) -> float:
+        with connection(target) as link, wide_guest(link, "bench-run-000") as domain:
+            turns = iter(range(CHANGES))
+            return median_us(timed(lambda: change(domain, next(turns)), CHANGES))
+
+    return run
+
+
+def plugged_vcpus(target: Target, options: Options) -> float:
+    """The second, third and fourth vcpu of each guest."""
+    spent = []
+    with connection(target) as link:
+        for number in range(min(options.running, 5)):
+            with wide_guest(link, f"bench-run-{number:03d}") as domain:
+                for count in (2, 3, 4):
+                    began = time.perf_counter()
+                    domain.setVcpusFlags(count, LIVE)
+                    spent.append(time.perf_counter() - began)
+    return median_us(spent)
+
+
 def pid_of(name: str) -> int:
     """The QEMU process of a domain, found by its command line."""
     for entry in Path("/proc").iterdir():
@@ -335,6 +375,31 @@ MEASURES: Final = (
     Measure("starts at once", "ms", "<= 0.5 x", parallel_start),
     Measure("destroy", "ms", "<= 0.05 x", destroy),
     Measure("suspend + resume", "us", "", suspend_resume),
+    Measure("setvcpus, live", "us", "<= 0.7 x", plugged_vcpus),
+    Measure(
+        "setvcpus, definition",
+        "us",
+        "<= 0.7 x",
+        changes(lambda d, turn: d.setVcpusFlags(2 + turn % 2, CONFIG)),
+    ),
+    Measure(
+        "setmem, live",
+        "us",
+        "<= 0.7 x",
+        changes(lambda d, turn: d.setMemoryFlags((14 + turn % 2) << 10, LIVE)),
+    ),
+    Measure(
+        "setmem, definition",
+        "us",
+        "<= 0.7 x",
+        changes(lambda d, turn: d.setMemoryFlags((14 + turn % 2) << 10, CONFIG)),
+    ),
+    Measure(
+        "vcpupin, live",
+        "us",
+        "<= 0.7 x",
+        changes(lambda d, turn: d.pinVcpuFlags(0, (True, turn % 2 == 0), LIVE)),
+    ),
     Measure("info of a running guest", "us", "<= 1 x", running_query(lambda d: d.info())),
     Measure("XML of a running guest", "us", "<= 1 x", running_query(lambda d: d.XMLDesc(0))),
     Measure("all-domain stats", "ms", "<= 0.3 x", all_stats),

@@ -9,6 +9,18 @@ from __future__ import annotations
 
 from conf.domain.model import Domain
 from conf.domain.tuning import Cputune, IoThreadPin, VcpuPin
+from conf.errors import ConfError
+
+
+def check_vcpu_pin(domain: Domain, vcpu: int, kind: str) -> None:
+    """Refuse to pin a vcpu that there cannot be; `kind` is "live" or "persistent".
+
+    Raises:
+        ConfError: "invalid_arg"; of a definition the words have the number of enabled ones.
+    """
+    if vcpu >= domain.maximum_vcpus:
+        count = domain.maximum_vcpus if kind == "live" else domain.current_vcpus
+        raise ConfError("invalid_arg", f"vcpu {vcpu} is out of range of {kind} cpu count {count}")
 
 
 def pin_vcpu(domain: Domain, vcpu: int, cpuset: str) -> None:

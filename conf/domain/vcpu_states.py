@@ -55,6 +55,31 @@ def vcpus_to_plug(domain: Domain) -> list[int]:
     return [state.id for state in sorted(plugged, key=lambda state: state.order or 0)]
 
 
+def check_count(domain: Domain, count: int, kind: str) -> None:
+    """Refuse more vcpus than there can be; `kind` is "live" or "persistent".
+
+    Raises:
+        ConfError: "invalid_arg".
+    """
+    if count > domain.maximum_vcpus:
+        detail = (
+            f"requested vcpus is greater than max allowable vcpus for the {kind} domain: "
+            f"{count} > {domain.maximum_vcpus}"
+        )
+        raise ConfError("invalid_arg", detail)
+
+
+def check_present(domain: Domain, numbers: Collection[int], kind: str) -> None:
+    """Refuse vcpus that there cannot be; `kind` is "live" or "persistent".
+
+    Raises:
+        ConfError: "invalid_arg".
+    """
+    last = max(numbers)
+    if last >= domain.maximum_vcpus:
+        raise ConfError("invalid_arg", f"vcpu {last} is not present in {kind} config")
+
+
 # The definition.
 
 

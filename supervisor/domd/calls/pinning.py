@@ -11,12 +11,14 @@ import os
 from collections.abc import Callable
 
 from conf.domain import Domain
-from conf.domain.pins import pin_emulator, pin_iothread, pin_vcpu
+from conf.domain.pins import check_vcpu_pin, pin_emulator, pin_iothread, pin_vcpu
 from conf.domain.tuning import Cputune
+from conf.errors import ConfError
 from conf.types.cpuset import format_cpuset
 from rpc.enums import DomainModificationImpact as Impact
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.domd.calls.query import cpumap as format_cpumap
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
@@ -90,14 +92,14 @@ class PinningCalls:
         self._errors.check_flags("DomainPinVcpuFlags", flags, IMPACT_FLAGS)
 
         def check(live: Definition | None, config: Definition | None) -> None:
-            if live is not None and vcpu >= live.domain.maximum_vcpus:
-                count = live.domain.maximum_vcpus
-                detail = f"vcpu {vcpu} is out of range of live cpu count {count}"
-                raise self._errors.invalid_arg(detail)
-            if config is not None and vcpu >= config.domain.maximum_vcpus:
-                count = config.domain.current_vcpus
-                detail = f"vcpu {vcpu} is out of range of persistent cpu count {count}"
-                raise self._errors.invalid_arg(detail)
+            try:
+                # The worker checks a live change alone: its model is at hand.
+                if live is not None and config is not None:
+                    check_vcpu_pin(live.domain, vcpu, "live")
+                if config is not None:
+                    check_vcpu_pin(config.domain, vcpu, "persistent")
+            except ConfError as error:
+                raise from_conf_error(error, self._errors.domain) from error
             if not cpuset:
                 raise self._errors.invalid_arg("Empty cpu list for pinning")
 

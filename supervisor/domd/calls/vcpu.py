@@ -13,6 +13,8 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.domain.vcpu_states import (
+    check_count,
+    check_present,
     check_vcpus_to_set,
     set_vcpu_count,
     set_vcpu_maximum,
@@ -116,12 +118,11 @@ class VcpuCalls:
 
     async def _set_count(self, dom: DomainId, count: int, flags: int) -> None:
         def check(live: Definition | None, config: Definition | None) -> None:
-            for definition, kind in ((live, "live"), (config, "persistent")):
-                if definition is not None and count > definition.domain.maximum_vcpus:
-                    raise self._errors.invalid_arg(
-                        "requested vcpus is greater than max allowable vcpus for the "
-                        f"{kind} domain: {count} > {definition.domain.maximum_vcpus}"
-                    )
+            # The worker checks a live change alone: its model is at hand, this one would be parsed.
+            if live is not None and config is not None:
+                check_count(live.domain, count, "live")
+            if config is not None:
+                check_count(config.domain, count, "persistent")
 
         hotpluggable = bool(flags & DomainVcpuFlags.HOTPLUGGABLE)
         await self._change(
@@ -147,13 +148,12 @@ class VcpuCalls:
         numbers = read_vcpu_map(cpumap, state, self._errors.domain)
         if not numbers:
             raise self._errors.invalid_arg("no vcpus selected for modification")
-        last = max(numbers)
 
         def check(live: Definition | None, config: Definition | None) -> None:
-            for definition, kind in ((config, "persistent"), (live, "live")):
-                if definition is not None and last >= definition.domain.maximum_vcpus:
-                    detail = f"vcpu {last} is not present in {kind} config"
-                    raise self._errors.invalid_arg(detail)
+            if config is not None:
+                check_present(config.domain, numbers, "persistent")
+            if live is not None and config is not None:
+                check_present(live.domain, numbers, "live")
 
         def edit(domain: Domain) -> None:
             check_vcpus_to_set(domain, numbers)
@@ -176,9 +176,15 @@ class VcpuCalls:
             except ConfError as error:
                 raise from_conf_error(error, self._errors.domain) from error
 
+        def checked(live: Definition | None, config: Definition | None) -> None:
+            try:
+                check(live, config)
+            except ConfError as error:
+                raise from_conf_error(error, self._errors.domain) from error
+
         change = DomainChange(
             name="vcpus", edit=checked_edit, live_request=live_request, revalidates=False,
-            check=check,
+            check=checked,
         )  # fmt: skip
         await self._changer.change_domain(dom, flags, change)
 

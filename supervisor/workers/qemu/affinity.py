@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from conf.domain import Domain
-from conf.domain.pins import pin_emulator, pin_iothread, pin_vcpu
+from conf.domain.pins import check_vcpu_pin, pin_emulator, pin_iothread, pin_vcpu
 from conf.domain.tuning import Cputune
 from conf.types.cpuset import parse_cpuset
 from rpc.enums import DomainEventID
@@ -20,6 +20,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import String, params
 from supervisor.messages.worker_resources import PinThreads, Threads
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR, iothread_name, vcpu_name
+from supervisor.workers.qemu.cgroup.placement import in_thread
 from supervisor.workers.qemu.cgroup.threads import place_threads
 from supervisor.workers.qemu.cputune import POLICIES, thread_ids
 from supervisor.workers.qemu.guest import Guest
@@ -37,6 +38,7 @@ async def pin_threads(guest: Guest, request: PinThreads) -> None:
     match request.threads:
         case Threads.VCPU:
             # One that is not enabled has no thread: it is pinned when it is plugged.
+            check_vcpu_pin(domain, number, "live")
             threads = await vcpu_threads(guest)
             if number in threads:
                 if not is_shared(threads, number):
@@ -110,7 +112,7 @@ def is_shared(threads: Mapping[int, int], number: int) -> bool:
     return list(threads.values()).count(threads[number]) > 1
 
 
-def tune_vcpu(guest: Guest, number: int, threads: Mapping[int, int]) -> None:
+async def tune_vcpu(guest: Guest, number: int, threads: Mapping[int, int]) -> None:
     """Place, pin and schedule the thread of a vcpu that was just plugged, as the XML says.
 
     Raises:
@@ -118,7 +120,7 @@ def tune_vcpu(guest: Guest, number: int, threads: Mapping[int, int]) -> None:
     """
     domain, thread = guest.domain, threads[number]
     if not is_shared(threads, number):
-        place_threads(guest, {number: thread}, {})
+        await in_thread(lambda: place_threads(guest, {number: thread}, {}))
     tune = domain.cputune or Cputune()
     pins = {pin.vcpu: pin.cpuset for pin in tune.vcpupins}
     _pin_new(domain, thread, pins.get(number))
@@ -127,10 +129,10 @@ def tune_vcpu(guest: Guest, number: int, threads: Mapping[int, int]) -> None:
             _schedule(domain.name, thread, sched.scheduler, sched.priority)
 
 
-def tune_iothread(guest: Guest, number: int, thread: int) -> None:
+async def tune_iothread(guest: Guest, number: int, thread: int) -> None:
     """Place, pin and schedule the thread of an iothread just added. Raises as `tune_vcpu`."""
     domain = guest.domain
-    place_threads(guest, {}, {number: thread})
+    await in_thread(lambda: place_threads(guest, {}, {number: thread}))
     tune = domain.cputune or Cputune()
     pins = {pin.iothread: pin.cpuset for pin in tune.iothreadpins}
     _pin_new(domain, thread, pins.get(number))

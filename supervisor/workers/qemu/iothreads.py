@@ -34,7 +34,7 @@ async def add(guest: Guest, number: int) -> None:
     guest.update_xml()
     thread = (await iothread_threads(guest)).get(number)
     if thread is not None:
-        tune_iothread(guest, number, thread)
+        await tune_iothread(guest, number, thread)
 
 
 async def remove(guest: Guest, number: int) -> None:

@@ -16,6 +16,8 @@ import msgspec
 
 from conf.domain.vcpu_states import (
     VcpuSelection,
+    check_count,
+    check_present,
     enabled_vcpus,
     mark_plugged,
     mark_unplugged,
@@ -87,6 +89,7 @@ async def set_count(guest: Guest, request: SetVcpuCount) -> None:
         ConfError: "config_unsupported": no set of them leads there.
         VirError: as `plug` and `release`.
     """
+    check_count(guest.domain, request.count, "live")
     slots = await query_slots(guest.monitor)
     selection = select_for_count(guest.domain, request.count, _sizes(slots))
     await _apply(guest, selection, slots)
@@ -99,6 +102,7 @@ async def set_vcpus(guest: Guest, request: SetVcpus) -> None:
         ConfError: "invalid_arg", "operation_unsupported": it cannot be.
         VirError: as `plug` and `release`.
     """
+    check_present(guest.domain, request.numbers, "live")
     slots = await query_slots(guest.monitor)
     sizes = _sizes(slots)
     selection = select_vcpus(guest.domain, request.numbers, sizes, enabled=request.enabled)
@@ -137,7 +141,7 @@ async def plug(guest: Guest, slot: CpuSlot) -> None:
     threads = await vcpu_threads(guest)
     for number in numbers:
         if number in threads:
-            tune_vcpu(guest, number, threads)
+            await tune_vcpu(guest, number, threads)
     log.info("%s: vcpu %d plugged", guest.name, slot.number)
 
 
@@ -159,7 +163,7 @@ async def plug_at_start(guest: Guest, monitor: Monitor) -> None:
         if number not in threads:
             detail = f"QEMU did not plug vcpu {number}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
-        tune_vcpu(guest, number, threads)
+        await tune_vcpu(guest, number, threads)
 
 
 def device_arguments(slot: CpuSlot) -> dict[str, object]:

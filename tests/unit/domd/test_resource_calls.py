@@ -116,7 +116,7 @@ def test_pins_are_of_cpus_that_the_client_names(tmp_path: Path) -> None:
             with pytest.raises(VirError, match="Empty cpu list for pinning"):
                 await service.call("domain_pin_vcpu_flags", DOM, 0, b"\0", BOTH)
             with pytest.raises(VirError, match="out of range of live cpu count 4"):
-                await service.call("domain_pin_vcpu", DOM, 4, b"\x01")
+                await service.call("domain_pin_vcpu_flags", DOM, 4, b"\x01", BOTH)
 
     asyncio.run(story())
 

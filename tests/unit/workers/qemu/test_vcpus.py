@@ -163,6 +163,12 @@ async def test_a_pin_is_the_threads_and_the_events(
         with pytest.raises(VirError, match="cannot set CPU affinity") as refused:
             await tree.worker.call(absent)
         assert refused.value.code is ErrorCode.SYSTEM_ERROR
+        with pytest.raises(VirError, match="vcpu 4 is out of range of live cpu count 4"):
+            await tree.worker.call(PinThreads(threads=Threads.VCPU, number=4, cpuset="0"))
+        with pytest.raises(VirError, match="for the live domain: 5 > 4"):
+            await tree.worker.call(SetVcpuCount(count=5))
+        with pytest.raises(VirError, match="vcpu 4 is not present in live config"):
+            await tree.worker.call(SetVcpus(numbers=[4], enabled=True))
         later = PinThreads(threads=Threads.VCPU, number=3, cpuset="900")
         status = await tree.worker.call(later)  # it has no thread yet
         assert "<vcpupin vcpu='3' cpuset='900'/>" in status.live_xml
