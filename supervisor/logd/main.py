@@ -22,7 +22,7 @@ from typing import Final
 
 from conf.errors import ConfError
 from conf.settings import LogdConfig, parse_logd_config
-from ipc import Descriptor, current_call, handles
+from ipc import Descriptor, current_call, handles, prepare_messages
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.drivers.table import DRIVERS
 from supervisor.logd.log_pipe import LogPipe
@@ -36,6 +36,12 @@ from supervisor.runtime.child import ChildProcess
 THREADS: Final = 8
 
 log = logging.getLogger(__name__)
+
+
+def preload() -> None:
+    """Compile the messages' codecs in the zygote, whose pages this process shares."""
+    prepare_messages(Logd)
+    parse_logd_config(b"max_size = 1\n", "preload")
 
 
 class Logd:
@@ -185,7 +191,7 @@ async def run(process: ChildProcess) -> None:
     process.node.serve(logd)
     await process.ready()
     await first_of(process.stopping, orphaned, ended)
-    if not ended.is_set():
+    if not ended.is_set() and not logd.idle.is_set():
         log.info("logd goes on until the guests that it writes for have ended")
         await first_of(logd.idle, ended)
     logd.close()
