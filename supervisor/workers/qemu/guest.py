@@ -31,6 +31,7 @@ from supervisor.workers.qemu.migration.watch import MigrationWatch
 from supervisor.workers.qemu.perf_counters import PerfCounters
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.protocol import Message
+from supervisor.workers.qemu.stats.last_replies import LastReplies
 from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.state_table import Trigger
 from supervisor.workers.unix_sockets import connect
@@ -67,6 +68,7 @@ class Guest(RunningGuest):
         self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug
         #: What the guest did with a request to release a device, by alias: whether it has.
         self.unplugged: dict[str, asyncio.Future[bool]] = {}
+        self.replies = LastReplies(lambda: self.monitor)
         self.migration = MigrationWatch()
         self.job_abortable = True
         self.job_aborted = asyncio.Event()  # by a client: the job ends as soon as it can

@@ -24,7 +24,7 @@ from supervisor.workers.qemu.balloon import current_kib
 from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
 from supervisor.workers.qemu.cgroup.cpu_time import guest_cpu_times, guest_percpu_times
 from supervisor.workers.qemu.guest import Guest, GuestProvider
-from supervisor.workers.qemu.qmp.monitor import QmpError
+from supervisor.workers.qemu.qmp.monitor import QmpError, Query
 from supervisor.workers.qemu.qmp.replies import (
     BalloonInfo,
     BlockDeviceStats,
@@ -40,6 +40,8 @@ from supervisor.workers.qemu.stats.sources import (
     vcpus,
 )
 
+BLOCKS: Final = Query("query-block", list[BlockInfo])
+BLOCK_STATS: Final = Query("query-blockstats", list[BlockStats])
 UNKNOWN: Final = -1  # an error count that QEMU does not keep
 BLOCK_PARAMETERS: Final = (
     ("wr_bytes", "wr_bytes"),
@@ -101,7 +103,7 @@ class Statistics:
     async def _counters(self, path: str) -> BlockDeviceStats:
         guest = self._worker.guest()
         disk = None if path == "" else _need_disk(guest, path)
-        drives = await guest.monitor.query("query-blockstats", list[BlockStats])
+        drives = await guest.replies.get_list(BLOCK_STATS, BlockStats)
         if disk is None:
             return add([drive.stats for drive in drives if drive.qdev])
         for drive in drives:
@@ -124,8 +126,8 @@ class Statistics:
             raise QEMU.errors.invalid_arg(
                 f"disk '{path}' does not currently have a source assigned"
             )
-        devices = await guest.monitor.query("query-block", list[BlockInfo])
-        counters = await guest.monitor.query("query-blockstats", list[BlockStats])
+        devices = await guest.replies.get_list(BLOCKS, BlockInfo)
+        counters = await guest.replies.get_list(BLOCK_STATS, BlockStats)
         device = next(
             (drive for drive in devices if is_drive_of(disk, drive.qdev, drive.device)), None
         )
@@ -149,7 +151,7 @@ class Statistics:
             "failed": DomainDiskErrorCode.UNSPEC,
             "nospace": DomainDiskErrorCode.NO_SPACE,
         }
-        devices = await guest.monitor.query("query-block", list[BlockInfo])
+        devices = await guest.replies.get_list(BLOCKS, BlockInfo)
         errors = [
             DomainDiskError(disk.target.dev, codes[drive.io_status])
             for disk in disks
@@ -224,7 +226,7 @@ def _need_disk(guest: Guest, path: str) -> Disk:
 async def _balloon_kib(guest: Guest) -> int:
     """Query the guest's current memory, in KiB."""
     try:
-        info = await guest.monitor.query("query-balloon", BalloonInfo)
+        info = await guest.replies.get(Query("query-balloon", BalloonInfo), BalloonInfo)
     except QmpError:  # no balloon device
         return guest.domain.memory
     guest.balloon_kib = current_kib(guest.domain, info.actual)
@@ -238,7 +240,7 @@ async def query_balloon_stats(guest: Guest) -> GuestStats | None:
         return None
     arguments = {"path": f"/machine/peripheral/{balloon.alias}", "property": "guest-stats"}
     try:
-        return await guest.monitor.query("qom-get", GuestStats, arguments)
+        return await guest.replies.get(Query("qom-get", GuestStats, arguments), GuestStats)
     except QmpError:
         return None
 

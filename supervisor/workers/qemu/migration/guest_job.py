@@ -15,6 +15,7 @@ from supervisor.messages.worker import JobProgressed
 from supervisor.objects.domain_status_xml import MemoryFile
 from supervisor.objects.job import AsyncJob, JobProgress, JobRecord
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.stats.domain_stats import learn_stats
 
 NAMES = {
     AsyncJob.SAVE: "domain save",
@@ -46,6 +47,7 @@ async def guest_job(
     guest.save()
     guest.publish_status()
     try:
+        await learn_stats(guest)
         yield
     finally:
         end_job(guest)

@@ -6,6 +6,7 @@ Source: libvirt 9.0, virConnectGetAllDomainStats.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
@@ -15,6 +16,7 @@ from rpc.enums import (
     DomainStatsTypes,
     TypedParameterType,
 )
+from rpc.errors import VirError
 from supervisor.messages.worker import StatsParam
 from supervisor.runtime.procfs import interface_counters
 from supervisor.workers.qemu.balloon import current_kib
@@ -37,6 +39,8 @@ from supervisor.workers.qemu.stats.sources import (
     threads_by_vcpu,
     vcpus,
 )
+
+log = logging.getLogger(__name__)
 
 QUERY_S: Final = 0.75  # a domain that hangs must not delay the statistics of all others
 P = TypedParameterType
@@ -78,14 +82,22 @@ async def get_stats(guest: Guest, groups: int) -> list[StatsParam]:
     """Collect the statistics of these groups (virDomainStatsTypes).
 
     Raises:
-        VirError: OPERATION_TIMEOUT: QEMU does not reply.
+        VirError: OPERATION_TIMEOUT: QEMU does not reply, and never has.
     """
     queries = list(_queries(guest, groups))
     replies: dict[str, object] = {}
     if queries:
-        results = await guest.monitor.query_all(queries, timeout_s=QUERY_S)
+        results = await guest.replies.get_all(queries, timeout_s=QUERY_S)
         replies = {name: reply for (name, *_), reply in zip(queries, results, strict=True)}
     return list(_params(guest, groups, replies))
+
+
+async def learn_stats(guest: Guest) -> None:
+    """Have every statistic once, before a job during which QEMU may not reply."""
+    try:
+        await get_stats(guest, sum(QUERIES))
+    except VirError as error:
+        log.info("%s: not all statistics are known: %s", guest.name, error)
 
 
 def _queries(guest: Guest, groups: int) -> Iterator[Query]:
