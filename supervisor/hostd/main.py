@@ -24,6 +24,7 @@ from supervisor.hostd.calls.connection import ConnectionCalls, LxcHypervisor
 from supervisor.hostd.calls.cpu import CpuCalls
 from supervisor.hostd.calls.emulator import EmulatorCalls, Installation
 from supervisor.hostd.calls.node import NodeCalls
+from supervisor.hostd.calls.node_device import NodeDeviceCalls
 from supervisor.hostd.calls.node_memory import NodeMemoryCalls
 from supervisor.hostd.calls.node_suspend import NodeSuspendCalls
 from supervisor.hostd.calls.secret import SecretCalls
@@ -40,6 +41,7 @@ from supervisor.runtime.host import host_arch
 CALLS: Final = (
     ConnectionCalls,
     NodeCalls,
+    NodeDeviceCalls,
     NodeMemoryCalls,
     NodeSuspendCalls,
     CpuCalls,
@@ -90,6 +92,7 @@ async def run(process: ChildProcess) -> None:
             "hostd",
             connections,
             NodeCalls(node),
+            NodeDeviceCalls(),
             NodeMemoryCalls(node),
             NodeSuspendCalls(),
             CpuCalls(node, emulators),

@@ -25,7 +25,7 @@ def build(element: Element) -> etree._Element:
     tag, attributes, content = element
     node = etree.Element(tag, {name: str(value) for name, value in attributes.items()})
     if isinstance(content, str):
-        node.text = content
+        node.text = content or None
     else:
         node.extend([build(child) for child in content if child is not None])
     return node

@@ -1,0 +1,1 @@
+"""The host's devices, as virNodeDevice has them: read from /sys at every call."""
