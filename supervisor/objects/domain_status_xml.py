@@ -79,6 +79,7 @@ class Status(msgspec.Struct, kw_only=True):
     fake_reboot: bool = False  # the next power-off is a reboot
     ending: int = 0  # virDomainShutoffReason, once the guest is being stopped
     cgroup: str = ""  # its group's path below each hierarchy's root; "": it has none
+    filters_devices: bool = False  # the group keeps QEMU from opening other devices
     owners: list[Owner] = []  # restored when the guest stops
     externals: list[External] = []  # ended with the guest
     job: JobRecord | None = None  # that QEMU runs now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.clients.domains import idle
 from tests.clients.event_watch import EventLoop, Watch, wait_until
 from tests.clients.libvirt_binding import libvirt
 
+DEVICE: Final = "/dev/net/tun"  # one that everybody may open, but for the filter
 TUNE: Final = (
     "<iothreads>1</iothreads><cputune><shares>2048</shares><quota>40000</quota>"
     "<emulator_quota>50000</emulator_quota><iothread_quota>60000</iothread_quota></cputune>"
@@ -142,6 +144,43 @@ def test_memory_nodes_and_counters_change_while_the_guest_runs(daemon: Daemon, l
     maps = Path(f"/proc/{pid}/numa_maps").read_text()
     assert "interleave:0" in maps
     spread.destroy()
+
+
+def test_a_guest_opens_the_devices_that_it_is_given(daemon: Daemon, link: Any) -> None:
+    """A hot-plugged character device is let through the filter, and shut out again."""
+    domain = link.defineXML(idle("fenced"))
+    domain.create()
+    if "may open every device" in daemon.log.read_text():
+        pytest.skip("this host lets us load no BPF program")
+    assert 'filters_devices":true' in (daemon.root / "run/libvirt/qemu/fenced.xml").read_text()
+
+    def opens(path: str) -> bool:
+        command = {
+            "execute": "chardev-add",
+            "arguments": {
+                "id": "probe",
+                "backend": {"type": "file", "data": {"out": path, "append": True}},
+            },
+        }
+        opened = "error" not in json.loads(
+            daemon.ok("qemu-monitor-command", "fenced", json.dumps(command))
+        )
+        if opened:
+            daemon.ok(
+                "qemu-monitor-command",
+                "fenced",
+                '{"execute":"chardev-remove","arguments":{"id":"probe"}}',
+            )
+        return opened
+
+    assert opens("/dev/null")
+    assert not opens(DEVICE)
+    port = (
+        f"<channel type='dev'><source path='{DEVICE}'/><target type='virtio' name='k'/></channel>"
+    )
+    domain.attachDevice(port)
+    assert opens(DEVICE)
+    domain.destroy()
 
 
 def test_the_group_outlives_the_worker_and_goes_with_the_guest(own: Daemon) -> None:

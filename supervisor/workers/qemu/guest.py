@@ -21,6 +21,7 @@ from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.objects.domain_status_xml import Status
+from supervisor.runtime.device_filter import DeviceRule
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
@@ -62,7 +63,8 @@ class Guest(RunningGuest):
         self.agent_lock = ChangeLock(self.name, context.driver.errors)
         self.agent_connection: AgentConnection | None = None  # of the command under way
         self._event_waits: list[tuple[Collection[str], asyncio.Event]] = []
-        self.cgroup = GuestCgroup(layout(), status.cgroup)
+        self.cgroup = GuestCgroup(layout(), status.cgroup, context.config.cgroup_controllers)
+        self.device_rules: frozenset[DeviceRule] | None = None  # what it may open; None: not asked
         self.perf = PerfCounters()
         self.vcpu_threads: dict[int, int] = {}  # thread ids by vcpu; empty: to be queried
         self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug

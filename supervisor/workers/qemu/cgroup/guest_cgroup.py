@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -67,14 +67,16 @@ def _by_mount(layout: Layout, names: Iterable[str]) -> tuple[str, ...]:
 class GuestCgroup:
     """The groups of one QEMU; without a group every change is refused, and nothing is read."""
 
-    def __init__(self, layout: Layout, path: str) -> None:
+    def __init__(self, layout: Layout, path: str, wanted: Collection[str] = ()) -> None:
         """Describe them.
 
         Args:
             layout: the host's hierarchies.
             path: of the group below each hierarchy's root; "": the guest has none.
+            wanted: the controllers to use (qemu.conf, cgroup_controllers); none: all.
         """
         self.group = Group(layout, path)
+        self._wanted = wanted
 
     @property
     def exists(self) -> bool:
@@ -83,14 +85,18 @@ class GuestCgroup:
 
     def has(self, controller: str) -> bool:
         """Return whether the guest's group has a controller."""
-        return self.exists and self.group.has(controller)
+        return self.exists and self.wants(controller) and self.group.has(controller)
+
+    def wants(self, controller: str) -> bool:
+        """Return whether qemu.conf lets guests have a controller."""
+        return not self._wanted or controller in self._wanted or controller == UNIFIED
 
     # The whole guest.
 
     def make(self) -> bool:
         """Make the group in every hierarchy that lets us; whether there is one."""
         layout, made = self.group.layout, False
-        for hierarchy in guest_hierarchies(layout):
+        for hierarchy in filter(self.wants, guest_hierarchies(layout)):
             try:
                 self.group.make([hierarchy])
                 made = True
@@ -141,7 +147,7 @@ class GuestCgroup:
 
     def has_threads(self, controller: str) -> bool:
         """Return whether threads have this controller's values each for itself."""
-        if not self.exists:
+        if not self.exists or not self.wants(controller):
             return False
         if controller in self.group.layout.v1_controllers:
             return self.group.has(controller)

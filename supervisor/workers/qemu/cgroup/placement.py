@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from conf.domain import Domain
@@ -49,7 +49,9 @@ def group_path(domain: Domain, identifier: int, domain_dir: str) -> str:
     return f"{partition_path(partition or '')}/qemu-{identifier}-{name}-{mark:08x}"
 
 
-def plan_cgroup(domain: Domain, identifier: int, domain_dir: str, layout: Layout) -> GuestCgroup:
+def plan_cgroup(
+    domain: Domain, identifier: int, domain_dir: str, layout: Layout, wanted: Collection[str] = ()
+) -> GuestCgroup:
     """Choose a guest's group; none where there is no hierarchy, or in a user's daemon.
 
     Args:
@@ -57,6 +59,7 @@ def plan_cgroup(domain: Domain, identifier: int, domain_dir: str, layout: Layout
         identifier: its number.
         domain_dir: its private directory.
         layout: the host's hierarchies.
+        wanted: the controllers to use (qemu.conf, cgroup_controllers); none: all.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: the partition is no absolute path.
@@ -67,7 +70,7 @@ def plan_cgroup(domain: Domain, identifier: int, domain_dir: str, layout: Layout
     if partition is not None and not partition.startswith("/"):
         detail = f"Resource partition '{partition}' must start with '/'"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
-    return GuestCgroup(layout, group_path(domain, identifier, domain_dir))
+    return GuestCgroup(layout, group_path(domain, identifier, domain_dir), wanted)
 
 
 def record_partition(domain: Domain) -> None:

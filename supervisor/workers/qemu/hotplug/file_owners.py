@@ -13,6 +13,7 @@ from conf.domain.devices.memory import MemoryDevice
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
+from supervisor.workers.qemu.cgroup import devices
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.files import (
@@ -39,7 +40,9 @@ def device_files(device: Device) -> list[ChownedFile]:
 
 
 def chown_files(guest: Guest, device: Device) -> list[Owner]:
-    """Give a device's files to QEMU's user, as dynamic_ownership and <seclabel> allow.
+    """Let QEMU open a device's files: as its user, as dynamic_ownership and <seclabel> allow.
+
+    Host devices are let through the filter of its cgroup as well.
 
     Returns:
         The previous owners, which are in the status XML from now on.
@@ -47,6 +50,8 @@ def chown_files(guest: Guest, device: Device) -> list[Owner]:
     Raises:
         VirError: SYSTEM_ERROR naming the file; the others are given back.
     """
+    paths = (file.path for file in device_files(device))
+    devices.permit(guest, [*paths, *devices.opened_paths(device)])
     config = guest.context.config
     user = emulator_user(config, live_xml.static_dac_label(guest.domain))
     if not config.dynamic_ownership or not live_xml.allows_relabel(guest.domain) or user.is_own:
@@ -73,3 +78,4 @@ def restore_file_owners(guest: Guest, device: Device) -> None:
     restore(given_back, guest.context.previous_owners)
     guest.status.owners = [owner for owner in guest.status.owners if owner.path not in unused]
     guest.save()
+    devices.forbid(guest, [*unused, *devices.opened_paths(device)])

@@ -28,6 +28,7 @@ from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
 from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master_key
+from supervisor.workers.qemu.cgroup.devices import allowed_devices, restrict
 from supervisor.workers.qemu.cgroup.placement import in_thread, place
 from supervisor.workers.qemu.interfaces import InterfaceFds
 from supervisor.workers.qemu.memory_policy import host_nodes, memory_policy
@@ -190,6 +191,8 @@ async def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStac
     write_file(pid_file, b"%d" % process.pid, mode=0o644, durable=False)
     if cgroup.exists:
         await in_thread(lambda: place(cgroup, start.domain, held.pid))
+        devices = allowed_devices(start.domain, context.config)
+        status.filters_devices = restrict(cgroup, start.name, devices)
     held.release()
     return process
 

@@ -110,7 +110,8 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     virtiofsd.complete(virtiofsd.served(domain), descriptors)
     await resolve_volumes(context.node.link("stord"), domain.devices.disks)
     domain_dir = context.paths.domain_dir(request.id, domain.name)
-    cgroup = placement.plan_cgroup(domain, request.id, str(domain_dir), layout())
+    wanted = context.config.cgroup_controllers
+    cgroup = placement.plan_cgroup(domain, request.id, str(domain_dir), layout(), wanted)
     if not cgroup.exists:
         check_available(domain, cgroup.has, session=context.session)
     monitor = str(domain_dir / "monitor.sock")
