@@ -24,3 +24,8 @@ def facts(binary: str = BINARY) -> EmulatorFacts:
     """What the machine's QEMU can do; the probe's own cache makes a second run fast."""
     cache = Path(tempfile.gettempdir()) / f"virtvisor-tests-{os.getuid()}" / "capabilities"
     return asyncio.run(probe(binary, cache))
+
+
+def exists() -> bool:
+    """Return whether the machine has this QEMU."""
+    return Path(BINARY).exists()

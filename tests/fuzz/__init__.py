@@ -1,0 +1,1 @@
+"""Fuzzing: hostile input for whatever reads what others wrote (docs/decisions/fuzzing.md)."""

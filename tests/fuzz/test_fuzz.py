@@ -1,0 +1,34 @@
+"""Hostile input is refused by name, in bounded time and memory: findings, and a short search."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from tests import qemu_binary
+from tests.fuzz.campaign import check, examine
+from tests.fuzz.targets import ALL, TARGETS, Target
+
+EXAMPLES: Final = 12
+#: Whose inputs are made with what this machine's QEMU can do.
+NEED_QEMU: Final = ("domain", "device", "metadata")
+
+
+@pytest.fixture(autouse=True)
+def needed_qemu(request: pytest.FixtureRequest) -> None:
+    target = request.getfixturevalue("target")
+    if target.name in NEED_QEMU and not qemu_binary.exists():
+        pytest.skip(f"no {qemu_binary.BINARY}: apt-get install qemu-system-x86")
+
+
+@pytest.mark.parametrize("target", ALL[: len(TARGETS) + 2], ids=lambda target: target.name)
+def test_what_was_found_once_is_not_found_again(target: Target) -> None:
+    for path in target.seeds():
+        check(target, path.read_bytes())
+
+
+@pytest.mark.parametrize("target", ALL, ids=lambda target: target.name)
+def test_random_input_is_read_or_refused(target: Target) -> None:
+    found = examine(target, EXAMPLES)
+    assert found is None, f"{found}: run ./dev fuzz, which keeps a small one as a seed"
