@@ -23,7 +23,7 @@ UNSUPPORTED_DAEMON_SETTINGS: Final = frozenset(
 UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
     {
         "security_default_confined", "namespaces",
-        "remember_owner", "capability_filters", "sched_core", "chardev_tls",
+        "capability_filters", "sched_core", "chardev_tls",
         "chardev_tls_x509_cert_dir", "chardev_tls_x509_verify", "chardev_tls_x509_secret_uuid",
         "vxhs_tls", "vxhs_tls_x509_cert_dir", "vxhs_tls_x509_secret_uuid", "nbd_tls",
         "nbd_tls_x509_cert_dir", "nbd_tls_x509_secret_uuid", "migrate_tls_x509_cert_dir",

@@ -30,6 +30,7 @@ from conf.settings_support import check_security_settings, unsupported_settings
 from conf.tls_priority import parse_priority
 from supervisor.root.admin_socket import AdminSocket
 from supervisor.root.command_line import Options, parse
+from supervisor.root.folders import take_folders
 from supervisor.root.handlers import TreeHandlers
 from supervisor.root.pidfile import AlreadyRunning, PidFile
 from supervisor.root.roles import AUTHD, LOGD, SERVICES, SESSION_SERVICES
@@ -217,6 +218,7 @@ def run(
         tree_config.services = (*tree_config.services, LOGD)
     tree = Tree(tree_config, collector)
     collector.write_to(outputs)
+    take_folders(paths)
     tree_config.default_output = default or stderr_output()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

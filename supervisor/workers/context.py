@@ -57,7 +57,12 @@ class WorkerContext:
         def is_active(name: str) -> bool:
             return self.paths.status(name).exists()
 
-        return PreviousOwners(self.paths.file_owners(), self.process.domain, is_active)
+        return PreviousOwners(
+            self.paths.file_owners(),
+            self.process.domain,
+            is_active,
+            remembers=self.config.remember_owner,
+        )
 
     def publish(self, event: Event) -> None:
         """Publish an event to domd."""

@@ -51,7 +51,14 @@ class Record(msgspec.Struct, kw_only=True):
 class PreviousOwners:
     """The records, for the worker of one domain."""
 
-    def __init__(self, folder: Path, domain: str, is_active: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        domain: str,
+        is_active: Callable[[str], bool],
+        *,
+        remembers: bool = True,
+    ) -> None:
         """Describe where they are.
 
         Args:
@@ -59,7 +66,9 @@ class PreviousOwners:
             domain: the name of this worker's.
             is_active: whether a domain of that name runs; records may name others, whose files
                 were lost with a worker.
+            remembers: whether owners are restored; else files become root's (remember_owner = 0).
         """
+        self._remembers = remembers
         self._folder = folder
         self._domain = domain
         self._is_active = is_active
@@ -79,12 +88,14 @@ class PreviousOwners:
                 others = self._others(record)
                 owner = record.owner
             else:
-                if (status.st_uid, status.st_gid) == (user.uid, user.gid):
+                is_users = (status.st_uid, status.st_gid) == (user.uid, user.gid)
+                if is_users and self._remembers:
                     return None
                 if shared and is_shared_file_system(status.st_dev):
                     return None
                 others = []
-                owner = Owner(path, status.st_uid, status.st_gid, status.st_dev, status.st_ino)
+                before = (status.st_uid, status.st_gid) if self._remembers else (0, 0)
+                owner = Owner(path, *before, status.st_dev, status.st_ino)
             self._write(path, Record(owner=owner, users=[*others, self._domain]))
         return owner
 

@@ -75,6 +75,10 @@ def wait_growth(path: Path) -> None:
     wait_until("output of the guest", lambda: lines_of(path)[-1:] != before, 20)
 
 
+def pipes_of(root: Path) -> set[Path]:
+    return set((root / "run/libvirt/logd").glob("*.fifo"))
+
+
 def is_gone(pid: int) -> bool:
     """Return whether a process has exited; nobody may have waited for it."""
     try:
@@ -96,6 +100,7 @@ def guest() -> Iterator[Chatterer]:
         small.mkdir()
         shown("mount", "-t", "tmpfs", "-o", "size=48k", "small", str(small))
         devices = (
+            "<controller type='virtio-serial'/>"
             f"<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
             f"<source file='{image}'/><target dev='hda' bus='ide'/></disk>"
         )
@@ -181,6 +186,25 @@ def test_a_log_that_another_guest_writes_is_refused(guest: Chatterer) -> None:
     done = guest.daemon.virsh("create", str(document))
     assert f"Cannot open log file: '{guest.serial}'" in done.stderr
     assert not list((guest.daemon.root / "run/libvirt/qemu").glob("second*"))
+
+
+def test_a_channel_comes_with_its_log_and_goes_again(guest: Chatterer) -> None:
+    root = guest.daemon.root
+    document = root / "channel.xml"
+    document.write_text(
+        f"<channel type='file'><source path='{root}/channel'/><log file='{root}/channel.log'/>"
+        "<target type='virtio' name='org.test.0'/></channel>"
+    )
+    pipes = pipes_of(root)
+    for _ in range(2):  # the files are free for the next one
+        guest.daemon.ok("attach-device", "chatter", str(document))
+        assert {"channel", "channel.log"} <= {path.name for path in root.glob("channel*")}
+        guest.daemon.ok("detach-device", "chatter", str(document))
+    wait_until("the pipes' end", lambda: pipes_of(root) == pipes, 10)
+    document.write_text(document.read_text().replace(f"{root}/channel.log", "/missing/log"))
+    refused = guest.daemon.virsh("attach-device", "chatter", str(document))
+    assert "Cannot open log file: '/missing/log': No such file or directory" in refused.stderr
+    wait_until("the pipes' end", lambda: pipes_of(root) == pipes, 10)
 
 
 def test_logd_ends_with_the_last_guest_and_the_daemon(guest: Chatterer) -> None:

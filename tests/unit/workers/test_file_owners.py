@@ -117,6 +117,13 @@ def test_no_other_file_is_given_to_the_previous_owner(tmp_path: Path, guests: Gu
     assert owner_of(victim) == (0, 0)
 
 
+def test_without_memory_files_become_roots(tmp_path: Path) -> None:
+    disk = image(tmp_path, "disk")
+    owners = PreviousOwners(tmp_path / "owners", "web", lambda name: True, remembers=False)
+    restore(chown_for_guest([ChownedFile(str(disk))], QEMU, owners), owners)
+    assert owner_of(disk) == (0, 0)
+
+
 def test_a_file_that_is_qemus_already_stays_qemus(tmp_path: Path, guests: Guests) -> None:
     disk = image(tmp_path, "disk")
     os.chown(disk, QEMU.uid, QEMU.gid)
