@@ -212,3 +212,81 @@ def test_a_root_killed_in_the_middle_of_a_save_finds_the_guest(own: Daemon, tmp_
     own.start()
     held.reconnect()
     held.wait_undone()
+
+
+class HeldRestore:
+    """A domain in the middle of its restore, from a FIFO that has a part of its image."""
+
+    def __init__(self, daemon: Daemon, folder: Path) -> None:
+        self.daemon = daemon
+        self.image = folder / "image"
+        connection = libvirt.open(daemon.uri)
+        connection.defineXML(idle("web")).create()
+        connection.lookupByName("web").save(str(self.image))
+        self._path = folder / "fifo"
+        os.mkfifo(self._path)
+        self._writer = os.open(self._path, os.O_RDWR)
+        self.error: Any = None
+        self._thread = threading.Thread(target=self._restore)
+        self._thread.start()
+        self._rest = self.image.read_bytes()
+        self._feed(len(self._rest) // 2)  # more than a pipe takes: QEMU reads by then
+
+    def _feed(self, count: int) -> None:
+        left = memoryview(self._rest[:count])
+        self._rest = self._rest[count:]
+        while left:
+            left = left[os.write(self._writer, left) :]
+
+    def _restore(self) -> None:
+        try:
+            libvirt.open(self.daemon.uri).restore(str(self._path))
+        except libvirt.libvirtError as error:
+            self.error = error
+
+    def join(self) -> None:
+        """Wait until the call has ended."""
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        os.close(self._writer)
+
+    def complete(self) -> None:
+        """Give the rest of the image."""
+        self._feed(len(self._rest))
+
+    def check_off(self) -> None:
+        """The domain is off, nothing of it runs, and its image can be restored."""
+        wait_until("no emulator is left", lambda: not list(self.daemon.emulators()))
+        domain = libvirt.open(self.daemon.uri).lookupByName("web")
+        wait_until("the domain is off", lambda: not domain.isActive())
+        domain.connect().restore(str(self.image))
+        assert domain.state() == [RUNNING, libvirt.VIR_DOMAIN_RUNNING_RESTORED]
+
+
+def test_a_worker_killed_in_the_middle_of_a_restore_leaves_the_image(
+    own: Daemon, tmp_path: Path
+) -> None:
+    held = HeldRestore(own, tmp_path)
+    os.kill(pid_of(own, "qemu:web"), signal.SIGKILL)
+    held.join()
+    assert held.error is not None
+    held.check_off()
+
+
+def test_a_restore_outlives_a_domd(own: Daemon, tmp_path: Path) -> None:
+    held = HeldRestore(own, tmp_path)
+    former = pid_of(own, "domd")
+    os.kill(former, signal.SIGKILL)
+    wait_until("domd runs again", lambda: runs_anew(own, "domd", former))
+    held.complete()
+    domain = libvirt.open(own.uri).lookupByName("web")
+    wait_until("the guest is restored", lambda: domain.state() == [RUNNING, 3])
+    held.join()
+
+
+def test_a_restore_is_cancelled_by_a_destroy(own: Daemon, tmp_path: Path) -> None:
+    held = HeldRestore(own, tmp_path)
+    own.ok("destroy", "web")
+    held.join()
+    assert "destroyed while it was started" in str(held.error)
+    held.check_off()
