@@ -55,6 +55,7 @@ from supervisor.domd.guest_jobs import GuestJobs
 from supervisor.domd.recovery import Recovery
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
+from supervisor.domd.saved_definitions import SavedDefinitions
 from supervisor.domd.saved_images import SavedImages
 from supervisor.domd.snapshots.create import SnapshotServices
 from supervisor.domd.snapshots.store import SnapshotStore
@@ -66,6 +67,7 @@ from supervisor.drivers.table import DRIVERS
 from supervisor.messages.calls import ClientClosed
 from supervisor.objects.autostart import autostart
 from supervisor.runtime.child import ChildProcess
+from supervisor.runtime.hooks import Hooks
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +115,8 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     access = TuningAccess(registry, changer, workers, driver, session=process.session)
     images = SavedImages(driver.errors)
     jobs = GuestJobs(domains, workers)
-    starter = DomainStarter(builder, domain_files, images, domains)
+    saved = SavedDefinitions(builder, Hooks(paths.hook(driver.name)))
+    starter = DomainStarter(saved, domain_files, images, domains)
 
     def config() -> QemuConfig:
         return process.qemu_config
@@ -150,7 +153,9 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         ResourceCalls(access),
         NativeXmlCalls(builder, workers, driver.errors),
         LifecycleCalls(registry, builder, definitions, domain_files, domains, workers, starter),
-        SaveCalls(registry, builder, definitions, domain_files, images, domains, jobs, config),
+        SaveCalls(
+            registry, builder, definitions, domain_files, images, saved, domains, jobs, config
+        ),
         DumpCalls(registry, images, jobs, config),
         JobCalls(registry),
         SnapshotQueries(registry, store),

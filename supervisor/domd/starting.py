@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from uuid import UUID
 
-from conf.domain.save_cookie import read_cookie_cpu
 from ipc import Descriptor
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.running_domains import RunningDomains
+from supervisor.domd.saved_definitions import SavedDefinitions
 from supervisor.domd.saved_images import OpenImage, SavedImages
-from supervisor.images.save_image import Compression, SaveData
+from supervisor.images.save_image import Compression
 from supervisor.messages.worker import RestoreImage
 
 log = logging.getLogger(__name__)
@@ -30,12 +28,12 @@ class DomainStarter:
 
     def __init__(
         self,
-        builder: DefinitionBuilder,
+        definitions: SavedDefinitions,
         files: DomainFiles,
         images: SavedImages,
         domains: RunningDomains,
     ) -> None:
-        self._builder = builder
+        self._definitions = definitions
         self._files = files
         self._images = images
         self._domains = domains
@@ -77,7 +75,7 @@ class DomainStarter:
             await self._domains.start(domain, definition, paused=paused, autodestroy=autodestroy)
             return
         try:
-            saved = await saved_definition(self._builder, image.data)
+            saved = await self._definitions.restored(image.data)
             _check_owner(domain, saved)
             await self._domains.start(
                 domain,
@@ -88,29 +86,6 @@ class DomainStarter:
             )
         finally:
             image.descriptor.close()
-
-
-async def saved_definition(
-    builder: DefinitionBuilder, data: SaveData, xml: str | None = None
-) -> Definition:
-    """Make what a saved guest is restored from.
-
-    Args:
-        builder: completes it.
-        data: of the image.
-        xml: in place of the image's.
-
-    Raises:
-        ConfError, VirError: it is invalid.
-    """
-    definition = await builder.build(data.xml if xml is None else xml)
-    cpu = read_cookie_cpu(data.cookie)
-    if cpu is None:
-        return definition
-    # What the definition's was on the host that saved it, each feature named. 'full' would have it
-    # compared with QEMU's, which this build does not do.
-    cpu = replace(cpu, check="partial" if cpu.check == "full" else cpu.check)
-    return await builder.build(replace(definition.domain, cpu=cpu), size=len(definition.xml))
 
 
 def _check_owner(domain: DomainObject, saved: Definition) -> None:

@@ -53,13 +53,27 @@ class Hooks:
             VirError: HOOK_SCRIPT_FAILED; the scripts after the failed one are not run.
         """
         for script in self.scripts():
-            status, output = await _run(script, (name, operation, sub, extra), xml.encode())
-            if status != 0:
-                detail = (
-                    f"Hook script execution failed: {script} {name} {operation} {sub} exited with "
-                    f"{status}: {output}"
-                )
-                raise VirError(ErrorCode.HOOK_SCRIPT_FAILED, detail, ErrorDomain.HOOK)
+            arguments = (name, operation, sub, extra)
+            completed = await _execute(script, arguments, xml.encode())
+            if completed.code != 0:
+                raise _failed(script, arguments, completed)
+
+    async def edit(self, name: str, operation: str, xml: str) -> str:
+        """Run the scripts at a step where they may replace the XML: each gets the last one's.
+
+        Returns:
+            The XML; unchanged where no script printed another one.
+
+        Raises:
+            VirError: HOOK_SCRIPT_FAILED.
+        """
+        for script in self.scripts():
+            arguments = (name, operation, "begin", "-")
+            completed = await _execute(script, arguments, xml.encode())
+            if completed.code != 0:
+                raise _failed(script, arguments, completed)
+            xml = completed.output if completed.output.strip() else xml
+        return xml
 
     async def notify(
         self, name: str, operation: str, xml: str, *, sub: str = "end", extra: str = "-"
@@ -71,12 +85,25 @@ class Hooks:
             log.warning("%s", error.detail)
 
 
-async def _run(script: Path, arguments: tuple[str, ...], stdin: bytes) -> tuple[int, str]:
-    """Run one script; its exit status and standard error."""
+async def _execute(
+    script: Path, arguments: tuple[str, ...], stdin: bytes
+) -> subprocesses.CompletedProgram:
+    """Run one script; one that cannot be run, or is too slow, has failed."""
     try:
-        completed = await subprocesses.run([script, *arguments], deadline_s=HOOK_S, stdin=stdin)
+        return await subprocesses.run([script, *arguments], deadline_s=HOOK_S, stdin=stdin)
     except TimeoutError:
-        return -1, f"it took longer than {HOOK_S:.0f} s and was killed"
-    except OSError as error:
-        return -1, str(error)
-    return completed.code, completed.errors.strip()[:MAX_OUTPUT]
+        error = f"it took longer than {HOOK_S:.0f} s and was killed"
+    except OSError as failure:
+        error = str(failure)
+    return subprocesses.CompletedProgram(-1, "", error)
+
+
+def _failed(
+    script: Path, arguments: tuple[str, ...], completed: subprocesses.CompletedProgram
+) -> VirError:
+    name, operation, sub, _ = arguments
+    detail = (
+        f"Hook script execution failed: {script} {name} {operation} {sub} exited with "
+        f"{completed.code}: {completed.errors.strip()[:MAX_OUTPUT]}"
+    )
+    return VirError(ErrorCode.HOOK_SCRIPT_FAILED, detail, ErrorDomain.HOOK)

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from conf.domain.abi_stability import check_abi_stability
 from conf.domain.migratable import format_migratable
 from conf.settings import QemuConfig
 from rpc.enums import DomainJobOperation, DomainSaveImageXMLFlags
@@ -23,13 +22,14 @@ from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import DomainDefinitions
-from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.domain import DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.guest_jobs import GuestJobs, JobRequest
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.running_domains import RunningDomains
+from supervisor.domd.saved_definitions import SavedDefinitions
 from supervisor.domd.saved_images import SavedImages
-from supervisor.domd.starting import restore_source, saved_definition
+from supervisor.domd.starting import restore_source
 from supervisor.images.save_image import SaveData
 from supervisor.messages.worker import Save
 from supervisor.objects.job import AsyncJob
@@ -49,6 +49,7 @@ class SaveCalls:
         definitions: DomainDefinitions,
         files: DomainFiles,
         images: SavedImages,
+        saved: SavedDefinitions,
         domains: RunningDomains,
         jobs: GuestJobs,
         config: Callable[[], QemuConfig],
@@ -59,6 +60,7 @@ class SaveCalls:
         self._definitions = definitions
         self._files = files
         self._images = images
+        self._saved = saved
         self._domains = domains
         self._jobs = jobs
         self._config = config  # called each time: qemu.conf can be reloaded
@@ -126,7 +128,7 @@ class SaveCalls:
             raise not_running(domain)
         xml = await off_loop(len(live.xml), lambda: format_migratable(live.domain))
         if dxml is not None:
-            xml = await self._other_xml(live, dxml)
+            xml = await self._saved.other_xml(live, dxml)
         await self._jobs.run(
             domain,
             JobRequest(
@@ -143,16 +145,6 @@ class SaveCalls:
                 ),
             ),
         )
-
-    async def _other_xml(self, source: Definition, dxml: str) -> str:
-        """Check that a guest can go on under a client's XML, and complete it.
-
-        Raises:
-            ConfError, VirError: the XML is invalid, or another machine's.
-        """
-        target = await self._builder.build(dxml)
-        check_abi_stability(source.domain, target.domain)
-        return format_migratable(target.domain)
 
     # Restore.
 
@@ -190,10 +182,7 @@ class SaveCalls:
     async def _restore(self, path: str, dxml: str | None, flags: int) -> None:
         image = await self._images.open(path)
         try:
-            xml = None
-            if dxml is not None:
-                xml = await self._other_xml(await self._builder.build(image.data.xml), dxml)
-            definition = await saved_definition(self._builder, image.data, xml)
+            definition = await self._saved.restored(image.data, dxml)
             domain = await self._definitions.claim(definition)
             try:
                 async with domain.jobs.hold("remoteDispatchDomainRestore"):
@@ -278,7 +267,7 @@ class SaveCalls:
         was_running = data.header.was_running if wanted is None else wanted
         xml = data.xml
         if dxml is not None and dxml != xml:
-            xml = await self._other_xml(await self._builder.build(xml), dxml)
+            xml = await self._saved.other_xml(await self._builder.build(xml), dxml)
         await self._images.edit(path, xml, was_running=was_running)
 
 

@@ -215,6 +215,17 @@ async def test_the_xml_of_an_image_is_changed_within_the_same_machine(tmp_path: 
         assert not request.source.was_running
 
 
+async def test_a_hook_script_changes_what_is_restored(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        write_image(tmp_path / "image", XML["qemu"])
+        hook = service.host.paths.hook("qemu")
+        hook.parent.mkdir(parents=True, exist_ok=True)
+        hook.write_text("#!/bin/sh\nsed 's:<memory:<title>hooked</title><memory:'\n")
+        hook.chmod(0o755)
+        await service.call("domain_restore", str(tmp_path / "image"))
+        assert "<title>hooked</title>" in await service.xml()
+
+
 async def test_a_domain_without_a_managed_save_has_no_xml_of_one(tmp_path: Path) -> None:
     async with domd(tmp_path) as service:
         await service.define()
