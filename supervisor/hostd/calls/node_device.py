@@ -11,10 +11,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from conf.errors import ConfError
+from conf.mapper.safe_parse import parse_tree
 from rpc.enums import ConnectListAllNodeDeviceFlags as Flags
+from rpc.enums import NodeDeviceCreateXMLFlags, NodeDeviceDefineXMLFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import NodeDevice
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.hostd.devices.documents import device_xml
 from supervisor.hostd.devices.sysfs import HostDevice, devices
@@ -77,6 +81,32 @@ class NodeDeviceCalls:
             VirError: NO_NODE_DEVICE.
         """
         return NodeDevice((await self._device(name)).name)
+
+    async def node_device_lookup_scsi_host_by_wwn(
+        self, call: ClientCall, wwnn: str, wwpn: str, flags: int
+    ) -> NodeDevice:
+        """Refuse to find a Fibre Channel adapter: none are listed.
+
+        Raises:
+            VirError: NO_NODE_DEVICE.
+        """
+        ERRORS.check_flags("nodeDeviceLookupSCSIHostByWWN", flags)
+        detail = f"no SCSI host with WWNN '{wwnn}' and WWPN '{wwpn}'"
+        raise VirError(ErrorCode.NO_NODE_DEVICE, detail, ErrorDomain.NODEDEV)
+
+    def node_device_create_xml(self, call: ClientCall, xml_desc: str, flags: int) -> NodeDevice:
+        """Refuse to make a device: those of libvirt are virtual SCSI hosts and mediated devices.
+
+        Raises:
+            VirError: XML_ERROR, XML_DETAIL: it is no device; CONFIG_UNSUPPORTED: it is one.
+        """
+        ERRORS.check_flags("nodeDeviceCreateXML", flags, NodeDeviceCreateXMLFlags.VALIDATE)
+        raise _cannot_be_made(xml_desc)
+
+    def node_device_define_xml(self, call: ClientCall, xml_desc: str, flags: int) -> NodeDevice:
+        """Refuse to define a device; as `node_device_create_xml`."""
+        ERRORS.check_flags("nodeDeviceDefineXML", flags, NodeDeviceDefineXMLFlags.VALIDATE)
+        raise _cannot_be_made(xml_desc)
 
     async def node_device_get_xml_desc(self, call: ClientCall, name: str, flags: int) -> str:
         """Return a device's document.
@@ -144,3 +174,20 @@ class NodeDeviceCalls:
                 return device
         detail = f"no node device with matching name '{name}'"
         raise VirError(ErrorCode.NO_NODE_DEVICE, detail, ErrorDomain.NODEDEV)
+
+
+def _cannot_be_made(xml: str) -> VirError:
+    """Make the refusal of a document: it is none, or this daemon makes no such device."""
+    try:
+        root = parse_tree(xml)
+    except ConfError as error:
+        return from_conf_error(error, ErrorDomain.NODEDEV)
+    if root.tag != "device":
+        detail = f"expecting root element of 'device', not '{root.tag}'"
+        return VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.NODEDEV)
+    capability = root.find("capability")
+    if capability is None:
+        detail = f"no device capabilities for '{root.findtext('name') or 'new device'}'"
+        return VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.NODEDEV)
+    detail = f"Unsupported device type '{capability.get('type')}': no devices are made here"
+    return VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NODEDEV)

@@ -210,3 +210,28 @@ def test_names_are_those_of_the_list_where_it_has_them(tmp_path: Path) -> None:
 def test_the_kernel_tells_what_an_interface_does_in_hardware() -> None:
     assert "tx" in features("lo")
     assert features("none at all") == []
+
+
+@pytest.mark.parametrize(
+    ("xml", "code"),
+    [
+        ("", ErrorCode.XML_DETAIL),
+        ("<disk/>", ErrorCode.XML_ERROR),
+        ("<device><name>a</name></device>", ErrorCode.XML_ERROR),
+        ("<device><capability type='mdev'/></device>", ErrorCode.CONFIG_UNSUPPORTED),
+    ],
+)
+def test_no_device_is_made_and_the_refusal_says_why(xml: str, code: ErrorCode) -> None:
+    calls = NodeDeviceCalls(list)
+    for make in (calls.node_device_create_xml, calls.node_device_define_xml):
+        with pytest.raises(VirError) as refused:
+            make(CALL, xml, 0)
+        assert refused.value.code is code
+        with pytest.raises(VirError, match="unsupported flags"):
+            make(CALL, xml, 4)
+
+
+async def test_no_fibre_channel_adapter_is_found() -> None:
+    with pytest.raises(VirError, match="no SCSI host with WWNN '1'") as refused:
+        await NodeDeviceCalls(list).node_device_lookup_scsi_host_by_wwn(CALL, "1", "2", 0)
+    assert refused.value.code is ErrorCode.NO_NODE_DEVICE

@@ -192,6 +192,8 @@ def _blocks(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
         path = disk_path(disk)
         if path:
             yield StatsParam(f"{prefix}.path", P.STRING, path)
+        if disk.source is not None and disk.source.index is not None:
+            yield StatsParam(f"{prefix}.backingIndex", P.UINT, disk.source.index)
         stats = next(
             (drive for drive in counters if is_drive_of(disk, drive.qdev, drive.device)), None
         )
