@@ -54,6 +54,8 @@ class DiskCalls:
         if _format(found) in SECTOR_FORMATS:
             size_bytes = -(-size_bytes // SECTOR) * SECTOR
         arguments: dict[str, object] = {**_top_node(found), "size": size_bytes}
+        # A guest that hangs is known at once; one that answers may take long on a slow image.
+        await guest.monitor.execute("query-status")
         await guest.monitor.execute("block_resize", arguments, timeout_s=RESIZE_S)
 
     async def domain_set_block_threshold(
