@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ipc import BusError, PeerGone, Request
+from ipc import BusError, Descriptor, PeerGone, Request
 from rpc.enums import (
     DomainEventID,
     DomainEventResumedDetailType,
@@ -131,6 +131,7 @@ class RunningDomains:
         source: StartSource = FRESH_BOOT,
         paused: bool = False,
         autodestroy: str = "",
+        files: Sequence[Descriptor] = (),
         detail: DomainEventStartedDetailType = DomainEventStartedDetailType.BOOTED,
     ) -> None:
         """Start a domain; the caller holds its change lock.
@@ -141,6 +142,7 @@ class RunningDomains:
             source: where the guest's state comes from.
             paused: the vCPUs stay stopped.
             autodestroy: the client whose disconnection destroys it.
+            files: what a container's init inherits.
             detail: of the event STARTED.
 
         Raises:
@@ -161,6 +163,7 @@ class RunningDomains:
                 paused=paused,
                 autodestroy=autodestroy,
                 agent_timeout=domain.agent_timeout,
+                files=list(files),
             )
             await self._start(domain, request, detail)
         except BaseException as error:

@@ -32,6 +32,9 @@ LXC: Final = Driver(
         "DomainCreateXML": DomainCreateFlags.START_PAUSED
         | DomainCreateFlags.START_AUTODESTROY
         | DomainCreateFlags.START_VALIDATE,
+        "DomainCreateWithFiles": DomainCreateFlags.START_AUTODESTROY,
+        "DomainCreateXMLWithFiles": DomainCreateFlags.START_AUTODESTROY
+        | DomainCreateFlags.START_VALIDATE,
         "DomainShutdownFlags": DomainShutdownFlagValues.INITCTL | DomainShutdownFlagValues.SIGNAL,
         "DomainReboot": DomainRebootFlagValues.INITCTL | DomainRebootFlagValues.SIGNAL,
         # What workers answer.

@@ -110,6 +110,8 @@ class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"
     paused: bool = False
     autodestroy: str = ""
     agent_timeout: int = -2  # as `SetAgentTimeout.timeout`
+    #: What a container's init inherits, as its descriptors from 3 on; the worker closes its copies.
+    files: list[Descriptor] = msgspec.field(default_factory=list)
 
 
 #: Deadline of requests that write or read a guest's whole memory.

@@ -57,6 +57,42 @@ def refusal(call: Callable[[], object]) -> str:
     return ""
 
 
+ANSWERING = """#!/bin/sh
+trap 'exit 0' TERM
+echo one >&3
+cat <&4 >&5
+[ -e /proc/self/fd/6 ] || echo no more >&5
+exec 3>&- 4<&- 5>&-
+while :; do sleep 1000 & wait $!; done
+"""
+
+
+def test_init_inherits_the_files_that_a_client_passes(box: Boxes) -> None:
+    init = box.rootfs / "sbin/answering"
+    init.write_text(ANSWERING)
+    init.chmod(0o755)
+    document = container("files", box.rootfs, init="/sbin/answering")
+    connection = box.link
+    for persistent in (True, False):
+        (one, said), (asks, ask), (answers, answer) = os.pipe(), os.pipe(), os.pipe()
+        os.write(ask, b"two\n")
+        os.close(ask)
+        files = [said, asks, answer]
+        if persistent:
+            domain = connection.defineXML(document)
+            domain.createWithFiles(files, 0)
+        else:
+            domain = connection.createXMLWithFiles(document, files, 0)
+        for fd in files:
+            os.close(fd)
+        with os.fdopen(one) as first, os.fdopen(answers) as second:
+            assert first.readline() == "one\n"
+            assert [second.readline() for _ in range(2)] == ["two\n", "no more\n"]
+        domain.destroy()
+        if persistent:
+            domain.undefine()
+
+
 def init_of(box: Boxes, name: str) -> int:
     """The host's number of a container's init."""
     path = box.daemon.root / f"run/libvirt/lxc/{name}.pid"

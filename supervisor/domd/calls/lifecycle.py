@@ -87,6 +87,39 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
         self._driver.check_flags("DomainCreateXML", flags)
+        return await self._create_xml(call, xml_desc, flags)
+
+    async def domain_create_xml_with_files(
+        self, call: ClientCall, xml_desc: str, flags: int
+    ) -> DomainId:
+        """Start a container from XML whose init inherits the files that came with the call.
+
+        Raises:
+            VirError: as `domain_create_xml`.
+        """
+        self._driver.check_flags("DomainCreateXMLWithFiles", flags)
+        return await self._create_xml(call, xml_desc, flags)
+
+    async def domain_create_with_files(
+        self, call: ClientCall, dom: DomainId, flags: int
+    ) -> DomainId:
+        """Start a defined container whose init inherits the files that came with the call.
+
+        Raises:
+            VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
+        """
+        self._driver.check_flags("DomainCreateWithFiles", flags)
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold("start"):
+            if domain.is_active or domain.definition is None:
+                raise already_running(domain)
+            _, autodestroy = start_options(call, flags)
+            await self._domains.start(
+                domain, domain.definition, autodestroy=autodestroy, files=call.descriptors
+            )
+        return domain.identity
+
+    async def _create_xml(self, call: ClientCall, xml_desc: str, flags: int) -> DomainId:
         validate = flags & DomainCreateFlags.START_VALIDATE
         await require_valid(xml_desc, "domain.rng", Domain, validate)
         definition = await self._builder.build(xml_desc)
@@ -98,7 +131,11 @@ class LifecycleCalls:
                     raise domain.object_type.conf_errors.operation_invalid(detail)
                 paused, autodestroy = start_options(call, flags)
                 await self._domains.start(
-                    domain, definition, paused=paused, autodestroy=autodestroy
+                    domain,
+                    definition,
+                    paused=paused,
+                    autodestroy=autodestroy,
+                    files=call.descriptors,
                 )
         finally:
             self._domains.drop_if_transient(domain)

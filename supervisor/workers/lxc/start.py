@@ -44,6 +44,7 @@ from supervisor.workers.lxc.container import (
 from supervisor.workers.lxc.device_nodes import make_all, mapped_root
 from supervisor.workers.lxc.filesystem_mounts import mount_all, remove_folder
 from supervisor.workers.lxc.host_netdevs import record_devices
+from supervisor.workers.lxc.inherited_files import run_with_files
 from supervisor.workers.lxc.liblxc import ENVIRONMENT, error_cause, init_pid, start_command
 from supervisor.workers.lxc.stop import REBOOT_MARK, abort_start, kill_processes, unmount_all
 from supervisor.workers.running_guest import new_status, record_process
@@ -239,9 +240,32 @@ async def _run_lxc_start(start: StartContext, command: list[str]) -> None:
             start.folder, command, start.log, START_S
         )
         return
+    if start.request.files:
+        await _run_with_files(start, command)
+        return
     code, output = await run_program(command, START_S, ENVIRONMENT)
     if code != 0:
         raise VirError(ErrorCode.INTERNAL_ERROR, output, ErrorDomain.LXC)
+
+
+async def _run_with_files(start: StartContext, command: list[str]) -> None:
+    """Run lxc-start with what a client gives to init, and close this process's copies.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it fails.
+    """
+    try:
+        files = [descriptor.fileno() for descriptor in start.request.files]
+        code = await run_with_files(command, files, start.log.fileno(), START_S)
+    except OSError as error:
+        detail = f"{command[0]}: {error.strerror}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
+    finally:
+        for descriptor in start.request.files:
+            descriptor.close()
+    if code != 0:
+        detail = f"lxc-start ended with exit status {code}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
 
 
 async def _find_init(start: StartContext, container: Container) -> None:
