@@ -67,7 +67,7 @@ class NotReadBackError(Exception):
 class FactsCompletion:
     """The QEMU driver's defaults, with what this machine's QEMU can do."""
 
-    async def complete(self, domain: Domain, size: int) -> Domain:
+    async def complete(self, domain: Domain, size: int, *, validate: bool = True) -> Domain:
         """Complete a domain as domd does."""
         if domain.os.type is not None and domain.os.type.arch is None:
             domain.os.type.arch = "x86_64"
