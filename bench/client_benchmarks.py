@@ -400,6 +400,18 @@ MEASURES: Final = (
         "<= 0.7 x",
         changes(lambda d, turn: d.pinVcpuFlags(0, (True, turn % 2 == 0), LIVE)),
     ),
+    Measure(
+        "schedinfo, live",
+        "us",
+        "<= 0.7 x",
+        changes(lambda d, turn: d.setSchedulerParametersFlags({"cpu_shares": 500 + turn}, LIVE)),
+    ),
+    Measure(
+        "schedinfo, definition",
+        "us",
+        "<= 0.7 x",
+        changes(lambda d, turn: d.setSchedulerParametersFlags({"cpu_shares": 500 + turn}, CONFIG)),
+    ),
     Measure("info of a running guest", "us", "<= 1 x", running_query(lambda d: d.info())),
     Measure("XML of a running guest", "us", "<= 1 x", running_query(lambda d: d.XMLDesc(0))),
     Measure("all-domain stats", "ms", "<= 0.3 x", all_stats),

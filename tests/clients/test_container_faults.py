@@ -206,7 +206,7 @@ def test_an_interface_is_removed_when_the_start_fails(box: Boxes) -> None:
         (("</devices>", "<interface type='bridge'><source bridge='nobridge'/></interface>"
           "</devices>"), "OPERATION_FAILED|SYSTEM_ERROR|INTERNAL_ERROR", "nobridge|No such device"),
         (("<vcpu>1</vcpu>", "<vcpu>1</vcpu><cputune><shares>1</shares></cputune>"),
-         "INVALID_ARG", "shares"),
+         "CONFIG_UNSUPPORTED", "shares"),
         (("</os>", "<initenv name='A'>one\ntwo</initenv></os>"), "CONFIG_UNSUPPORTED", "control"),
     ],
 )  # fmt: skip
