@@ -23,7 +23,7 @@ from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers import usb_devices
+from supervisor.workers import usb_devices, usb_sharing
 from supervisor.workers.cgroups import containers
 from supervisor.workers.cgroups.group import Group
 from supervisor.workers.cgroups.hierarchies import layout
@@ -156,7 +156,8 @@ async def prepare_folder(start: StartContext) -> None:
     start.folder.chmod(0o710)  # mounts in it are for the container's root group only
     save_resources(start.folder, start.resources)
     start.undo.callback(remove_status, paths.status(start.name))
-    write_status(context.paths.status(start.name), start.status, start.xml())
+    async with usb_sharing.exclusive(paths, start.name, start.domain.devices.hostdevs):
+        write_status(context.paths.status(start.name), start.status, start.xml())
 
 
 async def mount_filesystems(start: StartContext) -> None:

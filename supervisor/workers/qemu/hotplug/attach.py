@@ -28,7 +28,7 @@ from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.runtime.emulator_user import emulator_user
-from supervisor.workers import usb_devices
+from supervisor.workers import usb_devices, usb_sharing
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs
 from supervisor.workers.qemu.argv.secret_encryption import EncryptedSecret, encryptor
@@ -70,6 +70,13 @@ async def attach(guest: Guest, xml: str) -> None:
     tag, device = parse_device(xml)
     if isinstance(device, Hostdev) and usb_devices.is_usb(device):
         usb_devices.set_address(device, await usb_devices.list_devices())
+    taken = [device] if isinstance(device, Hostdev) else []
+    async with usb_sharing.exclusive(guest.context.paths, guest.name, taken):
+        await _attach(guest, tag, device)
+
+
+async def _attach(guest: Guest, tag: str, device: Device) -> None:
+    """Attach a device whose place on the host is known; raises as `attach`."""
     plan = plan_attach(guest.domain, tag, device, await emulator_facts(guest))
     paths, status = guest.context.paths, guest.status
     live_xml.fill_channels(plan.domain, paths.channels(status.id, guest.name))

@@ -27,7 +27,7 @@ from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime.emulator_user import emulator_user
-from supervisor.workers import usb_devices
+from supervisor.workers import usb_devices, usb_sharing
 from supervisor.workers.bendable_files import give_socket
 from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
@@ -154,7 +154,8 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         contextlib.ExitStack() as closing,
     ):
         await _prepare_domain(start, ports, undo)
-        _prepare_files(start, undo)
+        async with usb_sharing.exclusive(context.paths, start.name, start.domain.devices.hostdevs):
+            _prepare_files(start, undo)
         fds = await _attach_interfaces(start, closing, undo)
         tpm_sockets = await _start_external_devices(start, undo)
         monitor = closing.enter_context(_listen(start))
