@@ -201,23 +201,44 @@ async def execute_until_event(guest: Guest, command: str, events: Collection[str
         VirError: AGENT_UNRESPONSIVE: neither reply nor event in time; AGENT_UNSYNCED; as
             `require_agent`.
     """
+    require_agent(guest)
     timeout_s = deadline_s(guest.status.agent_timeout)
     with guest.await_event(events) as happened:
-        async with _connection(guest, command, timeout_s) as connection:
-            await connection.send(encode(command, None))
-            reply = asyncio.ensure_future(connection.receive(timeout_s))
-            event = asyncio.ensure_future(happened.wait())
-            try:
-                await asyncio.wait({reply, event}, return_when=asyncio.FIRST_COMPLETED)
-                if happened.is_set():
-                    return
-                error = (await reply).error
-            finally:
-                reply.cancel()
-                event.cancel()
-                await asyncio.gather(reply, event, return_exceptions=True)
+        try:
+            async with _connection(guest, command, timeout_s) as connection:
+                await connection.send(encode(command, None))
+                error = await _reply_or_event(connection, happened, timeout_s)
+        except VirError:
+            # A guest that falls asleep closes its ports first: the agent is gone before the event.
+            if is_connected(guest) or not await _happens(happened):
+                raise
+            return
     if error is not None:
         raise AgentError(command, error)
+
+
+async def _reply_or_event(
+    connection: AgentConnection, happened: asyncio.Event, timeout_s: float
+) -> ErrorObject | None:
+    """Wait for the first of both; return the error of the reply, None without one."""
+    reply = asyncio.ensure_future(connection.receive(timeout_s))
+    event = asyncio.ensure_future(happened.wait())
+    try:
+        await asyncio.wait({reply, event}, return_when=asyncio.FIRST_COMPLETED)
+        return None if happened.is_set() else (await reply).error
+    finally:
+        reply.cancel()
+        event.cancel()
+        await asyncio.gather(reply, event, return_exceptions=True)
+
+
+async def _happens(event: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(SYNC_S):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 @asynccontextmanager

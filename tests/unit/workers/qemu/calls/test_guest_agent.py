@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -280,6 +281,26 @@ async def test_a_guest_suspends_itself(tmp_path: Path, emulator_facts: EmulatorF
         suspended = asyncio.create_task(tree.call("domain_pm_suspend_for_duration", 0, 0, 0))
         await agent.heard.wait()
         await tree.call("domain_monitor_command", '{"execute": "query-status"}', 0)
+        await suspended
+
+
+async def test_a_guest_that_falls_asleep_closes_the_channel_first(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with domain_with_agent(tmp_path, emulator_facts) as (tree, agent):
+        closed = port_changed(is_open=False)
+        tree.script(
+            {
+                "query-current-machine": [{"return": {"wakeup-suspend-support": True}}],
+                "query-status": [closed],
+                "query-uuid": [{"event": "SUSPEND"}],
+            }
+        )
+        agent.silent = {"guest-suspend-ram"}
+        suspended = asyncio.create_task(tree.call("domain_pm_suspend_for_duration", 0, 0, 0))
+        await agent.heard.wait()
+        for command in ("query-status", "query-uuid"):
+            await tree.call("domain_monitor_command", json.dumps({"execute": command}), 0)
         await suspended
 
 
