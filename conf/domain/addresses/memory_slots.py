@@ -19,9 +19,9 @@ def assign(domain: Domain) -> None:
         ConfError: "config_unsupported": a slot is taken or beyond the last; "internal": none is
             left.
     """
-    if domain.max_memory is None:
+    slots = domain.max_memory.slots if domain.max_memory else 0
+    if not slots:  # refused later
         return
-    slots = domain.max_memory.slots
     taken: set[int] = set()
     for memory in domain.devices.memories:
         if memory.model in IN_SLOTS and isinstance(memory.address, DimmAddress):

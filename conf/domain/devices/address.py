@@ -145,7 +145,7 @@ class DimmAddress:
     """A memory slot."""
 
     type: str = attribute("@type", default="dimm")
-    slot: int = attribute("@slot", read=uint_any, default=0, required=True)
+    slot: int = attribute("@slot", read=uint, default=0, required=True)
     base: int | None = attribute("@base", read=unsigned, write=hexadecimal(1))
 
 

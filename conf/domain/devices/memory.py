@@ -86,3 +86,18 @@ class MemoryDevice:
         if target.find("size") is None:
             detail = "missing element or attribute './size'"
             raise ConfError("xml", detail, "domain/devices/memory/target/size")
+
+    def after_read(self) -> None:
+        """Drop what the model does not have."""
+        target = self.target
+        if self.model != "nvdimm":
+            self.uuid = self.source_align = self.source_pmem = target.label_size = None
+            target.readonly = False
+        if self.model not in ("nvdimm", "virtio-pmem"):
+            self.source_path = None
+        if self.model not in ("dimm", "virtio-mem"):
+            self.source_page = None
+            if self.model != "sgx-epc":
+                self.source_nodes = None
+        if self.model != "virtio-mem":
+            target.block_amount = target.requested_amount = target.current_amount = None

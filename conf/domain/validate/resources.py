@@ -191,7 +191,8 @@ def check_threads(domain: Domain) -> None:
     Raises:
         ConfError: an I/O thread is missing, or is listed twice.
     """
-    for thread in domain.iothread_list():
+    main = [domain.default_iothread] if domain.default_iothread else []
+    for thread in (*main, *domain.iothread_list()):
         low, high = thread.thread_pool_min, thread.thread_pool_max
         if low is not None and high is not None and low > high:
             detail = "thread_pool_min must be smaller or equal to thread_pool_max"
