@@ -10,7 +10,7 @@ from typing import Final
 
 from conf.domain.cpu import Cpu
 from conf.domain.model import Domain
-from conf.domain.tuning import VcpuState
+from conf.domain.tuning import DefaultIoThread, IoThread, VcpuState
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from conf.types.cpuset import parse_cpuset
@@ -191,8 +191,10 @@ def check_threads(domain: Domain) -> None:
     Raises:
         ConfError: an I/O thread is missing, or is listed twice.
     """
-    main = [domain.default_iothread] if domain.default_iothread else []
-    for thread in (*main, *domain.iothread_list()):
+    pools: list[IoThread | DefaultIoThread] = list(domain.iothread_list())
+    if domain.default_iothread is not None:
+        pools.insert(0, domain.default_iothread)
+    for thread in pools:
         low, high = thread.thread_pool_min, thread.thread_pool_max
         if low is not None and high is not None and low > high:
             detail = "thread_pool_min must be smaller or equal to thread_pool_max"
