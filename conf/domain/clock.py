@@ -6,6 +6,7 @@ Source: libvirt 9.0 formatdomain, "Time keeping" and "Power Management".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element
@@ -13,6 +14,7 @@ from conf.types.bool import yes_no
 from conf.types.enum import one_of
 from conf.types.integer import unsigned
 
+LLONG_MAX: Final = 2**63 - 1
 TIMERS = one_of("platform", "pit", "rtc", "hpet", "tsc", "kvmclock", "hypervclock", "armvtimer")
 POLICIES = one_of("delay", "catchup", "merge", "discard")
 
@@ -73,13 +75,15 @@ class Clock:
         """Drop the attributes of other offsets.
 
         Raises:
-            ConfError: "internal": there is no time zone.
+            ConfError: "internal": there is no time zone; "xml": the adjustment is no number.
         """
         if self.offset == "timezone" and not self.timezone:
             detail = "missing 'timezone' attribute for clock with offset='timezone'"
             raise ConfError("internal", detail, "domain/clock/@timezone")
         if self.offset in ("utc", "localtime") and self.adjustment not in (None, "reset"):
             self.offset, self.basis = "variable", self.offset
+        if self.offset == "variable" and self.adjustment is not None:
+            self.adjustment = str(read_adjustment(self.adjustment))
         if self.offset != "variable":
             self.basis = None
         if self.offset not in ("variable", "utc", "localtime"):
@@ -88,6 +92,21 @@ class Clock:
             self.timezone = None
         if self.offset != "absolute":
             self.start = None
+
+
+def read_adjustment(text: str) -> int:
+    """Read the seconds between the guest's clock and its basis.
+
+    Raises:
+        ConfError: "xml": it is no number, or does not fit into 64 bits.
+    """
+    try:
+        number = int(text, 10 if text.strip().lstrip("+-").isdigit() else 0)
+    except ValueError:
+        number = LLONG_MAX + 1
+    if not -LLONG_MAX <= number <= LLONG_MAX or not text.isascii() or "_" in text:
+        raise ConfError("xml", f"unknown clock adjustment '{text}'", "domain/clock/@adjustment")
+    return number
 
 
 @element("pm", omit_empty=True)

@@ -72,7 +72,7 @@ class FactsCompletion:
         if domain.os.type is not None and domain.os.type.arch is None:
             domain.os.type.arch = "x86_64"
         check_emulator(domain)
-        complete(domain, emulator())
+        complete(domain, emulator(), validate=validate)
         complete_nvram(domain.os, "/nvram")
         return domain
 
@@ -124,6 +124,8 @@ def domain(data: str) -> None:
     defined.id = 1
     format_migratable(defined)
     check_supported(defined)
+    for graphics in defined.devices.graphics:
+        graphics.port = 5900 if graphics.port in (None, -1) else graphics.port
     assign_addresses(defined, facts)
     assign_aliases(defined)
     plan_launch(defined, facts, runtime(defined))

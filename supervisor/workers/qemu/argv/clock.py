@@ -9,8 +9,11 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from conf.errors import ConfError
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 
+FIRST_DATE: Final = -30610224000  # the years 1000 to 9999, in seconds since the epoch
+LAST_DATE: Final = 253402300799
 #: <timer track=>, and the clock of -rtc that it is.
 TRACKS: Final = {"guest": "vm", "boot": "vm", "wall": "host", "realtime": "rt"}
 
@@ -49,11 +52,22 @@ def _base(context: Context) -> str:
     if clock.offset == "timezone":
         return "localtime"
     if clock.offset == "absolute":
-        moment = float(clock.start or 0)
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+        return _date(float(clock.start or 0))
     moment = context.inputs.now + _seconds(clock.adjustment)
     if clock.basis == "localtime":
         moment += time.localtime(context.inputs.now).tm_gmtoff
+    return _date(moment)
+
+
+def _date(moment: float) -> str:
+    """Write a time, in seconds since the epoch, as QEMU reads it.
+
+    Raises:
+        ConfError: "internal": it has no date of four digits.
+    """
+    if not FIRST_DATE <= moment <= LAST_DATE:
+        detail = f"the guest's clock cannot begin {moment:.0f} s after 1970: change <clock>"
+        raise ConfError("internal", detail, "domain/clock")
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
 
 
