@@ -22,7 +22,7 @@ CELLS = (
 
 def document(inner: str, *, memory: str = SHARED, attributes: str = "") -> str:
     return (
-        f"<domain type='qemu'><name>d</name><memory>1024</memory>{memory}"
+        f"<domain type='qemu'><name>d</name><memory>1024</memory><vcpu>2</vcpu>{memory}"
         "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>"
         f"<filesystem type='mount' {attributes}><driver type='virtiofs'/>{inner}"
         "<target dir='share'/></filesystem></devices></domain>"
