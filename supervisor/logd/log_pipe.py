@@ -19,6 +19,7 @@ from supervisor.logd.records import NamedPipe
 from supervisor.logd.rotating_file import RotatingFile
 
 CHUNK: Final = 64 * 1024  # bytes read at once: what a pipe holds
+DRAIN_CHUNKS: Final = 4  # of a pipe that a guest fills all the time
 BACKLOG: Final = 1 << 20  # bytes that wait for the disk
 STALL_S: Final = 1.0  # a full backlog waits so long for the disk; then bytes are thrown away
 TAIL: Final = 4096  # bytes of output in an error message
@@ -48,7 +49,8 @@ class LogPipe:
         self._discards = False
         self._lost = 0  # bytes
         self._failure = ""  # of the last write, so that it is logged once
-        self._came = 0  # bytes that were written since the pipe is this process's
+        self._taken = 0  # bytes that were read since the pipe is this process's
+        self._done = 0  # of them, bytes that were written, or could not be
         self._ended = False
         self._loop.add_reader(pipe.reader, self._read)
 
@@ -64,10 +66,12 @@ class LogPipe:
         self.file.close()
 
     async def drain(self) -> None:
-        """Write everything that is in the pipe now."""
-        while not self._ended and self._read():
-            pass
-        while self._writing is not None:
+        """Write what is in the pipe now; more may come meanwhile."""
+        for _ in range(DRAIN_CHUNKS):
+            if self._ended or not self._read():
+                break
+        taken = self._taken
+        while self._writing is not None and self._done < taken:
             await asyncio.wait({self._writing})
 
     async def read_output(self) -> bytes:
@@ -78,7 +82,7 @@ class LogPipe:
         """
         await self.drain()
         return await self._loop.run_in_executor(
-            self._threads, self.file.tail, min(TAIL, self._came)
+            self._threads, self.file.tail, min(TAIL, self._done)
         )
 
     def _read(self) -> bool:
@@ -97,6 +101,7 @@ class LogPipe:
             self._lost += len(data)
             return True
         self._backlog += data
+        self._taken += len(data)
         if self._writing is None:
             self._write()
         elif len(self._backlog) >= BACKLOG and self._stalled is None:
@@ -113,16 +118,17 @@ class LogPipe:
 
     def _write(self) -> None:
         data = bytes(self._backlog)
+        count = len(data)
         self._backlog.clear()
         if self._lost:
             data += f"\n{self._lost} bytes are missing here: the disk did not answer\n".encode()
             self._lost = 0
         self._writing = self._loop.run_in_executor(self._threads, self.file.write, data)
-        self._writing.add_done_callback(lambda done: self._written(done, len(data)))
+        self._writing.add_done_callback(lambda done: self._written(done, count))
 
     def _written(self, done: asyncio.Future[None], count: int) -> None:
         self._writing = None
-        self._came += count
+        self._done += count
         error = done.exception() if not done.cancelled() else None
         if error is not None:
             self._report(str(error))

@@ -80,7 +80,7 @@ class Logd:
         await self._check_free(request.path)
         record = LogRecord(request.domain, request.path)
         try:
-            pipe, writer = self._records.create(record, keeps_reader=request.keeps_reader)
+            pipe, writer = self._records.create(record)
         except OSError as error:
             raise _open_error(request.path, error) from error
         end = Descriptor(writer)

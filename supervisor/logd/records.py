@@ -22,8 +22,7 @@ import msgspec
 from supervisor.runtime.atomic_file import write_file
 
 READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-WRITING: Final = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
-BOTH: Final = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+WRITING: Final = os.O_WRONLY | os.O_CLOEXEC  # it does not wait, as there is a reader
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class Records:
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def create(self, record: LogRecord, *, keeps_reader: bool) -> tuple[NamedPipe, int]:
+    def create(self, record: LogRecord) -> tuple[NamedPipe, int]:
         """Create a pipe; it and its writing end.
 
         Raises:
@@ -70,7 +69,7 @@ class Records:
             os.mkfifo(self._fifo(key), 0o600)
             reader = os.open(self._fifo(key), READING)
             undo.callback(os.close, reader)
-            writer = os.open(self._fifo(key), BOTH if keeps_reader else WRITING)
+            writer = os.open(self._fifo(key), WRITING)
             undo.callback(os.close, writer)
             write_file(self._record(key), msgspec.json.encode(record), durable=False)
             undo.pop_all()

@@ -11,7 +11,7 @@ from ipc import Descriptor, Request
 
 
 class LogOpened(msgspec.Struct, frozen=True, kw_only=True):
-    """The writing end of the pipe, which does not block; the receiver closes it."""
+    """The writing end of the pipe; the receiver closes it."""
 
     end: Descriptor
 
@@ -27,9 +27,6 @@ class OpenLog(Request[LogOpened], frozen=True, kw_only=True, tag="logd.open_log"
     domain: str  # the guest's name, for messages
     path: str
     truncate: bool = False  # the file and its rotated ones are removed first
-    #: The end can read, too, so that it has a reader while logd does not run: what is written waits
-    #: then. For standard output and error alone: see docs/decisions/guest-logs.md.
-    keeps_reader: bool = False
 
 
 class LogOutput(msgspec.Struct, frozen=True, kw_only=True):

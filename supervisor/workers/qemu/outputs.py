@@ -53,7 +53,7 @@ class Outputs:
         """
         make_folder(path.parent)
         if self._uses_logd:
-            return await self._open_pipe(str(path), closing, truncate=False, keeps_reader=True)
+            return await self._open_pipe(str(path), closing, truncate=False)
         return open_output(str(path), append=True, closing=closing)
 
     async def open_file(self, path: str, closing: contextlib.ExitStack, *, append: bool) -> int:
@@ -63,7 +63,7 @@ class Outputs:
             VirError: SYSTEM_ERROR naming the file.
         """
         if self._uses_logd:
-            return await self._open_pipe(path, closing, truncate=not append, keeps_reader=False)
+            return await self._open_pipe(path, closing, truncate=not append)
         return open_output(path, append=append, closing=closing)
 
     async def open_device(self, device: CharDevice, closing: contextlib.ExitStack) -> OutputFds:
@@ -104,12 +104,8 @@ class Outputs:
             return read.text.decode(errors="replace").strip()
         return log_file.error_output()
 
-    async def _open_pipe(
-        self, path: str, closing: contextlib.ExitStack, *, truncate: bool, keeps_reader: bool
-    ) -> int:
-        request = OpenLog(
-            domain=self._domain, path=path, truncate=truncate, keeps_reader=keeps_reader
-        )
+    async def _open_pipe(self, path: str, closing: contextlib.ExitStack, *, truncate: bool) -> int:
+        request = OpenLog(domain=self._domain, path=path, truncate=truncate)
         fd = (await self._link.call(request)).end.take()
         closing.callback(os.close, fd)
         return fd
