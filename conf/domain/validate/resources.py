@@ -185,12 +185,7 @@ def check_memory(domain: Domain) -> None:
             raise ConfError(UNSUPPORTED, detail, "domain/maxMemory")
 
 
-def check_threads(domain: Domain) -> None:
-    """Check that what is tuned is there.
-
-    Raises:
-        ConfError: an I/O thread is missing, or is listed twice.
-    """
+def _check_thread_pools(domain: Domain) -> None:
     pools: list[IoThread | DefaultIoThread] = list(domain.iothread_list())
     if domain.default_iothread is not None:
         pools.insert(0, domain.default_iothread)
@@ -199,6 +194,15 @@ def check_threads(domain: Domain) -> None:
         if low is not None and high is not None and low > high:
             detail = "thread_pool_min must be smaller or equal to thread_pool_max"
             raise ConfError(UNSUPPORTED, detail, "domain/iothreadids/iothread")
+
+
+def check_threads(domain: Domain) -> None:
+    """Check that what is tuned is there.
+
+    Raises:
+        ConfError: an I/O thread is missing, or is listed twice.
+    """
+    _check_thread_pools(domain)
     thread_ids = [thread.id for thread in domain.iothread_list()]
     twice = first_repeated(thread_ids)
     if twice is not None:
