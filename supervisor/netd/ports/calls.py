@@ -33,6 +33,13 @@ from supervisor.netd.ports.ports import Ports
 
 CREATE_FLAGS: Final = int(NetworkPortCreateFlags.RECLAIM | NetworkPortCreateFlags.VALIDATE)
 FIELDS: Final = ("average", "peak", "floor", "burst")
+#: The parameters of a port's bandwidth; what it may send has no floor.
+LIMITS: Final = tuple(
+    (way, field)
+    for way in ("inbound", "outbound")
+    for field in FIELDS
+    if (way, field) != ("outbound", "floor")
+)
 
 
 class PortCalls:
@@ -125,7 +132,7 @@ class PortCalls:
                 for direction, rate in directions(bandwidth)
                 if rate is not None
                 for field in FIELDS
-                if not (direction == "outbound" and field == "floor")
+                if (direction, field) in LIMITS
             }
         )
         return (values if nparams else []), len(values)
@@ -139,8 +146,7 @@ class PortCalls:
             VirError: INVALID_ARG, NO_NETWORK_PORT.
         """
         NETWORK_ERRORS.check_flags("networkPortSetParameters", flags)
-        names = [f"{way}.{field}" for way in ("inbound", "outbound") for field in FIELDS]
-        values = read_params(params, declared(*names))
+        values = read_params(params, declared(*(".".join(limit) for limit in LIMITS)))
         obj = self._registry.find(port.net)
         async with obj.change_lock.hold("limit a port"):
             find_port(obj, port.uuid)
