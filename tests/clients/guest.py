@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import re
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 BUSYBOX: Final = Path("/bin/busybox")
+QEMU_GA: Final = Path("/usr/sbin/qemu-ga")  # Debian's qemu-guest-agent
 READY: Final = "virtvisor guest ready"
 
 # Loaded in this order: each comes after what it needs.
@@ -48,6 +51,7 @@ case "$(cat /proc/cmdline)" in
     *then=poweroff*) poweroff -f ;;
     *then=reboot*) reboot -f ;;
     *then=panic*) echo c >/proc/sysrq-trigger ;;
+    *then=agent*) /bin/agent ;;
     *then=relay*) /bin/relay org.qemu.guest_agent.0 test.relay.0 ;;
     *then=dhcp*) ip link set eth0 up; udhcpc -i eth0 -n -q -t 30 -T 1 -s /bin/lease ;;
 esac
@@ -87,6 +91,17 @@ while true; do cat <&3 >&4; sleep 0.05; done &
 while true; do cat <&4 >&3; sleep 0.05; done &
 """
 
+# The real guest agent, where the guest was built with it.
+AGENT: Final = """#!/bin/sh
+mkdir -p /run
+echo 'root:x:0:0:root:/root:/bin/sh' >/etc/passwd
+echo 'ID=tiny' >/etc/os-release
+for each in /sys/class/virtio-ports/*; do
+    [ "$(cat "$each/name")" = org.qemu.guest_agent.0 ] &&
+        qemu-ga -d -m virtio-serial -p "/dev/${each##*/}" -t /run -f /run/qemu-ga.pid
+done
+"""
+
 POWER: Final = """#!/bin/sh
 echo "power button: shutting down"
 poweroff -f
@@ -98,7 +113,7 @@ class Guest:
     """What `<kernel>`, `<initrd>` and `<cmdline>` of a tiny guest name.
 
     With `then=poweroff`, `then=reboot` or `then=panic` on its command line it does just that; with
-    `then=dhcp` it asks for an address first.
+    `then=dhcp` it asks for an address first, with `then=agent` it starts its guest agent.
     """
 
     kernel: Path
@@ -148,8 +163,13 @@ def newest_kernel(boot: Path = Path("/boot")) -> Path:
     return kernels[-1]
 
 
-def initramfs(release: str) -> bytes:
-    """Make the initramfs for kernel `release`: busybox, an init, and the modules it loads."""
+def initramfs(release: str, *, with_agent: bool = False) -> bytes:
+    """Make the initramfs for kernel `release`: busybox, an init, and the modules it loads.
+
+    Args:
+        release: the kernel's.
+        with_agent: whether it has this machine's qemu-guest-agent, too.
+    """
     cpio = Cpio()
     for folder in (
         "bin",
@@ -169,6 +189,9 @@ def initramfs(release: str) -> bytes:
     cpio.add("bin/welcome", 0o100755, WELCOME.encode())
     cpio.add("bin/lease", 0o100755, LEASE.encode())
     cpio.add("bin/relay", 0o100755, RELAY.encode())
+    if with_agent:
+        cpio.add("bin/agent", 0o100755, AGENT.encode())
+        add_program(cpio, QEMU_GA)
     cpio.add("etc/acpi/PWRF/00000080", 0o100755, POWER.encode())
     contents = {Path(module).name: read_module(release, module) for module in MODULES}
     loadable = {name: data for name, data in contents.items() if data is not None}
@@ -177,6 +200,21 @@ def initramfs(release: str) -> bytes:
     order = "\n".join(loadable) + "\n"
     cpio.add("modules/order", 0o100644, order.encode())
     return cpio.finish()
+
+
+def add_program(cpio: Cpio, program: Path) -> None:
+    """Add a program of this machine as bin/NAME, and the libraries that it loads."""
+    cpio.add(f"bin/{program.name}", 0o100755, program.read_bytes())
+    listed = subprocess.run(["ldd", str(program)], capture_output=True, check=True, text=True)
+    made: set[str] = set()
+    for library in re.findall(r"/\S+", listed.stdout):
+        path = Path(library)
+        for folder in reversed(path.parents):
+            name = str(folder).lstrip("/")
+            if name and name not in made:
+                made.add(name)
+                cpio.add(name, 0o040755)
+        cpio.add(library.lstrip("/"), 0o100755, path.read_bytes())
 
 
 def read_module(release: str, module: str) -> bytes | None:
@@ -192,13 +230,14 @@ def read_module(release: str, module: str) -> bytes | None:
     return None
 
 
-def build_guest(folder: Path) -> Guest:
+def build_guest(folder: Path, *, with_agent: bool = False) -> Guest:
     """Put the kernel and its initramfs into `folder`, readable by QEMU's user."""
     kernel = newest_kernel()
     folder.mkdir(parents=True, exist_ok=True)
     guest = Guest(kernel=folder / "vmlinuz", initrd=folder / "initrd.gz")
     shutil.copyfile(kernel, guest.kernel)
-    guest.initrd.write_bytes(gzip.compress(initramfs(kernel.name.removeprefix("vmlinuz-")), 1))
+    files = initramfs(kernel.name.removeprefix("vmlinuz-"), with_agent=with_agent)
+    guest.initrd.write_bytes(gzip.compress(files, 1))
     for path in (guest.kernel, guest.initrd):
         path.chmod(0o644)
     return guest

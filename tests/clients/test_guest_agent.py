@@ -16,12 +16,14 @@ import pytest
 from tests.clients.daemon import Daemon
 from tests.clients.domains import booting
 from tests.clients.event_watch import Watch
-from tests.clients.guest import Guest
+from tests.clients.guest import QEMU_GA, Guest, build_guest
 from tests.clients.libvirt_binding import libvirt
 
 LIFECYCLE = libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE
 CONNECTED, DISCONNECTED = 1, 2
 DOMAIN_STARTED, CHANNEL = 1, 2
+APPEND = libvirt.VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_APPEND
+REMOVE = libvirt.VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_REMOVE
 REPLIES: dict[str, object] = {
     "guest-fsfreeze-freeze": 2,
     "guest-fsfreeze-thaw": 2,
@@ -117,3 +119,33 @@ def test_clients_reach_the_agent_of_a_real_guest(
     with pytest.raises(libvirt.libvirtError) as paused:
         domain.fsFreeze()
     assert paused.value.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID
+
+
+@pytest.mark.skipif(not QEMU_GA.exists(), reason="no qemu-guest-agent is installed")
+def test_the_real_agent(link: Any, tmp_path: Path) -> None:
+    guest = build_guest(tmp_path, with_agent=True)
+    watch = Watch(link, LIFECYCLE)
+    channel = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+    domain = link.createXML(booting("web", guest, devices=channel, then="agent"))
+    watch.wait_for("web", CONNECTED, CHANNEL)
+    info = domain.guestInfo()
+    assert info["hostname"] == "tiny"
+    assert info["os.id"] == "tiny"
+    assert info["timezone.offset"] == 0
+    assert info["if.0.name"] == "lo"
+    assert domain.fsFreeze() == domain.fsThaw() == 0  # an initramfs has nothing to freeze
+    assert domain.fsInfo() == []
+    assert domain.getTime()["seconds"] > 1_600_000_000
+    assert domain.authorizedSSHKeysSet("root", ["ssh-ed25519 AAAA a"]) == 0
+    assert domain.authorizedSSHKeysSet("root", ["ssh-rsa BBBB b"], APPEND) == 0
+    assert domain.authorizedSSHKeysSet("root", ["ssh-ed25519 AAAA a"], REMOVE) == 0
+    assert domain.authorizedSSHKeysGet("root") == ["ssh-rsa BBBB b"]
+    with pytest.raises(libvirt.libvirtError, match="guest-set-user-password"):
+        domain.setUserPassword("root", "x")  # the guest has no passwd(1)
+    domain.pMSuspendForDuration(libvirt.VIR_NODE_SUSPEND_TARGET_MEM, 0)
+    assert domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED
+    domain.pMWakeup()
+    watch.wait_for("web", DISCONNECTED, CHANNEL)
+    watch.wait_for("web", CONNECTED, CHANNEL)
+    assert domain.hostname() == "tiny"
+    watch.close()

@@ -59,7 +59,6 @@ class Guest(RunningGuest):
         self.stop_cause = Trigger.STOPPED  # of the next STOP, an event without a reason
         self.resume_cause = Trigger.RESUMED
         self.disk_errors: dict[str, bool] = {}  # by alias: whether for ENOSPC
-        self.agent_connected: bool | None = None
         self.agent_lock = ChangeLock(self.name, context.driver.errors)
         self.agent_connection: AgentConnection | None = None  # of the command under way
         self._event_waits: list[tuple[Collection[str], asyncio.Event]] = []

@@ -377,7 +377,6 @@ def _port_changed(guest: Guest, message: Message) -> None:
         channel.target_state = "connected" if data.open else "disconnected"
         guest.update_and_publish()
         if channel.target_name == CHANNEL:
-            guest.agent_connected = data.open
             if guest.agent_connection is not None and not data.open:
                 guest.agent_connection.disconnect()
             publish_state(guest, ConnectDomainEventAgentLifecycleReason.CHANNEL)
