@@ -6,13 +6,16 @@ Source: libvirt 9.0 formatdomain, "Hypervisor features".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from conf.domain.lxc.model import Capabilities
+from conf.errors import ConfError
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
 from conf.types.integer import uint, unsigned
 
+RING_SIZES: Final = (1024, 65536)
 MITIGATIONS = one_of("broken", "workaround", "fixed")
 
 
@@ -86,6 +89,18 @@ class DirtyRing:
     state: bool | None = attribute("@state", read=on_off, write=write_on_off, required=True)
     size: int | None = attribute("@size", read=uint)
 
+    def after_read(self) -> None:
+        """Check the size of a ring that is used.
+
+        Raises:
+            ConfError: "xml".
+        """
+        low, high = RING_SIZES
+        fits = self.size is not None and low <= self.size <= high and self.size.bit_count() == 1
+        if self.state and self.size is not None and not fits:
+            detail = f"dirty ring must be power of 2 and ranges [{low}, {high}]"
+            raise ConfError("xml", detail, "domain/features/kvm/dirty-ring/@size")
+
 
 @element("kvm", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
@@ -143,7 +158,7 @@ class Features:
     """<features>."""
 
     acpi: bool = flag("acpi")
-    apic: Apic | None = child("apic", Apic)
+    apic: Apic | None = child("apic", Apic, merge=True)
     pae: bool = flag("pae")
     hap: bool | None = attribute("hap/@state", read=on_off, write=write_on_off, present=True)
     viridian: bool = flag("viridian")

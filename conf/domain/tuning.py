@@ -29,6 +29,7 @@ NUMA_MODES = one_of(
     unknown="Unsupported NUMA memory tuning mode '{}'",
 )
 PLACEMENTS = one_of("static", "auto")
+NUMA_PLACEMENTS = one_of("static", "auto", unknown="Unsupported NUMA memory placement mode '{}'")
 SCHEDULERS = one_of("batch", "idle", "fifo", "rr")
 #: Schedulers that have priorities.
 REALTIME: Final = When("scheduler", ("fifo", "rr"))
@@ -339,7 +340,7 @@ class NumaMemory:
 
     mode: str | None = attribute("@mode", read=NUMA_MODES)
     nodeset: str | None = attribute("@nodeset", read=nonempty_cpuset("nodeset"))
-    placement: str | None = attribute("@placement", read=PLACEMENTS)
+    placement: str | None = attribute("@placement", read=NUMA_PLACEMENTS)
 
 
 @element("memnode")

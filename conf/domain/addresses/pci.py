@@ -124,12 +124,7 @@ def _pairs(domain: Domain, board: Board) -> Iterator[Pair]:
     devices = domain.devices
     for controller in devices.controllers:
         if controller.type == "pci":
-            model = controller.model or ""
-            if model not in CONTROLLER_NEEDS:
-                detail = "PCI controller model was not set correctly"
-                raise ConfError("internal", detail, "domain/devices/controller/@model")
-            endpoint = Endpoint("pci", CONTROLLER_NEEDS[model], None, model, controller.index or 0)
-            yield from _pair(controller, endpoint)
+            yield from _pair(controller, _bridge(controller, needs))
     for filesystem in devices.filesystems:
         virtiofs = filesystem.driver_type == "virtiofs"
         plug = needs.express if virtiofs else needs.virtio_device(filesystem.model)
@@ -145,6 +140,17 @@ def _pairs(domain: Domain, board: Board) -> Iterator[Pair]:
     yield from _storage_pairs(domain, needs)
     yield from _other_pairs(domain, needs)
     yield from _display_pairs(domain, needs)
+
+
+def _bridge(controller: Controller, needs: Needs) -> Endpoint:
+    model = controller.model or ""
+    if model not in CONTROLLER_NEEDS:
+        detail = "PCI controller model was not set correctly"
+        raise ConfError("internal", detail, "domain/devices/controller/@model")
+    plug = CONTROLLER_NEEDS[model]
+    if not plug and isinstance(controller.address, PciAddress):
+        plug = needs.conventional  # a root that is said to be somewhere: refused later
+    return Endpoint("pci", plug, None, model, controller.index or 0)
 
 
 def _controller(controller: Controller, needs: Needs) -> Endpoint:

@@ -47,8 +47,8 @@ STREAM_ATTRIBUTES: Final = {
 class AudioSettings:
     """<settings>: a fixed format."""
 
-    frequency: int | None = attribute("@frequency", read=uint)
-    channels: int | None = attribute("@channels", read=uint)
+    frequency: int | None = attribute("@frequency", read=uint_positive)
+    channels: int | None = attribute("@channels", read=uint_positive)
     format: str | None = attribute(
         "@format", read=one_of("s8", "u8", "s16", "u16", "s32", "u32", "f32")
     )

@@ -117,5 +117,7 @@ def complete_other_devices(domain: Domain) -> None:
             panic.model = "isa"
     if devices.vsock is not None:
         devices.vsock.model = devices.vsock.model or "virtio"
+        if devices.vsock.cid_auto is None:
+            devices.vsock.cid_auto = not devices.vsock.cid_address
     for tpm in devices.tpms:
         tpm.model = tpm.model or "tpm-tis"

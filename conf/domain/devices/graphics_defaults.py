@@ -151,7 +151,8 @@ def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
 
 def _drop_virtio_settings(interface: Interface) -> None:
     """Drop what libvirt reads of virtio interfaces, or of filtered ones, alone."""
-    is_virtio = interface.type == "vdpa" or (interface.model or "").lower().startswith("virtio")
+    # By the document's own word: the model that a vdpa interface has without one comes later.
+    is_virtio = (interface.model or "").lower().startswith("virtio")
     is_virtio = is_virtio and interface.type != "hostdev"
     driver = interface.driver
     if not is_virtio:

@@ -231,7 +231,7 @@ class Interface:
     managed_target: bool | None = attribute("target/@managed", read=yes_no)
     guest_dev: str | None = attribute("guest/@dev")
     guest_actual: str | None = attribute("guest/@actual", only="live")
-    model: str | None = attribute("model/@type")
+    model: str | None = attribute("model/@type", empty_is_absent=True)
     driver: InterfaceDriver | None = child("driver", InterfaceDriver)
     backend_type: str | None = attribute("backend/@type", read=_no_backend)
     backend_tap: str | None = attribute("backend/@tap")
@@ -262,6 +262,9 @@ class Interface:
             detail = "floor attribute is not supported for this config"
             raise ConfError("config_unsupported", detail, "interface/bandwidth/inbound/@floor")
         if self.teaming is not None and not self.teaming.type:
+            if self.teaming.persistent is not None:
+                detail = "unknown teaming type '(null)'"
+                raise ConfError("config_unsupported", detail, "interface/teaming/@type")
             self.teaming = None
         if self.virtualport is not None and self.type in ("bridge", "direct", "hostdev"):
             self.virtualport.check_complete()

@@ -93,7 +93,7 @@ class SourceHost:
             detail = f"transport '{self.transport or '(null)'}' does not support socket attribute"
             raise ConfError("xml", detail, path)
         if self.transport == "unix":
-            self.name = None
+            self.name = self.port = None
         elif not self.name:
             raise ConfError("xml", "missing name for host", path)
         _check_port(self.port)

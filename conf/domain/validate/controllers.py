@@ -62,9 +62,6 @@ def check_roots(domain: Domain) -> None:
     for controller in domain.devices.controllers:
         if controller.type == "pci" and controller.model is None:
             raise ConfError("internal", "PCI controller model was not set correctly", PATH)
-        if controller.model in ROOTS and controller.address is not None:
-            detail = "pci-root and pcie-root controllers should not have an address"
-            raise ConfError(UNSUPPORTED, detail, f"{PATH}/address")
         _check_expander(controller.model or "", expected)
 
 
@@ -141,6 +138,9 @@ def check_bridge_options(domain: Domain) -> None:
         if controller.type != "pci":
             continue
         model = controller.model or ""
+        if model in ROOTS and controller.address is not None:
+            detail = "pci-root and pcie-root controllers should not have an address"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/address")
         if controller.pcihole is not None and model not in ROOTS:
             raise _invalid_option(controller, "pcihole64")
         for name, (option, models) in OPTIONS.items():

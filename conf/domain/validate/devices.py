@@ -101,6 +101,9 @@ def _check_video(video: Video, *, secondary: bool) -> None:
     if model.rendernode and not (video.driver is not None and video.driver.name == "vhostuser"):
         detail = "unsupported rendernode accel attribute without 'vhostuser'"
         raise ConfError(UNSUPPORTED, detail, f"{path}/acceleration/@rendernode")
+    if model.accel3d and model.type != "virtio":
+        detail = "3d acceleration is supported only with 'virtio' video device"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/acceleration/@accel3d")
     if model.accel2d:
         detail = "qemu does not support the accel2d setting"
         raise ConfError(UNSUPPORTED, detail, f"{path}/acceleration/@accel2d")
@@ -138,6 +141,11 @@ def check_sounds(domain: Domain) -> None:
         detail = f"audio ID {repeated} is used multiple times"
         raise ConfError("xml", detail, "domain/devices/audio/@id")
     ids = {audio.id for audio in devices.audios}
+    _check_audio(domain)
+    for graphics in devices.graphics:
+        if graphics.audio_id and graphics.audio_id not in ids:
+            detail = f"no audio device with ID {graphics.audio_id}"
+            raise ConfError("xml", detail, "domain/devices/graphics/audio/@id")
     for sound in devices.sounds:
         if sound.model == "ich7":
             detail = f"sound card model '{sound.model}' is not supported by qemu"
@@ -145,6 +153,20 @@ def check_sounds(domain: Domain) -> None:
         if sound.audio_id is not None and sound.audio_id not in ids:
             detail = f"unable to find audio backend with id '{sound.audio_id}' for sound device"
             raise ConfError("xml", detail, "domain/devices/sound/audio/@id")
+
+
+def _check_audio(domain: Domain) -> None:
+    """Check what the host does with sound."""
+    path, devices = "domain/devices/audio", domain.devices
+    spice = any(graphics.type == "spice" for graphics in devices.graphics)
+    for audio in devices.audios:
+        if audio.type == "spice" and not spice:
+            detail = "Spice audio is not supported without spice graphics"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@type")
+        for stream in (audio.input, audio.output):
+            if stream is not None and stream.settings is not None and not stream.fixed_settings:
+                detail = "audio settings specified without fixed settings flag"
+                raise ConfError(UNSUPPORTED, detail, f"{path}/settings")
 
 
 def check_inputs(domain: Domain) -> None:

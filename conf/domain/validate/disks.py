@@ -150,6 +150,9 @@ def _check_rotation(disk: Disk) -> None:
 
 def _check_source(disk: Disk) -> None:
     """Check that a drive without removable media has something in it."""
+    if disk.type == "vhostuser" and disk.target.bus != "virtio":
+        detail = "vhostuser disk supports only virtio bus"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@bus")
     if disk.rawio is not None and disk.device != "lun":
         detail = "rawio can be used only with device='lun'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/@rawio")
@@ -304,9 +307,10 @@ def _check_drive_address(bus: str, address: DriveAddress) -> None:
         raise ConfError("internal", "Only 1 fdc controller is supported", f"{path}/@controller")
     if bus == "fdc" and address.bus:
         raise ConfError("internal", "Only 1 fdc bus is supported", f"{path}/@bus")
-    if bus in ("scsi", "sata") and address.bus:
-        detail = f"{bus.upper()} controller only supports 1 bus"
-        raise ConfError("internal", detail, f"{path}/@bus")
+    if bus == "scsi" and address.bus:
+        raise ConfError("internal", "SCSI controller only supports 1 bus", f"{path}/@bus")
+    if bus == "sata" and address.bus:
+        raise ConfError(UNSUPPORTED, "bus must be 0 for sata controller", f"{path}/@bus")
     if bus in ("ide", "sata", "fdc") and address.target:
         names = {"ide": "ide controller", "sata": "sata controller", "fdc": "controller fdc"}
         raise ConfError(UNSUPPORTED, f"target must be 0 for {names[bus]}", f"{path}/@target")

@@ -137,7 +137,12 @@ def _check_disk(disk: Disk) -> None:
     _check_disk_source(disk)
     for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
         _check_encryption(encryption)
-    check_auth(disk.auth or (disk.source.auth if disk.source else None))
+    auth = disk.auth or (disk.source.auth if disk.source else None)
+    check_auth(auth)
+    secret = auth.secret if auth else None
+    if disk.type == "network" and secret is not None and secret.type not in SECRET_TYPES:
+        detail = f"unknown secret type '{secret.type or '<null>'}'"
+        raise ConfError(UNSUPPORTED, detail, "auth/secret/@type")
 
 
 def _check_disk_source(disk: Disk) -> None:
@@ -277,9 +282,6 @@ def check_auth(auth: Auth | None) -> None:
         return
     if not auth.username:
         raise ConfError("xml", "missing username for auth", "auth/@username")
-    if auth.secret is not None and auth.secret.type not in SECRET_TYPES:
-        detail = f"unknown secret type '{auth.secret.type or '<null>'}'"
-        raise ConfError(UNSUPPORTED, detail, "auth/secret/@type")
     if auth.secret is not None and auth.secret.uuid is None and auth.secret.usage is None:
         raise ConfError("xml", "missing secret uuid or usage attribute", "auth/secret")
 

@@ -68,7 +68,7 @@ ALIAS = "<alias name='ua-d'/>"
         ("<watchdog model='i6300esb'/><watchdog model='ib700'/>", "xml", "single watchdog"),
         ("<panic model='pvpanic'/>", UNSUPPORTED, "pvpanic"),
         ("<vsock model='virtio'><cid auto='no' address='2'/></vsock>", UNSUPPORTED, "CID"),
-        ("<shmem name='a/b'><model type='ivshmem-plain'/></shmem>", "xml", "shmem name"),
+        ("<shmem name='a/b'><model type='ivshmem-plain'/></shmem>", UNSUPPORTED, "shmem name"),
         ("<channel type='spicevmc'><target type='virtio'/></channel>", UNSUPPORTED, "spicevmc"),
         ("<interface type='user'><model type='virtio '/></interface>", "invalid_arg", "Model"),
         ("<interface type='network'><source/></interface>", "xml", "'network'"),
