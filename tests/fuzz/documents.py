@@ -29,6 +29,9 @@ from conf.network.update import update_network
 from conf.nwfilter import format_filter, parse_filter, stock_filters
 from conf.nwfilter.binding import format_binding, parse_binding
 from conf.secret import format_secret, parse_secret
+from conf.snapshot.align import align_disks
+from conf.snapshot.model import SnapshotLocation
+from conf.snapshot.snapshot_xml import format_stored, parse_snapshot, parse_stored
 from conf.storage import PoolType, format_pool, format_volume
 from rpc.errors import VirError
 from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion
@@ -54,6 +57,7 @@ from tests.unit.workers.qemu.argv.argv_plan import runtime
 
 SECTIONS: Final = 13  # virNetworkUpdateSection
 COMMANDS: Final = 4
+OWNER: Final = "10010203-0405-0607-0809-0a0b0c0d0e0f"
 FILES: Final = DnsmasqPaths.for_network(Path("/d"), Path("/s"), "n", "virbr7")
 STOCK: Final = {name: parse_filter(xml) for name, xml in stock_filters().items()}
 BASE: Final = """<domain type='qemu'><name>base</name><memory>65536</memory>
@@ -236,6 +240,26 @@ def host_interface(data: str) -> None:
     text = format_interface(defined, inactive=True)
     read_back(lambda again: format_interface(parse_interface(again), inactive=True), text)
     plan_interface(defined)
+
+
+def snapshot(data: str) -> None:
+    """Redefine a snapshot, or plan one of a domain, and read its file again."""
+    base = parse_domain(seed("domain/plain.xml"))
+    for redefine, offline in ((True, False), (False, True), (False, False)):
+        try:
+            made = parse_snapshot(data, redefine=redefine, offline=offline)
+            align_disks(made, base, SnapshotLocation.EXTERNAL, uniform=False)
+        except (ConfError, VirError):
+            continue
+        text = format_stored(made, uuid=OWNER, is_current=True)
+        if redefine:  # a new one gets its state and time when it is made
+            read_back(stored_again, text)
+
+
+def stored_again(text: str) -> str:
+    """Read a snapshot's file and write it."""
+    made, current = parse_stored(text)
+    return format_stored(made, uuid=OWNER, is_current=current)
 
 
 def metadata(data: str) -> None:

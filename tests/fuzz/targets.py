@@ -170,6 +170,7 @@ TARGETS: Final = (
     document_target("filter", documents.traffic_filter),
     document_target("binding", documents.binding),
     document_target("host-interface", documents.host_interface),
+    document_target("snapshot", documents.snapshot),
     document_target("metadata", documents.metadata),
     document_target("cpu", documents.cpu),
 )
