@@ -80,7 +80,7 @@ def memory(group: Group) -> dict[str, int]:
 
 def as_kib(text: str) -> int:
     """Convert a limit to KiB; version 1 shows no limit as the largest number of whole pages."""
-    if text == "max" or int(text) // KIB >= UNLIMITED_KIB - PAGE_KIB:
+    if text == "max" or not 0 <= int(text) // KIB < UNLIMITED_KIB - PAGE_KIB:
         return UNLIMITED_KIB
     return int(text) // KIB
 
