@@ -256,7 +256,7 @@ async def _connection(
                     await connection.synchronize(min(SYNC_S, timeout_s))
                     yield connection
         except (OSError, TimeoutError) as error:
-            detail = f"guest agent of '{guest.name}': {error or 'no reply in time'}"
+            detail = f"guest agent of '{guest.name}': {str(error) or 'no reply in time'}"
             raise unresponsive(detail) from error
         finally:
             guest.agent_connection = None
