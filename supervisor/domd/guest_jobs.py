@@ -7,7 +7,7 @@ May not touch: what a job does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +33,10 @@ class JobRequest:
     call: str  # libvirt's name of the call, for others' errors: "remoteDispatchDomainSave"
     make: Callable[[JobRecord], Request[Ack]]  # the worker's request, once the job has begun
     keeps_stats: bool = True  # of `Job`
+    #: Runs first, while the domain is held; what it raises ends the call, and no job is begun.
+    prepare: Callable[[], Awaitable[None]] | None = None
+    #: Runs once the worker has done it, before the job ends.
+    finish: Callable[[], Awaitable[None]] | None = None
 
 
 class GuestJobs:
@@ -55,6 +59,8 @@ class GuestJobs:
         async with domain.jobs.hold(request.call, JobKind.ASYNC):
             if not domain.is_active:
                 raise not_running(domain)
+            if request.prepare is not None:
+                await request.prepare()
             job = domain.jobs.begin(
                 request.job,
                 request.operation,
@@ -73,6 +79,8 @@ class GuestJobs:
         done.add_done_callback(_ignore_exception)
         try:
             await self._request(domain, job, request)
+            if request.finish is not None:
+                await request.finish()
         except VirError as error:
             aborted = error.code is ErrorCode.OPERATION_ABORTED
             outcome: Outcome = DomainJobType.CANCELLED if aborted else DomainJobType.FAILED

@@ -131,6 +131,9 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         workers=workers,
         files=domain_files,
         publisher=publisher,
+        jobs=jobs,
+        images=images,
+        config=config,
     )
     domains.on_transient_gone = store.discard_all
     queries = QueryCalls(registry, domain_files)

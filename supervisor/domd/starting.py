@@ -108,6 +108,7 @@ def restore_source(
     bypass_cache: bool,
     remove: str = "",
     was_running: bool | None = None,
+    reverts: bool = False,
 ) -> RestoreImage:
     """Make the source of a start from an open image; its descriptor is handed on.
 
@@ -116,6 +117,7 @@ def restore_source(
         bypass_cache: read it past the page cache.
         remove: the file to remove once the guest runs.
         was_running: whether it is to run; None: as when it was saved.
+        reverts: to a snapshot.
 
     Raises:
         VirError: OPERATION_FAILED: its compression is none that is known.
@@ -131,4 +133,5 @@ def restore_source(
         was_running=header.was_running if was_running is None else was_running,
         bypass_cache=bypass_cache,
         remove=remove,
+        reverts=reverts,
     )

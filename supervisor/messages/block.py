@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from ipc import Ack, Request
-from supervisor.messages.worker import DomainStatus
+from supervisor.messages.worker import LONG_S, DomainStatus
+from supervisor.objects.job import JobRecord
 
 
 class DiskChangesSaved(Request[Ack], frozen=True, kw_only=True, tag="worker.disk_changes_saved"):
@@ -31,6 +32,23 @@ class CreateOverlays(
     disks: list[str]  # <disk> of a <domainsnapshot>, with format and source
     reuse: bool = False  # the files are there
     quiesce: bool = False  # the guest's agent freezes its file systems meanwhile
+
+
+class SaveExternal(Request[Ack], frozen=True, kw_only=True, tag="worker.save_external"):
+    """Save memory to a file and put overlays on disks, both of one moment.
+
+    Errors: as `Save` and `CreateOverlays`. The guest goes on then, on the images that it had.
+    """
+
+    deadline_s = LONG_S
+    job: JobRecord
+    path: str
+    xml: str  # for the image, passwords included
+    compression: int = 0  # virQEMUSaveFormat
+    live: bool = False  # the vCPUs run until the memory is nearly saved
+    halt: bool = False  # the guest stays paused, to be ended
+    disks: list[str]  # as `CreateOverlays`
+    reuse: bool = False
 
 
 class SaveInternal(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.save_internal"):

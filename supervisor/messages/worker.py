@@ -76,6 +76,7 @@ class RestoreImage(msgspec.Struct, frozen=True, kw_only=True, tag="restore_image
     bypass_cache: bool = False
     #: The image of a managed save: removed once the guest has its memory. "": the image stays.
     remove: str = ""
+    reverts: bool = False  # to a snapshot: the guest's state says so
 
 
 class IncomingMigration(msgspec.Struct, frozen=True, kw_only=True, tag="incoming_migration"):

@@ -60,6 +60,7 @@ class LoadedMemory(msgspec.Struct, kw_only=True):
 
     image: str  # to be removed then; "": none
     run: bool
+    reverts: bool = False  # to a snapshot
 
 
 class Status(msgspec.Struct, kw_only=True):

@@ -39,6 +39,7 @@ class Trigger(Enum):
     STOPPED_BY_WATCHDOG = auto()
     STOPPED_TO_DUMP = auto()  # to dump its memory
     STOPPED_TO_SAVE = auto()  # to save its memory
+    STOPPED_TO_SNAPSHOT = auto()  # to save its memory beside overlays
     RESUMED = auto()
     SAVE_CANCELED = auto()  # resumed, as its memory was not saved
     CRASH_LEFT = auto()  # resumed after a panic
@@ -115,6 +116,9 @@ NEXT: Final[Table] = {
     ),
     (S.RUNNING, Trigger.STOPPED_TO_SAVE): _paused(
         DomainPausedReason.SAVE, DomainEventSuspendedDetailType.PAUSED
+    ),
+    (S.RUNNING, Trigger.STOPPED_TO_SNAPSHOT): _paused(
+        DomainPausedReason.SNAPSHOT, DomainEventSuspendedDetailType.PAUSED
     ),
     **_from(
         (S.RUNNING, S.PAUSED),

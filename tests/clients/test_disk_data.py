@@ -149,16 +149,17 @@ class Machine:
         name = self.name("d")
         victim = self.random.choice(["domd", "qemu:data"])
         pid = self.pid_of(victim)
-        flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
-        pause = self.random.random() * 0.05
+        xml, flags = self.external(name)
+        pause = self.random.random() * (0.3 if "<memory" in xml else 0.05)
         self.log[-1] += f" ({victim} killed after {pause:.3f} s)"
         killer = threading.Timer(pause, os.kill, (pid, signal.SIGKILL))
         killer.start()
         with contextlib.suppress(libvirt.libvirtError):
-            self.domain.snapshotCreateXML(SNAPSHOT.format(name), flags)
+            self.domain.snapshotCreateXML(xml, flags)
         killer.join()
         wait_until(f"another {victim}", lambda: self.pid_of(victim) not in (0, pid))
         wait_until("the domain answers", self.answers)
+        wait_until("the guest runs on", lambda: self.domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
         # Without a record nobody can go back to it.
         if name in [snapshot.getName() for snapshot in self.domain.listAllSnapshots()]:
             self.snapshots[name] = list(self.bytes)
@@ -167,10 +168,15 @@ class Machine:
 
     def overlay(self) -> None:
         name = self.name("s")
-        self.domain.snapshotCreateXML(
-            SNAPSHOT.format(name), libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
-        )
+        self.domain.snapshotCreateXML(*self.external(name))
         self.snapshots[name] = list(self.bytes)
+
+    def external(self, name: str) -> tuple[str, int]:
+        """XML and flags of a snapshot in overlays; perhaps with its memory in a file."""
+        if self.domain.isActive() and self.random.random() < 0.3:
+            memory = f"<memory snapshot='external' file='{self.folder / name}.memory'/>"
+            return f"<domainsnapshot><name>{name}</name>{memory}</domainsnapshot>", 0
+        return SNAPSHOT.format(name), libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
 
     def commit(self) -> None:
         """Merge some images: the snapshots in between mean nothing any more."""

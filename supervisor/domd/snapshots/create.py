@@ -12,15 +12,17 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer, layers, push_overlay, set_layers
+from conf.domain.migratable import format_migratable
 from conf.errors import ConfError
 from conf.mapper import Mode, write
+from conf.settings import QemuConfig
 from conf.snapshot.align import align_disks
 from conf.snapshot.model import (
     NestedDomain,
@@ -31,7 +33,7 @@ from conf.snapshot.model import (
     SnapshotState,
 )
 from conf.snapshot.snapshot_xml import parse_snapshot
-from rpc.enums import DomainShutoffReason, DomainState
+from rpc.enums import DomainJobOperation, DomainShutoffReason, DomainState
 from rpc.enums import DomainSnapshotCreateFlags as CreateFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
@@ -42,17 +44,20 @@ from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles
+from supervisor.domd.guest_jobs import GuestJobs, JobRequest
 from supervisor.domd.running_domains import RunningDomains
+from supervisor.domd.saved_images import SavedImages
 from supervisor.domd.snapshots.prepare import check_snapshot
 from supervisor.domd.snapshots.qemu_img import for_each_image, plan_overlay, run_image
 from supervisor.domd.snapshots.redefine import check_redefined, check_state
 from supervisor.domd.snapshots.store import SnapshotStore
 from supervisor.domd.snapshots.tree import SnapshotTree
 from supervisor.domd.workers import Workers
-from supervisor.messages.block import CreateOverlays, SaveInternal
+from supervisor.messages.block import CreateOverlays, SaveExternal, SaveInternal
 from supervisor.messages.worker import Destroy, Suspend
-from supervisor.objects.job import JobKind
+from supervisor.objects.job import AsyncJob, JobKind, JobRecord
 
+CALL: Final = "remoteDispatchDomainSnapshotCreateXML"
 SCHEMA: Final = "domainsnapshot.rng"
 #: Flags that exclude each other, and flags that need another one.
 EXCLUSIVE: Final = (
@@ -80,6 +85,9 @@ class SnapshotServices:
     workers: Workers
     files: DomainFiles
     publisher: Publisher
+    jobs: GuestJobs
+    images: SavedImages
+    config: Callable[[], QemuConfig]  # called each time: qemu.conf can be reloaded
 
 
 class SnapshotCreator:
@@ -91,6 +99,7 @@ class SnapshotCreator:
         self._builder = services.builder
         self._domains = services.domains
         self._workers = services.workers
+        self._services = services
 
     async def create(self, domain: DomainObject, xml: str, flags: int) -> Snapshot:
         """Make a snapshot, or redefine one.
@@ -121,7 +130,9 @@ class SnapshotCreator:
             if state is SnapshotState.DISK_SNAPSHOT and not redefine:
                 raise ConfError("internal", f"Invalid domain state {state}")
             check_state(state)
-        async with domain.jobs.hold("remoteDispatchDomainSnapshotCreateXML", JobKind.ASYNC):
+        if external_memory and not redefine and domain.is_active:
+            return await self._create_with_memory(domain, snapshot, flags)
+        async with domain.jobs.hold(CALL, JobKind.ASYNC):
             tree = await self._store.tree(domain)
             if redefine:
                 return await self._redefine(domain, tree, snapshot, flags)
@@ -160,6 +171,24 @@ class SnapshotCreator:
     async def _create(
         self, domain: DomainObject, tree: SnapshotTree, snapshot: Snapshot, flags: int
     ) -> Snapshot:
+        overlays = await self._prepare(domain, tree, snapshot, flags)
+        if domain.is_active:
+            await self._take_active(domain, snapshot, flags)
+        elif overlays:
+            await self._take_overlays(domain, snapshot, flags)
+        else:
+            assert snapshot.domain is not None, "set when it was prepared"
+            disks = snapshot.domain.copy().devices.disks
+            await for_each_image("-c", snapshot.name, disks, domain.errors, try_all=False)
+        if not flags & CreateFlags.NO_METADATA:
+            tree.put(snapshot)
+            await self._store.set_current(domain, snapshot)
+        return snapshot
+
+    async def _prepare(
+        self, domain: DomainObject, tree: SnapshotTree, snapshot: Snapshot, flags: int
+    ) -> int:
+        """Fill in a snapshot, and check it; how many overlays there are."""
         await self._domains.follow_disks(domain)
         active = domain.is_active
         model = parse_domain(format_domain(domain.current.domain, secure=True))
@@ -172,17 +201,50 @@ class SnapshotCreator:
             detail = f"domain moment {snapshot.name} already exists"
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.DOMAIN)
         snapshot.parent = tree.current
-        if active:
-            await self._take_active(domain, snapshot, flags)
-        elif overlays:
-            await self._take_overlays(domain, snapshot, flags)
-        else:
-            await for_each_image(
-                "-c", snapshot.name, model.devices.disks, domain.errors, try_all=False
+        return overlays
+
+    async def _create_with_memory(
+        self, domain: DomainObject, snapshot: Snapshot, flags: int
+    ) -> Snapshot:
+        """Make a snapshot with its memory in a file, as a job: it goes on without its client."""
+        images, image_format = self._services.images, self._services.config().snapshot_image_format
+        compression = images.compression(image_format, "snapshot")
+
+        async def prepare() -> None:
+            refuse_block_jobs(domain)
+            tree = await self._store.tree(domain)
+            await self._prepare(domain, tree, snapshot, flags)
+
+        def make(record: JobRecord) -> SaveExternal:
+            external = [item for item in snapshot.disks if item.is_external]
+            return SaveExternal(
+                job=record,
+                path=snapshot.memory_file or "",
+                xml=format_migratable(domain.current.domain),
+                compression=compression,
+                live=bool(flags & CreateFlags.LIVE),
+                halt=bool(flags & CreateFlags.HALT),
+                disks=[write(item, Mode(secure=True)) for item in external],
+                reuse=bool(flags & CreateFlags.REUSE_EXT),
             )
-        if not flags & CreateFlags.NO_METADATA:
-            tree.put(snapshot)
-            await self._store.set_current(domain, snapshot)
+
+        async def finish() -> None:
+            await self._domains.follow_disks(domain)
+            await self._halt(domain, flags)
+            if not flags & CreateFlags.NO_METADATA:
+                tree = await self._store.tree(domain)
+                tree.put(snapshot)
+                await self._store.set_current(domain, snapshot)
+
+        request = JobRequest(
+            job=AsyncJob.SNAPSHOT,
+            operation=DomainJobOperation.SNAPSHOT,
+            call=CALL,
+            make=make,
+            prepare=prepare,
+            finish=finish,
+        )
+        await self._services.jobs.run(domain, request)
         return snapshot
 
     def _plan(self, domain: DomainObject, snapshot: Snapshot, model: Domain, flags: int) -> int:
@@ -205,9 +267,6 @@ class SnapshotCreator:
                 raise domain.errors.operation_unsupported(detail)
             off = state is SnapshotState.SHUTOFF
             memory.snapshot = SnapshotLocation.NO if off else SnapshotLocation.INTERNAL
-        else:
-            detail = "snapshots with the memory in a file are not implemented by this daemon yet"
-            raise domain.errors.operation_unsupported(detail)
         snapshot.state, snapshot.memory = state, memory
         with snapshot_errors():
             align_disks(snapshot, model, location, uniform=uniform)
@@ -231,6 +290,9 @@ class SnapshotCreator:
             await self._domains.follow_disks(domain)
         else:
             await self._domains.run_change(domain, SaveInternal(name=snapshot.name))
+        await self._halt(domain, flags)
+
+    async def _halt(self, domain: DomainObject, flags: int) -> None:
         if flags & CreateFlags.HALT and domain.is_active:
             reason = DomainShutoffReason.FROM_SNAPSHOT
             await self._workers.call_until_done(domain, Destroy(reason=reason))
@@ -287,6 +349,11 @@ async def put_overlay(
         if overlay.path and not await asyncio.to_thread(os.path.exists, overlay.path):
             created.append(overlay.path)
         await run_image(plan_overlay(overlay, below), domain.errors)
+    use_overlay(disk, overlay, reuse=reuse)
+
+
+def use_overlay(disk: Disk, overlay: Layer, *, reuse: bool = False) -> None:
+    """Put an overlay on a disk of a definition."""
     # What lies below is in the overlay's header; a definition that says more must say all.
     if not reuse and disk.backing_store is not None:
         push_overlay(disk, overlay)
@@ -344,6 +411,16 @@ def check_name(name: str, domain: DomainObject) -> None:
     if "/" in name or name.startswith("."):
         detail = f"invalid snapshot name '{name}': name {why}"
         raise VirError(ErrorCode.XML_DETAIL, detail, domain.errors.domain)
+
+
+def refuse_block_jobs(domain: DomainObject) -> None:
+    """Refuse a domain with a block job.
+
+    Raises:
+        VirError: OPERATION_INVALID.
+    """
+    if domain.runtime is not None and domain.runtime.status.has_block_jobs:
+        raise domain.errors.operation_invalid("domain has active block job")
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import time
 
 from conf.domain import Domain, format_domain
 from conf.domain.devices.disk import Disk
-from conf.domain.devices.disk_chain import layers
+from conf.domain.devices.disk_chain import Layer, layers
 from conf.domain.devices.source import Source
 from conf.snapshot.align import overlay_path
 from conf.snapshot.model import Snapshot, SnapshotDisk, SnapshotLocation, SnapshotState
@@ -31,13 +31,17 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.snapshots.create import (
     SnapshotServices,
+    disk_of,
     put_overlay,
+    refuse_block_jobs,
     remove_created,
     snapshot_errors,
+    use_overlay,
 )
 from supervisor.domd.snapshots.image_users import UnknownChain, find_users
 from supervisor.domd.snapshots.qemu_img import for_each_image
 from supervisor.domd.snapshots.tree import SnapshotTree
+from supervisor.domd.starting import restore_source
 from supervisor.messages.worker import FRESH_BOOT, Destroy, LoadSnapshot, StartSource
 from supervisor.objects.job import JobKind
 
@@ -74,9 +78,9 @@ class SnapshotReverter:
             self._check(domain, snapshot, flags)
             config, inactive = definitions_of(domain, snapshot)
             if snapshot.kind.is_online:
-                await self._revert_online(domain, snapshot, config, inactive, flags)
+                await self._revert_online(domain, tree, snapshot, config, inactive, flags)
             elif snapshot.kind in OFFLINE:
-                await self._revert_offline(domain, tree, snapshot, inactive, flags)
+                await self._revert_offline(domain, tree, snapshot, config, inactive, flags)
             else:
                 raise invalid_state(domain, snapshot)
             await self._store.set_current(domain, snapshot)
@@ -95,12 +99,6 @@ class SnapshotReverter:
             raise domain.errors.operation_invalid(
                 "transient domain needs to request run or pause to revert to inactive snapshot"
             )
-        if snapshot.memory_location == SnapshotLocation.EXTERNAL:
-            detail = (
-                "reverting to a snapshot with its memory in a file is not implemented by this "
-                "daemon yet"
-            )
-            raise domain.errors.operation_unsupported(detail)
         if snapshot.domain is None:
             detail = f"snapshot '{snapshot.name}' lacks domain '{domain.name}' rollback info"
             raise domain.errors.error(ErrorCode.SNAPSHOT_REVERT_RISKY, detail)
@@ -116,37 +114,63 @@ class SnapshotReverter:
     async def _revert_online(
         self,
         domain: DomainObject,
+        tree: SnapshotTree,
         snapshot: Snapshot,
         config: Domain,
         inactive: Domain,
         flags: int,
     ) -> None:
-        """Start the guest from the memory in its images."""
+        """Start the guest from the memory in its images, or in a file."""
+        if snapshot.memory_location == SnapshotLocation.EXTERNAL:
+            await self._revert_to_file(domain, tree, snapshot, config, inactive, flags)
+            return
         if snapshot.is_external:
             detail = f"snapshot '{snapshot.name}' has overlays and its memory in images"
             raise domain.errors.operation_unsupported(detail)
         await self._stop(domain)
         await self._define(domain, inactive)
-        paused = snapshot.kind is SnapshotState.PAUSED or bool(flags & RevertFlags.PAUSED)
-        if flags & RevertFlags.RUNNING:
-            paused = False
         definition = as_definition(config)
-        await self._start(
-            domain, definition, LoadSnapshot(name=snapshot.name), flags, paused=paused
-        )
+        source = LoadSnapshot(name=snapshot.name)
+        paused = stays_paused(snapshot, flags)
+        await self._start(domain, definition, source, flags, paused=paused)
+
+    async def _revert_to_file(
+        self,
+        domain: DomainObject,
+        tree: SnapshotTree,
+        snapshot: Snapshot,
+        config: Domain,
+        inactive: Domain,
+        flags: int,
+    ) -> None:
+        """Start the guest from the memory in a file, on new overlays."""
+        # Before the guest is ended: a file that is missing or damaged changes nothing.
+        image = await self._services.images.open(snapshot.memory_file or "")
+        try:
+            source = restore_source(image, bypass_cache=False, was_running=True, reverts=True)
+        finally:
+            image.descriptor.close()
+        try:
+            await self._stop(domain)
+            await self._revert_overlays(domain, tree, snapshot, config, inactive)
+            paused = stays_paused(snapshot, flags)
+            await self._start(domain, as_definition(config), source, flags, paused=paused)
+        finally:
+            source.image.close()
 
     async def _revert_offline(
         self,
         domain: DomainObject,
         tree: SnapshotTree,
         snapshot: Snapshot,
+        config: Domain,
         inactive: Domain,
         flags: int,
     ) -> None:
         """Have the disks be what they were; the guest is started if that is asked for."""
         await self._stop(domain)
         if snapshot.is_external:
-            await self._revert_overlays(domain, tree, snapshot, inactive)
+            await self._revert_overlays(domain, tree, snapshot, config, inactive)
         else:
             disks = inactive.devices.disks
             complete = await for_each_image("-a", snapshot.name, disks, domain.errors, try_all=True)
@@ -160,12 +184,18 @@ class SnapshotReverter:
             await self._start(domain, definition, FRESH_BOOT, flags, paused=paused)
 
     async def _revert_overlays(
-        self, domain: DomainObject, tree: SnapshotTree, snapshot: Snapshot, inactive: Domain
+        self,
+        domain: DomainObject,
+        tree: SnapshotTree,
+        snapshot: Snapshot,
+        config: Domain,
+        inactive: Domain,
     ) -> None:
         """Put new overlays on the images of the snapshot, and drop those that were written to.
 
-        The images that the snapshot consists of are never written to: children, and a second
-        revert, need them as they are.
+        Both definitions get them; a disk of `inactive` with another image keeps it. The images that
+        the snapshot consists of are never written to: children, and a second revert, need them
+        as they are.
         """
         fresh: list[SnapshotDisk] = []
         created: list[str] = []
@@ -174,9 +204,11 @@ class SnapshotReverter:
             for item in snapshot.disks:
                 copied = SnapshotDisk(name=item.name, snapshot=item.snapshot, type="file")
                 if item.is_external:
-                    path = await asyncio.to_thread(free_overlay, inactive, copied)
+                    path = await asyncio.to_thread(free_overlay, config, copied)
                     copied.source, copied.format = Source(file=path), "qcow2"
-                    await put_overlay(domain, inactive, copied, created, reuse=False)
+                    below = layers(disk_of(config, item.name))[0].path
+                    await put_overlay(domain, config, copied, created, reuse=False)
+                    put_same(inactive, copied, below)
                 fresh.append(copied)
             await self._define(domain, inactive)
         except BaseException:
@@ -192,7 +224,9 @@ class SnapshotReverter:
             await self._store.save(domain, [snapshot, current])
         else:
             await self._store.save(domain, [snapshot])
-        await asyncio.to_thread(remove_unneeded, dropped, list(tree), inactive)
+        # The disks are the snapshot's from now on, whether or not a start from it succeeds.
+        await self._store.set_current(domain, snapshot)
+        await asyncio.to_thread(remove_unneeded, dropped, list(tree), [inactive, config])
 
     @staticmethod
     def _written_overlays(domain: DomainObject, tree: SnapshotTree) -> list[str]:
@@ -243,10 +277,26 @@ def definitions_of(domain: DomainObject, snapshot: Snapshot) -> tuple[Domain, Do
     return found
 
 
-def remove_unneeded(paths: list[str], snapshots: list[Snapshot], inactive: Domain) -> None:
+def stays_paused(snapshot: Snapshot, flags: int) -> bool:
+    """Return whether the guest of an online snapshot is left paused."""
+    if flags & RevertFlags.RUNNING:
+        return False
+    return snapshot.kind is SnapshotState.PAUSED or bool(flags & RevertFlags.PAUSED)
+
+
+def put_same(model: Domain, item: SnapshotDisk, below: str | None) -> None:
+    """Put an overlay on a definition's disk, if that has the image below the overlay."""
+    assert item.source is not None, "an overlay was given its name"
+    for disk in model.devices.disks:
+        chain = layers(disk)
+        if disk.target.dev == item.name and chain and chain[0].path == below:
+            use_overlay(disk, Layer(type="file", source=item.source, format=item.format or "qcow2"))
+
+
+def remove_unneeded(paths: list[str], snapshots: list[Snapshot], models: list[Domain]) -> None:
     """Remove overlays that nothing is based on any more; all are kept if that is not known."""
     try:
-        users = find_users(snapshots, [inactive])
+        users = find_users(snapshots, models)
     except UnknownChain as error:
         log.warning("overlays %s are kept: %s", ", ".join(paths), error)
         return
@@ -271,16 +321,6 @@ def free_overlay(model: Domain, item: SnapshotDisk) -> str:
 def as_definition(model: Domain) -> Definition:
     """Return a definition that is completed when it is started."""
     return Definition(format_domain(model, secure=True))
-
-
-def refuse_block_jobs(domain: DomainObject) -> None:
-    """Refuse a domain with a block job.
-
-    Raises:
-        VirError: OPERATION_INVALID.
-    """
-    if domain.runtime is not None and domain.runtime.status.has_block_jobs:
-        raise domain.errors.operation_invalid("domain has active block job")
 
 
 def invalid_state(domain: DomainObject, snapshot: Snapshot) -> VirError:

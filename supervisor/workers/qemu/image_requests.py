@@ -9,7 +9,10 @@ with different images.
 
 from __future__ import annotations
 
+from conf.errors import ConfError
 from ipc import Ack, handles
+from rpc.errors import ErrorDomain
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.messages.block import (
     BlockCommit,
     BlockCopy,
@@ -22,11 +25,14 @@ from supervisor.messages.block import (
     DiskChangesSaved,
     GetBlockJob,
     MergeImage,
+    SaveExternal,
     SaveInternal,
 )
 from supervisor.messages.worker import DomainStatus
+from supervisor.runtime.shield import run_to_completion
 from supervisor.workers.qemu.block import block_jobs, copies, internal_snapshots, overlays
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.migration.snapshot import save_external
 from supervisor.workers.worker import Worker
 
 
@@ -47,6 +53,17 @@ class ImageRequests(Worker[Guest]):
         """Put overlays on top of disks."""
         guest = await self.wait_running()
         return await self._change_device(overlays.create_overlays(guest, request))
+
+    @handles(SaveExternal)
+    async def save_external(self, request: SaveExternal) -> Ack:
+        """Save memory in a file, and put overlays on top of disks."""
+        guest = await self.wait_running()
+        try:
+            # To its end, also if domd is gone: half a snapshot leaves the guest paused.
+            await run_to_completion(save_external(guest, request))
+        except ConfError as error:
+            raise from_conf_error(error, ErrorDomain.QEMU) from error
+        return Ack()
 
     @handles(SaveInternal)
     async def save_internal(self, request: SaveInternal) -> DomainStatus:

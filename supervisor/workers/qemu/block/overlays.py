@@ -155,11 +155,15 @@ def _apply(guest: Guest, pending: Sequence[PendingOverlay]) -> None:
     guest.status.overlays = []
 
 
-async def settle_overlays(guest: Guest) -> None:
-    """Find out whether QEMU has done what a previous worker died over, and finish or undo it."""
+async def settle_overlays(guest: Guest) -> bool:
+    """Find out whether QEMU has done what a previous worker died over, and finish or undo it.
+
+    Returns:
+        Overlays are used that it had not recorded.
+    """
     pending = guest.status.overlays
     if not pending:
-        return
+        return False
     await end_create_jobs(guest)
     used = await used_nodes(guest)
     # One transaction has put all overlays on their disks, or none.
@@ -167,10 +171,11 @@ async def settle_overlays(guest: Guest) -> None:
         log.info("%s: a snapshot that a worker died over was made", guest.name)
         _apply(guest, pending)
         guest.update_and_publish()
-        return
+        return True
     log.info("%s: a snapshot that a worker died over is undone", guest.name)
     await collect(guest)
     for overlay in pending:
         if overlay.created:
             remove_file(overlay.created)
     _forget(guest)
+    return False

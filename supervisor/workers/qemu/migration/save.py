@@ -86,7 +86,7 @@ async def _write(
             lambda fd: migrate_to_fd(guest, fd, name, lambda progress: report(guest, progress)),
         )
         refuse_aborted(guest)
-        await asyncio.to_thread(_complete, target, image)
+        await asyncio.to_thread(complete, target, image)
     except BaseException:
         if file.resume and not guest.process.exited:
             await resume_after_job(guest, Trigger.SAVE_CANCELED)
@@ -107,7 +107,7 @@ async def _write(
         ) from error
 
 
-def _complete(target: TargetFile, image: SaveData) -> None:
+def complete(target: TargetFile, image: SaveData) -> None:
     """Mark the image as whole, on disk.
 
     Raises:
@@ -130,7 +130,7 @@ async def end_interrupted(guest: Guest) -> None:
     assert job is not None, "a file is a job's"
     assert file is not None, "the caller has looked"
     log.warning("%s: job '%s' was interrupted", guest.name, job.job.value)
-    if file.complete:
+    if file.complete and job.job is AsyncJob.SAVE:
         await asyncio.to_thread(end_file, file)
         await stop_process(guest, DomainShutoffReason.SAVED)
         return

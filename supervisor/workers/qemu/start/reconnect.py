@@ -118,7 +118,7 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
     answer = await monitor.query("query-status", StatusInfo)
     trigger = reconcile(guest.state, answer.status)
     if guest.status.memory_file is not None:
-        guest.run(end_interrupted(guest))
+        guest.run(_end_interrupted(guest))
         return
     if guest.status.loaded is not None:
         guest.run(_finish_restore(guest))
@@ -151,6 +151,18 @@ async def _finish_restore(guest: Guest) -> None:
     """Let a restored guest run whose worker died just before that."""
     await run_loaded(guest)
     guest.publish_status()
+
+
+async def _end_interrupted(guest: Guest) -> None:
+    """End the previous worker's job with the guest's memory, and what it did to disks."""
+    async with guest.device_lock:
+        file = guest.status.memory_file
+        if await settle_overlays(guest) and file is not None:
+            file.complete = True  # a snapshot's memory: overlays are begun once it is on disk
+            guest.save()
+    await end_interrupted(guest)
+    if not guest.process.exited:
+        await _resume_block_work(guest)
 
 
 async def _resume_block_work(guest: Guest) -> None:

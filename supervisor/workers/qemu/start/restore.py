@@ -19,7 +19,13 @@ from supervisor.objects.domain_status_xml import LoadedMemory
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.migration.file_stream import load_from_file
 from supervisor.workers.qemu.migration.memory_files import remove_image
-from supervisor.workers.state_table import PAUSED_RESTORED, RUNNING_RESTORED, Trigger
+from supervisor.workers.state_table import (
+    PAUSED_RESTORED,
+    REVERTED,
+    REVERTED_PAUSED,
+    RUNNING_RESTORED,
+    Trigger,
+)
 
 
 async def load(
@@ -43,8 +49,9 @@ async def load(
 def record_loaded(guest: Guest, source: RestoreImage, *, paused: bool) -> None:
     """Record that the guest has its memory; from now on it outlives this worker."""
     run = source.was_running and not paused
-    guest.status.loaded = LoadedMemory(image=source.remove, run=run)
-    guest.status.state, guest.status.reason = PAUSED_RESTORED.state, PAUSED_RESTORED.reason
+    guest.status.loaded = LoadedMemory(image=source.remove, run=run, reverts=source.reverts)
+    paused_state = REVERTED_PAUSED if source.reverts else PAUSED_RESTORED
+    guest.status.state, guest.status.reason = paused_state.state, paused_state.reason
     guest.save()
 
 
@@ -59,7 +66,8 @@ async def run_loaded(guest: Guest) -> None:
     if loaded.run:
         guest.resume_cause = Trigger.BOOTED  # so that RESUME is no event of its own
         await guest.monitor.execute("cont")
-        guest.status.state, guest.status.reason = RUNNING_RESTORED.state, RUNNING_RESTORED.reason
+        running = REVERTED if loaded.reverts else RUNNING_RESTORED
+        guest.status.state, guest.status.reason = running.state, running.reason
     await asyncio.to_thread(remove_image, loaded)
     guest.status.loaded = None
     guest.save()
