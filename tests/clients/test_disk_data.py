@@ -159,7 +159,9 @@ class Machine:
         killer.join()
         wait_until(f"another {victim}", lambda: self.pid_of(victim) not in (0, pid))
         wait_until("the domain answers", self.answers)
-        wait_until("the guest runs on", lambda: self.domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
+        wait_until(
+            "the guest runs on", lambda: self.domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+        )
         # Without a record nobody can go back to it.
         if name in [snapshot.getName() for snapshot in self.domain.listAllSnapshots()]:
             self.snapshots[name] = list(self.bytes)
