@@ -6,7 +6,8 @@ Source: libvirt 9.0, qemuBlockJobProcessEventCompletedCommit and its siblings.
 A guest that writes to an overlay must be started from the overlay next time. The worker changes the
 guest, records the change in its status file, and keeps it there until domd has written the
 definition: whichever process dies in between, the next one finds the change and applies it again.
-Applying a list of changes twice gives what applying it once does.
+Applied twice, a list of changes leads to the same images as applied once; the definition may name
+fewer of those below the top one, which QEMU finds in the images' headers.
 """
 
 from __future__ import annotations

@@ -105,11 +105,11 @@ def test_a_definition_names_the_images_of_its_guest_however_often_changes_are_ap
     # Killed after any number of changes, a domd applies them all again.
     apply_changes(domain, guest.changes[:seen])
     apply_changes(domain, guest.changes)
-    after = chain(domain)
-    assert after == guest.names[: len(after)]
-    assert after[0] == guest.names[0]
-    apply_changes(domain, guest.changes)
-    assert chain(domain) == after
+    for _ in range(2):
+        after = chain(domain)
+        assert after == guest.names[: len(after)]
+        assert after[0] == guest.names[0]
+        apply_changes(domain, guest.changes)
 
 
 def test_a_disk_that_was_redefined_meanwhile_is_left_alone() -> None:
