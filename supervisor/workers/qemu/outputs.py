@@ -12,13 +12,17 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.devices.chardev import CharDevice
+from conf.domain.device_xml import Device
+from conf.domain.devices.chardev import CharDevice, CharSource
+from conf.domain.devices.redirdev import Redirdev
+from conf.domain.devices.rng import Rng
+from conf.domain.devices.smartcard import Smartcard
 from ipc import BusError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.logd import OpenLog, ReadLog
@@ -66,31 +70,33 @@ class Outputs:
             return await self._open_pipe(path, closing, truncate=not append)
         return open_output(path, append=append, closing=closing)
 
-    async def open_device(self, device: CharDevice, closing: contextlib.ExitStack) -> OutputFds:
-        """Open what one character device writes.
+    async def open_device(
+        self, alias: str, source: CharSource, closing: contextlib.ExitStack
+    ) -> OutputFds:
+        """Open what one device writes.
 
         Raises:
             VirError: SYSTEM_ERROR naming the file.
         """
-        alias, chars, logs = device.alias or "", {}, {}
-        if device.type == "file" and device.path:
-            append = device.append is True
-            chars[alias] = await self.open_file(device.path, closing, append=append)
-        if device.log_file:
-            append = device.log_append is True
-            logs[alias] = await self.open_file(device.log_file, closing, append=append)
+        chars, logs = {}, {}
+        if source.type == "file" and source.path:
+            append = source.append is True
+            chars[alias] = await self.open_file(source.path, closing, append=append)
+        if source.log_file:
+            append = source.log_append is True
+            logs[alias] = await self.open_file(source.log_file, closing, append=append)
         return OutputFds(chars, logs)
 
     async def open_all(self, domain: Domain, closing: contextlib.ExitStack) -> OutputFds:
-        """Open what a domain's character devices write.
+        """Open what a domain's devices write.
 
         Raises:
             VirError: SYSTEM_ERROR naming the file.
         """
         chars: dict[str, int] = {}
         logs: dict[str, int] = {}
-        for device in character_devices(domain):
-            opened = await self.open_device(device, closing)
+        for alias, source in output_sources(domain):
+            opened = await self.open_device(alias, source, closing)
             chars |= opened.chars
             logs |= opened.logs
         return OutputFds(chars, logs)
@@ -109,6 +115,33 @@ class Outputs:
         fd = (await self._link.call(request)).end.take()
         closing.callback(os.close, fd)
         return fd
+
+
+def output_sources(domain: Domain) -> Iterator[tuple[str, CharSource]]:
+    """List the backends of a domain's devices that are character devices, by alias."""
+    devices = domain.devices
+    listed: Iterable[CharDevice | Redirdev | Smartcard | Rng] = (
+        *character_devices(domain),
+        *devices.redirdevs,
+        *devices.smartcards,
+        *devices.rngs,
+    )
+    for device in listed:
+        source = output_source(device)
+        if source is not None:
+            yield device.alias or "", source
+
+
+def output_source(device: Device) -> CharSource | None:
+    """Return the backend of a device that has a character device in the host."""
+    match device:
+        case CharDevice() | Redirdev():
+            return device
+        case Smartcard() if device.mode == "passthrough":
+            return device
+        case Rng() if device.backend.model == "egd":
+            return device.backend
+    return None
 
 
 def make_folder(folder: Path) -> None:

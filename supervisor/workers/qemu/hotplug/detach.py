@@ -38,6 +38,7 @@ from supervisor.workers.qemu.hotplug.output_fds import remove_outputs
 from supervisor.workers.qemu.hotplug.qmp_steps import describe_device, is_hotpluggable
 from supervisor.workers.qemu.hotplug.unplug import note_answer, unplug
 from supervisor.workers.qemu.memory_devices import remove_backend
+from supervisor.workers.qemu.outputs import output_source
 
 log = logging.getLogger(__name__)
 
@@ -134,20 +135,30 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
         case MemoryDevice():
             await remove_backend(guest, device)
         case Rng():
-            await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
+            await _remove_rng(guest, device)
         case Shmem() if device.model == "ivshmem-plain":
             await guest.monitor.execute("object-del", {"id": f"shmmem-{device.alias}"})
         case Filesystem():
             await guest.monitor.execute("chardev-remove", {"id": f"chr-vu-{device.alias}"})
             await end_process(guest.status, device.alias or "")
-        case CharDevice():
-            await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
-            await remove_outputs(guest, device.alias or "")
-        case Shmem() | Redirdev():
+        case CharDevice() | Redirdev():
+            await _remove_chardev(guest, device.alias or "")
+        case Shmem():
             await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
         case Disk():
             await collect(guest)
     restore_file_owners(guest, device)
+
+
+async def _remove_rng(guest: Guest, rng: Rng) -> None:
+    await guest.monitor.execute("object-del", {"id": f"obj{rng.alias}"})
+    if output_source(rng) is not None:
+        await _remove_chardev(guest, rng.alias or "")
+
+
+async def _remove_chardev(guest: Guest, alias: str) -> None:
+    await guest.monitor.execute("chardev-remove", {"id": f"char{alias}"})
+    await remove_outputs(guest, alias)
 
 
 async def collect(guest: Guest) -> None:

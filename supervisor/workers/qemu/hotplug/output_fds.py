@@ -12,10 +12,9 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from conf.domain.device_xml import Device
-from conf.domain.devices.chardev import CharDevice
 from rpc.errors import VirError
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.outputs import OutputFds, Outputs
+from supervisor.workers.qemu.outputs import OutputFds, Outputs, output_source
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +44,13 @@ async def pass_outputs(guest: Guest, device: Device, undo: AsyncExitStack) -> Ou
     Raises:
         VirError: SYSTEM_ERROR naming the file; QEMU refuses.
     """
-    if not isinstance(device, CharDevice):
+    source = output_source(device)
+    if source is None:
         return OutputFds()
-    alias = device.alias or ""
+    alias: str = device.alias or ""  # type: ignore[union-attr]
     undo.push_async_callback(remove_outputs, guest, alias)
     with contextlib.ExitStack() as closing:
-        opened = await Outputs(guest.context).open_device(device, closing)
+        opened = await Outputs(guest.context).open_device(alias, source, closing)
         chars = {alias: await _add_fd(guest, alias, fd) for alias, fd in opened.chars.items()}
         logs = {alias: await _add_fd(guest, alias, fd) for alias, fd in opened.logs.items()}
     return OutputFds(chars, logs)

@@ -47,7 +47,11 @@ async def connect_monitor(
     Raises:
         VirError: INTERNAL_ERROR with QEMU's output; OPERATION_TIMEOUT.
     """
-    end = await connect(guest.domain_dir / "monitor.sock")
+    try:
+        end = await connect(guest.domain_dir / "monitor.sock")
+    except ConnectionRefusedError:  # it has exited, and closed its end, already
+        await guest.process.wait_exit(timeout_s)
+        raise _exited(await error_output()) from None
     monitor = guest.open_monitor(end)
     greeting = asyncio.create_task(monitor.greet(timeout_s))
     # QEMU checks its command line before it greets: most starts that fail end here.
@@ -82,10 +86,15 @@ async def _explain(
         greeting.exception()
     output = await error_output()
     if exited:
-        detail = f"process exited while connecting to monitor: {output}"
-    else:
-        detail = f"monitor of QEMU cannot be used: {monitor.lost_reason} {output}"
+        raise _exited(output)
+    detail = f"monitor of QEMU cannot be used: {monitor.lost_reason} {output}"
     raise VirError(ErrorCode.INTERNAL_ERROR, detail.strip(), ErrorDomain.QEMU)
+
+
+def _exited(output: str) -> VirError:
+    """Make the error for a QEMU that has exited instead of greeting."""
+    detail = f"process exited while connecting to monitor: {output}"
+    return VirError(ErrorCode.INTERNAL_ERROR, detail.strip(), ErrorDomain.QEMU)
 
 
 async def configure(guest: Guest, monitor: Monitor) -> None:
