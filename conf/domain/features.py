@@ -171,7 +171,7 @@ class Features:
     capabilities: Capabilities | None = child("capabilities", Capabilities)
     pmu: bool | None = attribute("pmu/@state", read=on_off, write=write_on_off, present=True)
     vmport: bool | None = attribute("vmport/@state", read=on_off, write=write_on_off, present=True)
-    gic: str | None = attribute("gic/@version", read=one_of("2", "3", "host"))
+    gic: str | None = attribute("gic/@version", read=one_of("2", "3", "host"), present="", omit="")
     smm: Smm | None = child("smm", Smm)
     ioapic: str | None = attribute("ioapic/@driver", read=one_of("kvm", "qemu"))
     hpt_resizing: str | None = attribute(

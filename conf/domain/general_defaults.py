@@ -76,7 +76,9 @@ def complete_tuning(domain: Domain) -> None:
 
 def _complete_vcpupins(domain: Domain, tune: Cputune) -> None:
     order = {thread.id: place for place, thread in enumerate(domain.iothread_list())}
-    tune.vcpupins.sort(key=lambda pin: pin.vcpu)
+    # Pins of vcpus that there are not say nothing.
+    pins = [pin for pin in tune.vcpupins if pin.vcpu < domain.maximum_vcpus]
+    tune.vcpupins = sorted(pins, key=lambda pin: pin.vcpu)
     tune.iothreadpins.sort(key=lambda pin: order.get(pin.iothread, len(order)))
     tune.vcpuscheds = sorted(
         (
@@ -102,6 +104,7 @@ def _complete_numatune(domain: Domain) -> None:
         if not automatic:
             return
         domain.numatune = Numatune()
+    domain.numatune.memnodes.sort(key=lambda node: node.cellid)
     memory = domain.numatune.memory
     if memory is None and automatic:
         memory = domain.numatune.memory = NumaMemory()

@@ -5,12 +5,13 @@ Source: libvirt 9.0 formatdomain, "Operating system booting" and "SMBIOS System 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from conf.domain.architectures import ARCHITECTURES
 from conf.domain.devices.source import Source
 from conf.domain.lxc.model import InitVariable
+from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text, texts
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
@@ -68,9 +69,16 @@ class Nvram:
     path: str | None = text(".", omit="")
 
     def after_read(self) -> None:
-        """Ignore the element's text where it has a <source>."""
+        """Ignore the element's text where it has a <source>.
+
+        Raises:
+            ConfError: "xml": a source on the network has no protocol.
+        """
         if self.source is not None:
             self.path = None
+        if self.type == "network" and self.source is not None and self.source.protocol is None:
+            detail = "Missing required attribute 'protocol' in element 'source'"
+            raise ConfError("xml", detail, "os/nvram/source/@protocol")
 
 
 @element("boot")
@@ -171,7 +179,7 @@ def _known(block: Block, name: str) -> Block | None:
     for known in ENTRIES[name]:
         first = next((entry for entry in block.entries if entry.name == known), None)
         if first is not None and first.value:
-            kept.append(first)
+            kept.append(replace(first, file=None))
     return Block(entries=kept) if kept else None
 
 

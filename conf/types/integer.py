@@ -61,6 +61,14 @@ def unsigned(text: str) -> int:
     return number
 
 
+def unsigned_hexadecimal(text: str) -> int:
+    """Read an integer from 0 on in hexadecimal, with its prefix or without."""
+    number = int(text.strip(), 16)
+    if not 0 <= number <= ULONG_MAX:
+        raise ValueError(text)
+    return number
+
+
 def unsigned_of(bits: int) -> Callable[[str], int]:
     """Make a reader of integers from 0 on that fit into so many bits."""
 

@@ -11,7 +11,15 @@ from typing import Final
 from conf.errors import ConfError
 from conf.mapper import Choice, Refusal, attribute, child, element
 from conf.types.bool import on_off, write_on_off
-from conf.types.integer import UINT_MAX, hexadecimal, signed, uint, uint_any, unsigned
+from conf.types.integer import (
+    UINT_MAX,
+    hexadecimal,
+    signed,
+    uint,
+    uint_any,
+    unsigned,
+    unsigned_hexadecimal,
+)
 
 USB_DEPTH: Final = 4  # hubs behind each other, libvirt's limit
 MAX_BUS: Final = 0xFF
@@ -146,7 +154,7 @@ class DimmAddress:
 
     type: str = attribute("@type", default="dimm")
     slot: int = attribute("@slot", read=uint, default=0, required=True)
-    base: int | None = attribute("@base", read=unsigned, write=hexadecimal(1))
+    base: int | None = attribute("@base", read=unsigned_hexadecimal, write=hexadecimal(1))
 
 
 @element("address")

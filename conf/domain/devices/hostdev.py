@@ -19,6 +19,7 @@ from conf.mapper import attribute, child, children, element, flag, text
 from conf.types.bool import is_yes, on_off, write_on_off, yes_no
 from conf.types.enum import one_of
 from conf.types.integer import hexadecimal, uint_any, uint_positive, unsigned
+from conf.types.uuid import parse_uuid
 
 #: The types of each mode.
 TYPES: Final = {
@@ -56,6 +57,14 @@ class HostAddress:
             self.pci_bus = None
         else:
             self.bus = None
+
+
+def _check_uuid(text: str) -> None:
+    try:
+        parse_uuid(text)
+    except ValueError:
+        detail = "Cannot parse uuid attribute of element <address>"
+        raise ConfError("internal", detail, "hostdev/source/address/@uuid") from None
 
 
 def _whole_place(address: HostAddress) -> HostAddress:
@@ -194,6 +203,8 @@ class Hostdev:
             source.address = _whole_place(source.address or HostAddress())
         if self.type != "mdev":
             self.display = self.ramfb = None
+        elif source.address is not None and source.address.uuid:
+            _check_uuid(source.address.uuid)
 
     @staticmethod
     def before_read(node: etree._Element) -> None:

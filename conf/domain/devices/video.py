@@ -51,7 +51,7 @@ class VideoModel:
     vram: int | None = attribute("@vram", read=uint)
     vram64: int | None = attribute("@vram64", read=uint)
     vgamem: int | None = attribute("@vgamem", read=uint)
-    heads: int | None = attribute("@heads", read=uint, omit=0)
+    heads: int | None = attribute("@heads", read=uint, omit=0, bad="internal")
     primary: bool | None = attribute("@primary", read=is_yes, omit=False)
     blob: bool | None = attribute("@blob", read=on_off, write=write_on_off)
     accel2d: bool | None = attribute("acceleration/@accel2d", read=yes_no)

@@ -181,10 +181,20 @@ def check_iothreads(domain: Domain) -> None:
     """
     present = {thread.id for thread in domain.iothread_list()}
     for controller in domain.devices.controllers:
+        _check_driver(controller)
         thread = controller.driver.iothread if controller.driver else None
         if controller.type == "scsi" and thread and thread not in present:
             detail = f"controller iothread '{thread}' not defined in iothreadid"
             raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@iothread")
+
+
+def _check_driver(controller: Controller) -> None:
+    """Refuse settings of virtio-scsi elsewhere."""
+    virtio = controller.type == "scsi" and (controller.model or "").startswith("virtio")
+    for name in ("queues", "cmd_per_lun", "max_sectors", "ioeventfd"):
+        if not virtio and controller.driver and getattr(controller.driver, name) is not None:
+            detail = f"'{name}' is only supported by virtio-scsi controller"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@{name}")
 
 
 def check_scsi(domain: Domain) -> None:

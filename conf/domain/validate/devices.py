@@ -21,7 +21,7 @@ from conf.types.size import KIB
 
 UNSUPPORTED: Final = "config_unsupported"
 #: Models that a second video device can have: the others have VGA's own ports.
-SECONDARY_VIDEOS: Final = ("qxl", "virtio", "gpu", "none", "ramfb")
+SECONDARY_VIDEOS: Final = ("qxl", "virtio", "gpu", "none")
 #: Models that show one picture.
 ONE_HEAD: Final = ("vga", "cirrus", "vmvga", "ramfb", "bochs")
 #: Models whose memory QEMU takes in MiB: the properties vgamem_mb and vram_size_mb.
@@ -347,6 +347,16 @@ def _check_port(interface: Interface) -> None:
         raise ConfError(UNSUPPORTED, detail, f"{path}/port")
 
 
+def _check_ips(interface: Interface) -> None:
+    """Check that QEMU's own network has one address of a family."""
+    if interface.type != "user":
+        return
+    for mark, family in ((".", "IPv4"), (":", "IPv6")):
+        if sum(mark in str(item.address) for item in interface.ips) > 1:
+            detail = f"Only one {family} address per interface is allowed"
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/ip")
+
+
 def check_interfaces(domain: Domain) -> None:
     """Check the queue sizes of interfaces.
 
@@ -363,6 +373,7 @@ def check_interfaces(domain: Domain) -> None:
             raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/model/@type")
         check_teaming(interface)
         _check_port(interface)
+        _check_ips(interface)
         if interface.type != "user" and (interface.ips or interface.routes):
             detail = (
                 "Invalid attempt to set network interface guest-side IP route and/or address "

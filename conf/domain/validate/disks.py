@@ -156,7 +156,7 @@ def _check_source(disk: Disk) -> None:
     if disk.rawio is not None and disk.device != "lun":
         detail = "rawio can be used only with device='lun'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/@rawio")
-    if disk.device == "lun" and (disk.type not in LUN_TYPES or not _has_source(disk)):
+    if disk.device == "lun" and (disk.type not in LUN_TYPES or disk.source is None):
         detail = f"disk device='lun' is only valid for {'block'} type disk source"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/@type")
     if disk.device == "lun" and disk.type == "network" and disk.source is not None:
@@ -170,6 +170,10 @@ def _check_source(disk: Disk) -> None:
 
 def _check_encryption(disk: Disk) -> None:
     for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
+        rbd = disk.source is not None and disk.source.protocol == "rbd"
+        if encryption is not None and encryption.engine == "librbd" and not rbd:
+            detail = "librbd encryption is supported only with RBD backed disks"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/encryption/@engine")
         if encryption is not None and encryption.format == "luks2" and encryption.engine == "qemu":
             detail = "luks2 is currently not supported by the qemu encryption engine"
             raise ConfError(UNSUPPORTED, detail, f"{PATH}/encryption/@format")

@@ -84,7 +84,7 @@ def _check_named(os: Os) -> None:
     if loader.readonly is False:
         detail = "ROM loader type cannot be used as read/write"
         raise ConfError("xml_detail", detail, f"{PATH}/loader/@readonly")
-    if nvram is not None or loader.stateless is False:
+    if loader.stateless is False:
         detail = "Only pflash loader type permits NVRAM"
         raise ConfError("xml_detail", detail, f"{PATH}/loader/@stateless")
 

@@ -54,6 +54,8 @@ CONSOLE_TARGETS: Final = (
     "sclplm",
 )
 CHANNEL_TARGETS: Final = ("none", "guestfwd", "virtio", "xen")
+#: The type of secret that each protocol takes.
+SECRET_OF: Final = {"iscsi": "iscsi", "rbd": "ceph"}
 SECRET_TYPES: Final = ("ceph", "iscsi")
 
 
@@ -76,6 +78,14 @@ def check_parsed_devices(domain: Domain) -> None:
     check_usb_controllers(domain.devices.controllers)
     for interface in domain.devices.interfaces:
         _check_interface(interface)
+    cards = [
+        interface.source.host_address
+        for interface in domain.devices.interfaces
+        if interface.type == "hostdev" and interface.source is not None
+    ]
+    if any(card in cards[:number] for number, card in enumerate(cards)):
+        detail = "Hostdev already exists in the domain configuration"
+        raise ConfError("xml", detail, "domain/devices/interface")
     for shmem in domain.devices.shmems:
         if shmem.msi is not None and shmem.server_path is None:
             raise ConfError("xml", "msi option is only supported with a server", "shmem/msi")
@@ -143,6 +153,9 @@ def _check_disk(disk: Disk) -> None:
     if disk.type == "network" and secret is not None and secret.type not in SECRET_TYPES:
         detail = f"unknown secret type '{secret.type or '<null>'}'"
         raise ConfError(UNSUPPORTED, detail, "auth/secret/@type")
+    expected = SECRET_OF.get(disk.source.protocol or "") if disk.source else None
+    if secret is not None and expected is not None and secret.type != expected:
+        raise ConfError(UNSUPPORTED, f"invalid secret type '{secret.type}'", "auth/secret/@type")
 
 
 def _check_disk_source(disk: Disk) -> None:
@@ -326,6 +339,7 @@ def _check_hostdev(hostdev: Hostdev, before: list[Hostdev]) -> None:
     for route in hostdev.routes:
         check_route("Domain hostdev device", route)
     _check_capability(hostdev)
+    check_auth(hostdev.source.auth)
     if any(_same_device(hostdev, other) for other in before):
         raise ConfError("xml", "Hostdev already exists in the domain configuration", path)
 

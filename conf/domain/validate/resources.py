@@ -191,7 +191,7 @@ def _check_thread_pools(domain: Domain) -> None:
         pools.insert(0, domain.default_iothread)
     for thread in pools:
         low, high = thread.thread_pool_min, thread.thread_pool_max
-        if low is not None and high is not None and low > high:
+        if low is not None and low > (-1 if high is None else high):
             detail = "thread_pool_min must be smaller or equal to thread_pool_max"
             raise ConfError(UNSUPPORTED, detail, "domain/iothreadids/iothread")
 

@@ -96,7 +96,7 @@ def bounded_fields(model: type) -> dict[str, SearchStrategy[object]]:
     registers = ("chassis_nr", "chassis", "port")
     fields: dict[type, dict[str, SearchStrategy[object]]] = {
         PciAddress: {**bounds},
-        HostAddress: {name: st.none() | numbers for name, numbers in host.items()},
+        HostAddress: {name: st.none() | each for name, each in (host | {"uuid": UUIDS}).items()},
         UsbAddress: {"port": st.none() | ports},
         SourceHost: {"port": st.none() | st.integers(0, 65535).map(str)},
         Reconnect: {"timeout": st.integers(1, 9)},

@@ -132,6 +132,15 @@ def cells(interconnects: str) -> str:
          "non-existent NUMA node"),
         (document(top=cells(latency(5).replace("type=", "cache='1' type="))), "xml",
          "non-existent NUMA node cache"),
+        (document("<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source>"
+                  "<address uuid='no'/></source></hostdev>"), "internal", "Cannot parse uuid"),
+        (document("<interface type='hostdev'><source><address type='pci' slot='5'/></source>"
+                  "</interface>" * 2), "xml", "Hostdev already exists"),
+        (document("<disk type='network'><source protocol='rbd' name='a/b'><auth username='a'>"
+                  "<secret type='iscsi' usage='a'/></auth></source><target dev='vda'/></disk>"),
+         UNSUPPORTED, "invalid secret type 'iscsi'"),
+        (document(os="<loader readonly='yes' type='pflash'>/a</loader><nvram type='network'>"
+                     "<source name='a'/></nvram>"), "xml", "'protocol' in element 'source'"),
         (document(top="<numatune><memory mode='strict' placement='none'/></numatune>"), UNSUPPORTED,
          "Unsupported NUMA memory placement mode 'none'"),
         (document(top="<features><kvm><dirty-ring state='on' size='9'/></kvm></features>"), "xml",
@@ -232,6 +241,17 @@ SCSI = (
          UNSUPPORTED, "multiple smartcard support"),
         (document("<interface type='user'><port isolated='yes'/></interface>"), UNSUPPORTED,
          "<port isolated='yes'/> is not supported for network interfaces with type='user'"),
+        (document("<disk><source file='/a'><encryption format='luks' engine='librbd'/></source>"
+                  "<target dev='vda'/></disk>"), UNSUPPORTED, "only with RBD backed disks"),
+        (document("<interface type='user'><ip address='10.0.0.1'/><ip address='10.0.0.2'/>"
+                  "</interface>"), UNSUPPORTED, "Only one IPv4 address per interface"),
+        (document("<video><model type='vga'/></video><video><model type='ramfb'/></video>"),
+         UNSUPPORTED, "'ramfb' is only valid as primary"),
+        (document(controller("type='virtio-serial'", "<driver queues='2'/>")), UNSUPPORTED,
+         "'queues' is only supported by virtio-scsi controller"),
+        (document(top="<iothreadids><iothread id='1' thread_pool_min='0'/></iothreadids>"),
+         UNSUPPORTED, "thread_pool_min must be smaller"),
+        (document(top="<features><gic/></features>"), UNSUPPORTED, "The 'gic' feature"),
         (document("<graphics type='vnc'><audio id='2'/></graphics>"), "xml",
          "no audio device with ID 2"),
         (document("<audio id='1' type='spice'/>"), UNSUPPORTED, "without spice graphics"),
@@ -291,6 +311,8 @@ def test_a_guest_that_cannot_be_is_refused_on_completing(
         (document(top="<cputune><vcpusched vcpus='1' scheduler='idle' priority='9'/></cputune>"),
          "<vcpusched vcpus='1' scheduler='idle'/>"),
         (document("<vsock model='virtio'/>"), "<cid auto='yes'/>"),
+        (document(top="<cputune><vcpupin vcpu='0' cpuset='0'/><vcpupin vcpu='9' cpuset='1'/>"
+                      "</cputune>"), "<vcpupin vcpu='0' cpuset='0'/>\n  </cputune>"),
         (document("<interface type='user'><model type=''/></interface>"),
          "<model type='rtl8139'/>"),
         (document(top="<features><apic/><apic eoi='on'/></features>"), "<apic eoi='on'/>"),
