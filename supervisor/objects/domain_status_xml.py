@@ -52,6 +52,7 @@ class MemoryFile(msgspec.Struct, kw_only=True):
     path: str
     temporary: str  # its name until it is complete; "": it is written in place
     resume: bool  # the vCPUs ran when the job began
+    writer: int = 0  # the process that writes it, and removes it if that fails
     complete: bool = False  # whole and on disk: the job is to be finished, never undone
 
 

@@ -5,6 +5,7 @@ Owns: the signals, and what is removed. May touch: the QEMU process, the domain'
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 from typing import Final
@@ -31,6 +32,7 @@ from supervisor.workers.qemu.start.files import remove_directories
 TERM_S: Final = 2.0  # QEMU flushes its caches and exits within this, if its disks answer
 GRACEFUL_S: Final = 10.0
 KILL_S: Final = 10.0
+ENDED_S: Final = 30.0  # for the cleanup, mostly hook scripts
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +62,18 @@ async def stop_process(
         )
         raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
     await _kill(guest.name, process)
+
+
+async def end_guest(guest: Guest, reason: DomainShutoffReason) -> None:
+    """Stop QEMU, unless it has exited by itself, and wait until it is cleaned up.
+
+    Raises:
+        VirError: as `stop_process`; TimeoutError: the hooks of its end take too long.
+    """
+    if not guest.process.exited:
+        await stop_process(guest, reason)
+    async with asyncio.timeout(ENDED_S):
+        await guest.ended.wait()
 
 
 async def _kill(name: str, process: GuestProcess) -> None:

@@ -18,7 +18,7 @@ from supervisor.messages.worker import Dump
 from supervisor.objects.domain_status_xml import MemoryFile
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.commands import stop_vcpus
-from supervisor.workers.qemu.lifecycle.stop import stop_process
+from supervisor.workers.qemu.lifecycle.stop import end_guest
 from supervisor.workers.qemu.migration.dump_stream import dump_to_fd
 from supervisor.workers.qemu.migration.file_stream import Produce, write_to_file
 from supervisor.workers.qemu.migration.guest_job import (
@@ -31,10 +31,8 @@ from supervisor.workers.qemu.migration.guest_job import (
 from supervisor.workers.qemu.migration.packing import NOT_PACKED, Packing, find_packing
 from supervisor.workers.qemu.migration.resume import resume_after_job
 from supervisor.workers.qemu.migration.stream import migrate_to_fd
-from supervisor.workers.qemu.migration.target_file import discard, open_target, publish
+from supervisor.workers.qemu.migration.target_file import discard, open_target, plan_target, publish
 from supervisor.workers.state_table import Trigger
-
-ENDED_S = 30.0  # for the cleanup of the guest that is ended
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +47,7 @@ async def dump(guest: Guest, request: Dump) -> None:
         await _dump_and_go_on(guest, request)
         if not request.flags & Flags.CRASH:
             return
-        await stop_process(guest, DomainShutoffReason.CRASHED)
-        async with asyncio.timeout(ENDED_S):
-            await guest.ended.wait()
+        await end_guest(guest, DomainShutoffReason.CRASHED)
 
 
 async def _dump_and_go_on(guest: Guest, request: Dump) -> None:
@@ -82,11 +78,12 @@ async def write_dump(guest: Guest, request: Dump, *, resume: bool) -> None:
     """
     produce, packing = _plan(guest, request)
     direct = bool(request.flags & Flags.BYPASS_CACHE)
-    target = await asyncio.to_thread(open_target, request.path, direct=direct)
+    target = await asyncio.to_thread(plan_target, request.path)
     published = False
     try:
         file = MemoryFile(path=target.path, temporary=target.temporary, resume=resume)
         record_file(guest, file)
+        await asyncio.to_thread(open_target, target, request.path, direct=direct)
         if resume and not request.flags & Flags.LIVE:
             await stop_vcpus(guest, Trigger.STOPPED_TO_DUMP)
         elif resume:

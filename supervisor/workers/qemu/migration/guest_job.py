@@ -7,6 +7,7 @@ Source: libvirt 9.0, qemuMigrationJobName: the names of jobs in errors.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -55,6 +56,7 @@ async def guest_job(
 
 def record_file(guest: Guest, file: MemoryFile) -> None:
     """Record the file that the job writes, for a worker that takes the guest over."""
+    file.writer = os.getpid()
     guest.status.memory_file = file
     guest.save()
 

@@ -15,8 +15,11 @@ log = logging.getLogger(__name__)
 
 
 def clean_up_memory(status: Status) -> None:
-    """Finish a complete file of a guest that has ended, remove a partial one."""
-    if status.memory_file is not None:
+    """Finish a complete file of a guest that has ended, remove a partial one.
+
+    One that this process is writing is left to the job: its stream may be whole by now.
+    """
+    if status.memory_file is not None and status.memory_file.writer != os.getpid():
         end_file(status.memory_file)
     if status.loaded is not None:
         set_aside(status.loaded)
@@ -24,12 +27,14 @@ def clean_up_memory(status: Status) -> None:
 
 
 def end_file(file: MemoryFile) -> None:
-    """Give a complete file its name, or remove what there is of another one."""
+    """Give a complete file its name, unless it has it; or remove what there is of another one."""
     if not file.complete:
         discard(file.temporary)
         return
     try:
         publish(file.temporary, file.path)
+    except FileNotFoundError:
+        return  # its writer died after that
     except OSError as error:
         log.error("the saved state is in %s, not in %s: %s", file.temporary, file.path, error)
 

@@ -16,10 +16,10 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images.save_image import Compression, SaveData, new_image
 from supervisor.messages.worker import Save
 from supervisor.objects.domain_status_xml import MemoryFile
-from supervisor.objects.job import AsyncJob
+from supervisor.objects.job import AsyncJob, JobRecord
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.commands import stop_vcpus
-from supervisor.workers.qemu.lifecycle.stop import stop_process
+from supervisor.workers.qemu.lifecycle.stop import end_guest
 from supervisor.workers.qemu.migration.dump_stream import wait_no_dump
 from supervisor.workers.qemu.migration.file_stream import write_to_file
 from supervisor.workers.qemu.migration.guest_job import (
@@ -34,10 +34,14 @@ from supervisor.workers.qemu.migration.memory_files import end_file
 from supervisor.workers.qemu.migration.packing import Packing, find_packing
 from supervisor.workers.qemu.migration.resume import resume_after_job
 from supervisor.workers.qemu.migration.stream import end_migration, migrate_to_fd
-from supervisor.workers.qemu.migration.target_file import TargetFile, discard, open_target, publish
+from supervisor.workers.qemu.migration.target_file import (
+    TargetFile,
+    discard,
+    open_target,
+    plan_target,
+    publish,
+)
 from supervisor.workers.state_table import Trigger
-
-ENDED_S = 30.0  # for the cleanup of the guest that was saved
 
 log = logging.getLogger(__name__)
 
@@ -51,21 +55,21 @@ async def save(guest: Guest, request: Save) -> None:
     async with guest_job(guest, request.job):
         compression = Compression(request.compression)
         packing = find_packing(compression, "save")
-        target = await asyncio.to_thread(open_target, request.path, direct=request.bypass_cache)
+        target = await asyncio.to_thread(plan_target, request.path)
         resume = guest.state is DomainState.RUNNING
         running = resume if request.running is None else request.running
         image = new_image(request.xml, was_running=running, compression=compression)
         file = MemoryFile(path=target.path, temporary=target.temporary, resume=resume)
         try:
             record_file(guest, file)
+            direct = request.bypass_cache
+            await asyncio.to_thread(open_target, target, request.path, direct=direct)
             await _write(guest, request, target, image, packing)
         finally:
             target.close()
             if not file.complete:
                 discard(target.temporary)
-        await stop_process(guest, DomainShutoffReason.SAVED)
-        async with asyncio.timeout(ENDED_S):
-            await guest.ended.wait()
+        await end_guest(guest, DomainShutoffReason.SAVED)
 
 
 async def _write(
@@ -94,7 +98,8 @@ async def _write(
     # From here on the image counts: a guest that went on would not fit it any more.
     file.complete = True
     guest.status.ending = DomainShutoffReason.SAVED
-    guest.save()
+    if not guest.process.exited:  # its stream was whole before; its status file is gone
+        guest.save()
     try:
         await asyncio.to_thread(publish, target.temporary, target.path)
     except OSError as error:
@@ -124,15 +129,22 @@ def complete(target: TargetFile, image: SaveData) -> None:
         ) from error
 
 
+def is_ours(job: JobRecord | None) -> bool:
+    """Return whether a job is one that this package does, and ends with its worker."""
+    return job is not None and job.job in NAMES
+
+
 async def end_interrupted(guest: Guest) -> None:
     """End the job that a previous worker did not finish: forward if its image is complete."""
     job, file = guest.status.job, guest.status.memory_file
     assert job is not None, "a file is a job's"
-    assert file is not None, "the caller has looked"
     log.warning("%s: job '%s' was interrupted", guest.name, job.job.value)
+    if file is None:  # it had done nothing yet
+        end_job(guest)
+        return
     if file.complete and job.job is AsyncJob.SAVE:
         await asyncio.to_thread(end_file, file)
-        await stop_process(guest, DomainShutoffReason.SAVED)
+        await end_guest(guest, DomainShutoffReason.SAVED)
         return
     try:
         await end_migration(guest)

@@ -30,7 +30,13 @@ from supervisor.workers.qemu.migration.packing import Packing, find_packing
 from supervisor.workers.qemu.migration.resume import resume_after_job
 from supervisor.workers.qemu.migration.save import complete
 from supervisor.workers.qemu.migration.stream import migrate_to_fd
-from supervisor.workers.qemu.migration.target_file import TargetFile, discard, open_target, publish
+from supervisor.workers.qemu.migration.target_file import (
+    TargetFile,
+    discard,
+    open_target,
+    plan_target,
+    publish,
+)
 from supervisor.workers.state_table import Trigger
 
 log = logging.getLogger(__name__)
@@ -45,13 +51,14 @@ async def save_external(guest: Guest, request: SaveExternal) -> None:
     async with guest_job(guest, request.job):
         compression = Compression(request.compression)
         packing = find_packing(compression, "snapshot")
-        target = await asyncio.to_thread(open_target, request.path, direct=False)
+        target = await asyncio.to_thread(plan_target, request.path)
         ran = guest.state is DomainState.RUNNING
         image = new_image(request.xml, was_running=ran, compression=compression)
         file = MemoryFile(path=target.path, temporary=target.temporary, resume=ran)
         done = False
         try:
             record_file(guest, file)
+            await asyncio.to_thread(open_target, target, request.path, direct=False)
             await _write_memory(guest, request, target, image, packing)
             async with guest.device_lock:
                 await create_overlays(

@@ -14,6 +14,7 @@ import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -28,8 +29,8 @@ class TargetFile:
 
     path: str  # the one that was named, without symbolic links
     temporary: str  # "": it is a device or pipe, and written in place
-    fd: int
-    direct: bool  # O_DIRECT
+    fd: int = -1  # once it is open
+    direct: bool = False  # O_DIRECT
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -45,55 +46,74 @@ class TargetFile:
             self.direct = False
 
 
-def open_target(path: str, *, direct: bool) -> TargetFile:
-    """Open a file to be written in place of the one that may be at `path`.
+def plan_target(path: str) -> TargetFile:
+    """Choose the names of a file that is to be written in place of the one that may be at `path`.
 
-    It is for root alone, unless one is there already: it gets that one's owner and mode.
+    They are recorded before the file is made: whoever finds them removes it.
+
+    Raises:
+        VirError: SYSTEM_ERROR.
+    """
+    with _create_errors(path):
+        real = os.path.realpath(path)
+        try:
+            in_place = not stat.S_ISREG(os.stat(real).st_mode)
+        except FileNotFoundError:
+            in_place = False
+    if in_place:
+        return TargetFile(real, "")
+    folder, name = os.path.split(real)
+    # A name that nobody can foresee: the folder may be /tmp.
+    return TargetFile(real, f"{folder}/.{name[:MAX_STEM]}.{secrets.token_hex(6)}.part")
+
+
+def open_target(target: TargetFile, path: str, *, direct: bool) -> None:
+    """Open a planned file.
+
+    It is for root alone, unless there is an earlier one: it gets that one's owner and mode.
+
+    Args:
+        target: the file; the caller closes it.
+        path: as the client named it, for the error.
+        direct: past the page cache.
 
     Raises:
         VirError: SYSTEM_ERROR.
     """
     flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_DIRECT if direct else 0)
-    try:
-        real = os.path.realpath(path)
-        try:
-            present = os.stat(real)
-        except FileNotFoundError:
-            present = None
-        if present is not None and not stat.S_ISREG(present.st_mode):
+    target.direct = direct
+    with _create_errors(path):
+        if not target.temporary:
             # O_NONBLOCK: a FIFO that nobody reads holds no thread.
-            fd = os.open(real, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
-            return TargetFile(real, "", fd, direct)
-        folder, name = os.path.split(real)
-        # A name that nobody can foresee: the folder may be /tmp.
-        temporary = f"{folder}/.{name[:MAX_STEM]}.{secrets.token_hex(6)}.part"
-        fd = os.open(temporary, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        target = TargetFile(real, temporary, fd, direct)
-        try:
-            if present is not None:
-                os.fchown(fd, present.st_uid, present.st_gid)
-                os.fchmod(fd, stat.S_IMODE(present.st_mode))
-        except BaseException:
-            target.close()
-            discard(temporary)
-            raise
+            target.fd = os.open(target.path, flags | os.O_NONBLOCK)
+            return
+        exclusive = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        target.fd = os.open(target.temporary, flags | exclusive, 0o600)
+        with contextlib.suppress(FileNotFoundError):
+            present = os.stat(target.path)
+            os.fchown(target.fd, present.st_uid, present.st_gid)
+            os.fchmod(target.fd, stat.S_IMODE(present.st_mode))
+
+
+@contextlib.contextmanager
+def _create_errors(path: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         detail = f"Failed to create file '{path}': {error.strerror or error}"
         raise VirError(
             ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU, int1=error.errno or -1
         ) from error
-    return target
 
 
 def publish(temporary: str, path: str) -> None:
-    """Give a complete file the name that the client wants; repeated, it does nothing.
+    """Give a complete file the name that the client wants.
 
     Raises:
-        OSError: it has its temporary name still.
+        OSError: it has its temporary name still, or is gone.
     """
     if temporary:
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(temporary, path)
+        os.rename(temporary, path)
         sync_folder(os.path.dirname(path))
 
 

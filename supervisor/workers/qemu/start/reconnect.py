@@ -30,7 +30,7 @@ from supervisor.workers.qemu.block.overlays import settle_overlays
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
-from supervisor.workers.qemu.migration.save import end_interrupted
+from supervisor.workers.qemu.migration.save import end_interrupted, is_ours
 from supervisor.workers.qemu.perf import restore_events
 from supervisor.workers.qemu.qmp.events import handle_event, resume_lifecycle_action
 from supervisor.workers.qemu.qmp.monitor import Monitor
@@ -117,7 +117,7 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
     """Query the state of QEMU, for the events that were missed."""
     answer = await monitor.query("query-status", StatusInfo)
     trigger = reconcile(guest.state, answer.status)
-    if guest.status.memory_file is not None:
+    if guest.status.memory_file is not None or is_ours(guest.status.job):
         guest.run(_end_interrupted(guest))
         return
     if guest.status.loaded is not None:

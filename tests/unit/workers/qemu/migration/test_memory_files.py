@@ -14,11 +14,23 @@ from supervisor.workers.qemu.migration.memory_files import (
     end_file,
     remove_image,
 )
-from supervisor.workers.qemu.migration.target_file import discard, open_target, publish
+from supervisor.workers.qemu.migration.target_file import (
+    TargetFile,
+    discard,
+    open_target,
+    plan_target,
+    publish,
+)
 
 
 def status(**more: object) -> Status:
     return Status(name="web", uuid="u", id=1, state=1, reason=1, **more)  # type: ignore[arg-type]
+
+
+def opened(path: str) -> TargetFile:
+    target = plan_target(path)
+    open_target(target, path, direct=False)
+    return target
 
 
 def names(folder: Path) -> list[str]:
@@ -29,25 +41,26 @@ def test_the_earlier_file_stays_until_the_new_one_is_published(tmp_path: Path) -
     path = tmp_path / "image"
     path.write_text("earlier")
     path.chmod(0o640)
-    target = open_target(str(path), direct=False)
+    target = opened(str(path))
     os.write(target.fd, b"new")
     assert path.read_text() == "earlier"
     publish(target.temporary, target.path)
-    publish(target.temporary, target.path)  # as a worker does that finds it done
+    with pytest.raises(FileNotFoundError):
+        publish(target.temporary, target.path)
     assert (path.read_text(), names(tmp_path)) == ("new", ["image"])
     assert path.stat().st_mode & 0o777 == 0o640
     target.close()
 
 
 def test_a_new_file_is_for_root_alone(tmp_path: Path) -> None:
-    target = open_target(str(tmp_path / "image"), direct=False)
+    target = opened(str(tmp_path / "image"))
     publish(target.temporary, target.path)
     target.close()
     assert (tmp_path / "image").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_that_was_not_completed_is_gone(tmp_path: Path) -> None:
-    target = open_target(str(tmp_path / "image"), direct=False)
+    target = opened(str(tmp_path / "image"))
     target.close()
     discard(target.temporary)
     discard(target.temporary)
@@ -56,7 +69,7 @@ def test_a_file_that_was_not_completed_is_gone(tmp_path: Path) -> None:
 
 def test_a_symbolic_link_keeps_pointing_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("image")
-    target = open_target(str(tmp_path / "link"), direct=False)
+    target = opened(str(tmp_path / "link"))
     publish(target.temporary, target.path)
     target.close()
     assert (tmp_path / "link").is_symlink()
@@ -66,13 +79,13 @@ def test_a_symbolic_link_keeps_pointing_to_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["no/such/folder", "."])
 def test_a_path_that_is_no_files_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(VirError, match="Failed to create file") as refused:
-        open_target(str(tmp_path / path), direct=False)
+        opened(str(tmp_path / path))
     assert refused.value.code is ErrorCode.SYSTEM_ERROR
     assert names(tmp_path) == []
 
 
 def test_a_device_is_written_in_place() -> None:
-    target = open_target("/dev/null", direct=False)
+    target = opened("/dev/null")
     assert target.temporary == ""
     target.close()
 
@@ -85,6 +98,16 @@ def test_a_partial_file_of_a_guest_that_ended_is_removed(tmp_path: Path) -> None
     )
     clean_up_memory(ended)
     assert (ended.memory_file, names(tmp_path)) == (None, [])
+
+
+def test_a_file_that_its_own_worker_writes_is_left_to_it(tmp_path: Path) -> None:
+    partial = tmp_path / ".image.part"
+    partial.write_text("perhaps whole")
+    file = MemoryFile(
+        path=str(tmp_path / "image"), temporary=str(partial), resume=True, writer=os.getpid()
+    )
+    clean_up_memory(status(memory_file=file))
+    assert names(tmp_path) == [".image.part"]
 
 
 def test_a_complete_file_gets_its_name_whoever_finds_it(tmp_path: Path) -> None:
