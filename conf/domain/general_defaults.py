@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conf.domain.clock import Clock
+from conf.domain.cpu_defaults import MAX_VCPUS
 from conf.domain.model import Domain
 from conf.domain.tuning import BootMemory, Cputune, NumaMemory, Numatune, Vcpu, VcpuState
 from conf.errors import ConfError
@@ -49,7 +50,7 @@ def complete_vcpus(domain: Domain) -> None:
         vcpu.current = sum(state.enabled for state in domain.vcpus)
     if vcpu.current == vcpu.maximum:
         vcpu.current = None
-    if domain.vcpus:
+    if domain.vcpus and vcpu.maximum <= MAX_VCPUS:  # more are refused later
         domain.vcpus = _complete_vcpu_list(domain.vcpus, vcpu.maximum)
 
 

@@ -42,6 +42,10 @@ LEFT_OUT: Final = (
     "connect_close",
 )
 KEPT: Final = "fuzzed-network"
+DOMAIN: Final = """<domain type='qemu'><name>fz</name><memory unit='MiB'>16</memory>
+<uuid>10010203-0405-0607-0809-0a0b0c0d0e0f</uuid>
+<os><type arch='x86_64' machine='pc'>hvm</type></os>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices></domain>"""
 SHARES: Final = (("qemu:///system", False), ("qemu:///system", True), ("lxc:///system", False))
 UNFORESEEN: Final = ("Traceback", "unexpected exception", "failed inside rpcd", "background task")
 
@@ -55,7 +59,15 @@ class Client:
         self.socket.connect(f"{root}/run/libvirt/libvirt-sock{'-ro' if read_only else ''}")
         self._decoder = FrameDecoder()
         self._serial = 0
-        self.call("connect_open", uri, int(read_only))
+        try:
+            self.call("connect_open", uri, int(read_only))
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.socket.close()
 
     def message(self, procedure: Procedure, payload: bytes, kind: int = MessageType.CALL) -> bytes:
         """Encode a call; serials count up."""
@@ -119,9 +131,25 @@ def fuzz_calls(root: Path, count: int, seed: int, *, read_only: bool, uri: str) 
         except (OSError, framing.FrameError):
             tally["connections"] += 1
             if client is not None:
-                client.socket.close()
+                client.close()
             client = None
+    if client is not None:
+        client.close()
     return tally
+
+
+def prepare(root: Path) -> None:
+    """Make what the fuzzing needs: a domain, a pool with a volume, a network."""
+    client = Client(root)
+    (root / "pool").mkdir(exist_ok=True)
+    client.call("domain_define_xml", DOMAIN)
+    client.call("network_define_xml", f"<network><name>{KEPT}</name></network>")
+    target = f"<target><path>{root}/pool</path></target>"
+    pool = f"<pool type='dir'><name>pool</name>{target}</pool>"
+    client.call("storage_pool_create_xml", pool, 0)
+    volume = "<volume><name>vol</name><capacity>65536</capacity></volume>"
+    client.call("storage_vol_create_xml", known_values(client)["storage_pool"][0], volume, 0)
+    client.close()
 
 
 def known_values(client: Client) -> dict[str, list[object]]:
@@ -147,8 +175,8 @@ def known_values(client: Client) -> dict[str, list[object]]:
     return known
 
 
-def fuzz_documents(root: Path, count: int, seed: int) -> Counter[str]:
-    """Send changed documents through every call that takes one."""
+def fuzz_documents(root: Path, count: int, seed: int, *, each: int = 40) -> Counter[str]:
+    """Send changed documents through every call that takes one, `each` of them at a time."""
     tally = Counter[str]()
     clients = {uri: Client(root, uri) for uri in ("qemu:///system", "lxc:///system")}
     qemu = clients["qemu:///system"]
@@ -156,8 +184,8 @@ def fuzz_documents(root: Path, count: int, seed: int) -> Counter[str]:
     domains: list[Any] = known["domain"]
     domain = next(item for item in domains if item.name == "fz")
     pool = known["storage_pool"][0]
-    defined = qemu.call("network_define_xml", f"<network><name>{KEPT}</name></network>")
-    network = table.load().named("network_define_xml").decode_ret(defined.payload)
+    networks: list[Any] = known["network"]
+    network = next(item for item in networks if item.name == KEPT)
     calls: list[tuple[str, str, tuple[object, ...], tuple[object, ...]]] = [
         ("domain", "domain_define_xml", (), ()),
         ("domain", "domain_define_xml_flags", (), (1,)),
@@ -180,17 +208,20 @@ def fuzz_documents(root: Path, count: int, seed: int) -> Counter[str]:
     ]
     while sum(tally.values()) < count:
         for place, (kind, name, before, after) in enumerate(calls):
-            for document in random_documents(kind, seed + place, 40):
+            for document in random_documents(kind, seed + place, each):
                 uri = "lxc:///system" if kind == "container" else "qemu:///system"
                 try:
                     frame = clients[uri].call(name, *before, document, *after)
                     tally["accepted" if is_ok(frame) else "refused"] += 1
                 except (OSError, table.EncodeError) as error:
                     tally[f"lost: {name}: {error!r}"[:80]] += 1
+                    clients[uri].close()
                     clients[uri] = Client(root, uri)
         seed += len(calls)
         for client in clients.values():
             clean_up(client, {domain.name, "run", "pool", "default", KEPT})
+    for client in clients.values():
+        client.close()
     return tally
 
 
@@ -252,6 +283,7 @@ def probe(root: str, stop: Any, result: Any) -> None:
             try:
                 client.call(name, *values)
             except OSError:
+                client.close()
                 client = Client(Path(root))
             waits.append(time.monotonic() - began)
         time.sleep(0.02)
@@ -276,6 +308,13 @@ def peak_mib(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
+def unforeseen(log: Path, start: int = 0) -> list[str]:
+    """List the lines of a daemon's log, after `start` bytes, that tell of a mistake of ours."""
+    with log.open() as lines:
+        lines.seek(start)
+        return [line for line in lines if any(word in line for word in UNFORESEEN)]
+
+
 def say(text: str) -> None:
     """Print at once."""
     print(text, flush=True)  # noqa: T201
@@ -291,6 +330,7 @@ def main() -> int:
     parser.add_argument("--log", type=Path)
     options = parser.parse_args()
     log = options.log or options.root / "daemon.log"
+    prepare(options.root)
     seen, before = log.stat().st_size, processes(options.root)
     stop = multiprocessing.Event()
     result: Any = multiprocessing.Queue()
@@ -312,9 +352,7 @@ def main() -> int:
     after = processes(options.root)
     for name in sorted(before):
         say(f"  {name}: {before[name]} → {after.get(name)}")
-    with log.open() as lines:
-        lines.seek(seen)
-        bad = [line for line in lines if any(word in line for word in UNFORESEEN)]
+    bad = unforeseen(log, seen)
     say("".join([f"{len(bad)} unforeseen errors\n", *bad[:20]]))
     died = [name for name in before if name in after and after[name][1] != before[name][1]]
     say(f"restarted: {died}")

@@ -187,7 +187,10 @@ def parent(number: int) -> int:
 def runs_config(argv: list[str], files: DnsmasqPaths) -> bool:
     """Return whether this argv is of dnsmasq with our configuration file."""
     return (
-        len(argv) > 1 and Path(argv[0]).name == "dnsmasq" and f"--conf-file={files.config}" in argv
+        len(argv) > 1
+        # Not Path.name: it interns the words of every process's command line.
+        and argv[0].rpartition("/")[2] == "dnsmasq"
+        and f"--conf-file={files.config}" in argv
     )
 
 
