@@ -109,6 +109,7 @@ def test_a_definition_names_the_images_of_its_guest_however_often_changes_are_ap
         after = chain(domain)
         assert after == guest.names[: len(after)]
         assert after[0] == guest.names[0]
+        assert not domain.devices.disks[0].chain_ends() or after == guest.names
         apply_changes(domain, guest.changes)
 
 
