@@ -32,6 +32,7 @@ from tests.fuzz.targets import SEEDS, device_documents, is_xml
 
 REMOTE: Final = 0x20008086
 BATCH: Final = 100
+DAMAGED: Final = 0.002  # of the messages: their connection is closed mostly
 PATIENCE_S: Final = 8.0  # for the replies to a batch: some calls wait for a guest
 #: These would change the host itself, or end the connection that fuzzes.
 LEFT_OUT: Final = (
@@ -106,36 +107,41 @@ def is_ok(frame: Frame) -> bool:
 def fuzz_calls(root: Path, count: int, seed: int, *, read_only: bool, uri: str) -> Counter[str]:
     """Send calls with random arguments, `BATCH` at a time."""
     random, tally = Random(seed), Counter[str]()
-    procedures = [call for call in arguments.calls() if not call.name.startswith(LEFT_OUT)]
-    client, known = None, {}
     while tally["sent"] < count:
+        tally["connections"] += 1
         try:
-            if client is None:
-                client = Client(root, uri, read_only=read_only)
-                known = known_values(client)
-            sent = 0
-            for _ in range(BATCH):
-                procedure = random.choice(procedures)
-                data = client.message(procedure, arguments.payload(procedure, random, known))
-                if random.random() < 0.002:
-                    data = arguments.damaged(data, random)
-                client.socket.sendall(data)
-                sent += 1
-            tally["sent"] += sent
-            until = time.monotonic() + PATIENCE_S
-            while sent > 0 and time.monotonic() < until:
-                for frame in client.receive():
-                    if frame.header.type in (1, 5):
-                        sent -= 1
-                        tally["refused" if frame.header.status == Status.ERROR else "answered"] += 1
+            client = Client(root, uri, read_only=read_only)
+        except OSError:
+            continue
+        try:
+            known = known_values(client)
+            while tally["sent"] < count:
+                send_batch(client, random, known, tally)
         except (OSError, framing.FrameError):
-            tally["connections"] += 1
-            if client is not None:
-                client.close()
-            client = None
-    if client is not None:
-        client.close()
+            continue  # it was closed over a damaged message
+        finally:
+            client.close()
     return tally
+
+
+def send_batch(
+    client: Client, random: Random, known: dict[str, list[object]], tally: Counter[str]
+) -> None:
+    """Send a batch of calls and count the replies."""
+    procedures = [call for call in arguments.calls() if not call.name.startswith(LEFT_OUT)]
+    for _ in range(BATCH):
+        procedure = random.choice(procedures)
+        data = client.message(procedure, arguments.payload(procedure, random, known))
+        if random.random() < DAMAGED:
+            data = arguments.damaged(data, random)
+        client.socket.sendall(data)
+    tally["sent"] += BATCH
+    missing, until = BATCH, time.monotonic() + PATIENCE_S
+    while missing > 0 and time.monotonic() < until:
+        for frame in client.receive():
+            if frame.header.type in (1, 5):
+                missing -= 1
+                tally["refused" if frame.header.status == Status.ERROR else "answered"] += 1
 
 
 def prepare(root: Path) -> None:
