@@ -34,6 +34,7 @@ class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
     balloon_kib: int = 0  # memory that the guest has now; 0: not known
     autodestroy: str = ""  # the client whose disconnection destroys the domain
     job: JobRecord | None = None  # that QEMU does at the moment
+    controllers: tuple[str, ...] = ()  # of its cgroup, that tuning needs; none: it has no cgroup
     taints: list[str] = []  # `Taint`
     deprecations: list[str] = []  # settings that its QEMU says are deprecated
     disk_changes: list[DiskChange] = []  # that the definition is to follow (`DiskChangesSaved`)

@@ -121,6 +121,11 @@ class RunningGuest:
         """VirDomainState."""
         return DomainState(self.status.state)
 
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The controllers of its cgroup that tuning needs."""
+        return ()
+
     def get_status(self, *, with_xml: bool = True) -> DomainStatus:
         """Make the status that domd is sent.
 
@@ -140,6 +145,7 @@ class RunningGuest:
             balloon_kib=self.balloon_kib,
             autodestroy=self.status.autodestroy,
             job=self.status.job,
+            controllers=self.controllers,
             taints=self.status.taints,
             deprecations=self.status.deprecations,
             disk_changes=list(self.status.disk_changes),

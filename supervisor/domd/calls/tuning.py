@@ -50,7 +50,7 @@ class TuningCalls:
 
     # Processor time.
 
-    async def domain_get_scheduler_type(self, call: ClientCall, dom: DomainId) -> tuple[str, int]:
+    def domain_get_scheduler_type(self, call: ClientCall, dom: DomainId) -> tuple[str, int]:
         """Return the scheduler's name and its number of parameters.
 
         Raises:
@@ -58,9 +58,7 @@ class TuningCalls:
                 OPERATION_UNSUPPORTED: in session mode.
         """
         self._access.refuse_in_session("cpu")
-        domain = self._access.registry.find(dom)
-        if domain.is_active:
-            await self._access.read_live(domain, "cpu")
+        self._access.require_controller(self._access.registry.find(dom), "cpu")
         return "posix", len(self._scheduler)
 
     async def domain_get_scheduler_parameters(

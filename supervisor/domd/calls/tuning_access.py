@@ -23,6 +23,7 @@ from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.workers import Workers
 from supervisor.drivers.driver import TYPED_STRINGS, Driver
 from supervisor.messages.worker import GetTuning, SetTuning, StatsParam
+from supervisor.objects.cgroup_controllers import require_controller
 from supervisor.objects.impact import select_for_query
 
 #: What libvirt calls the tuning that a controller does.
@@ -73,6 +74,16 @@ class TuningAccess:
     async def ask_guest(self, domain: DomainObject, request: Request[R]) -> R:
         """Ask a running guest's worker. Raises: as `Workers.call_running`."""
         return await self._workers.call_running(domain, request)
+
+    def require_controller(self, domain: DomainObject, controller: str) -> None:
+        """Refuse a call on a running guest that is in no cgroup with a controller.
+
+        Raises:
+            VirError: OPERATION_INVALID.
+        """
+        if domain.runtime is not None:
+            present = controller in domain.runtime.status.controllers
+            require_controller(controller, domain.errors, present=present)
 
     async def read_live(self, domain: DomainObject, controller: str) -> dict[str, int]:
         """Read a running guest's limits from the kernel, by parameter.

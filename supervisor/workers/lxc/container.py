@@ -66,6 +66,11 @@ class Container(RunningGuest):
         return Group(layout(), self.group)
 
     @property
+    def controllers(self) -> tuple[str, ...]:
+        """The controllers of its cgroup that tuning needs."""
+        return tuple(name for name in ("cpu", "memory", "blkio") if self.cgroup.has(name))
+
+    @property
     def init_pid(self) -> int:
         """The pid of init on the host; 0 while there is none."""
         return self.init.pid if self.init is not None and not self.init.exited else 0

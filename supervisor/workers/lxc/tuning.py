@@ -14,9 +14,9 @@ from rpc.enums import TypedParameterType as P
 from rpc.errors import VirError
 from supervisor.drivers.lxc import LXC
 from supervisor.messages.worker import StatsParam
+from supervisor.objects.cgroup_controllers import require_controller
 from supervisor.workers.cgroups import readings
 from supervisor.workers.cgroups.changes import plan_change, write_limits
-from supervisor.workers.cgroups.controllers import require_controller
 from supervisor.workers.cgroups.group import Group, Limit
 from supervisor.workers.cgroups.limits import has_bfq, limits_from
 from supervisor.workers.lxc import checks

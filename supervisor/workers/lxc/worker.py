@@ -16,8 +16,8 @@ from rpc.errors import ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.drivers.lxc import LXC
 from supervisor.messages.worker import DomainStatus, GetTuning, SetTuning, Stats
+from supervisor.objects.cgroup_controllers import require_controller
 from supervisor.objects.domain_phase import PhaseTrigger
-from supervisor.workers.cgroups.controllers import require_controller
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.lxc import lifecycle

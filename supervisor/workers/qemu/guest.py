@@ -83,6 +83,11 @@ class Guest(RunningGuest):
         """Its private directory."""
         return self.context.paths.domain_dir(self.status.id, self.name)
 
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The controllers of its cgroup that tuning needs."""
+        return self.cgroup.controllers
+
     # Its monitor.
 
     @property

@@ -191,6 +191,7 @@ class FakeWorker:
             state=DomainState.PAUSED if request.paused else DomainState.RUNNING,
             live_xml=format_domain(domain, live=True, secure=True),
             autodestroy=request.autodestroy,
+            controllers=("cpu", "memory", "blkio") if self.host.driver is LXC else (),
         )  # fmt: skip
         self.host.run(status)
         return reported(status)

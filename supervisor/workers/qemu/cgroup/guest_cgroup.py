@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Collection, Iterable
+from functools import cached_property
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -22,6 +23,7 @@ from supervisor.workers.cgroups.hierarchies import SLICE, UNIFIED, Layout
 
 #: The controllers that a guest needs of version 1; cpuacct where version 2 does not count.
 CONTROLLERS: Final[tuple[str, ...]] = ("cpu", "cpuset", "memory", "blkio", "devices")
+TUNED: Final = ("cpu", "cpuset", "memory", "blkio")  # that tuning calls need
 EMULATOR: Final = "emulator"
 IOTHREAD: Final = "iothread"
 VCPU: Final = "vcpu"
@@ -91,6 +93,11 @@ class GuestCgroup:
         """Return whether qemu.conf lets guests have a controller."""
         return not self._wanted or controller in self._wanted or controller == UNIFIED
 
+    @cached_property
+    def controllers(self) -> tuple[str, ...]:
+        """The controllers that the group has; they are the same for as long as the guest runs."""
+        return tuple(name for name in TUNED if self.has(name))
+
     # The whole guest.
 
     def make(self) -> bool:
@@ -143,7 +150,8 @@ class GuestCgroup:
         if not hierarchies:
             return []
         folder = self.group.layout.hierarchies[hierarchies[0]] / self.group.path
-        return [entry.name for entry in folder.iterdir() if entry.is_dir()]
+        with os.scandir(folder) as entries:  # it knows directories without asking for each
+            return [entry.name for entry in entries if entry.is_dir()]
 
     def has_threads(self, controller: str) -> bool:
         """Return whether threads have this controller's values each for itself."""

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.domain import Domain, parse_domain
-from conf.domain.tuning import Blkiotune
 from rpc.enums import DomainEventID
 from rpc.enums import TypedParameterType as P
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import TypedParam, TypedValue
 from supervisor.drivers.qemu import QEMU
 from supervisor.messages.worker import StatsParam
+from supervisor.objects.cgroup_controllers import require_controller
 from supervisor.workers.cgroups import readings
 from supervisor.workers.cgroups.block_devices import block_device_numbers
 from supervisor.workers.cgroups.changes import plan_change, write_limits
-from supervisor.workers.cgroups.controllers import require_controller
 from supervisor.workers.cgroups.group import Group, Limit
 from supervisor.workers.cgroups.limits import UNLIMITED_KIB, has_bfq
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR, IOTHREAD, VCPU, GuestCgroup
@@ -48,7 +47,7 @@ def set_tuning(guest: Guest, xml: str, controller: str) -> None:
             the controller; SYSTEM_ERROR: the kernel refuses; the former limits hold.
     """
     cgroup = guest.cgroup
-    require_controller(controller, QEMU.errors, present=cgroup.has(controller))
+    require_controller(controller, QEMU.errors, present=controller in cgroup.controllers)
     requested = parse_domain(xml)
     changes = []
     if controller in PER_THREAD:
@@ -125,10 +124,10 @@ def drop_unlimited(domain: Domain) -> None:
 
 
 def _guest_limits(cgroup: GuestCgroup, domain: Domain) -> list[Limit]:
-    group = cgroup.group
-    numbers = block_device_numbers((domain.blkiotune or Blkiotune()).devices)
-    v1_controllers = group.layout.v1_controllers
-    return guest_limits(domain, v1_controllers, numbers, bfq=has_bfq(group))
+    group, tune = cgroup.group, domain.blkiotune
+    numbers = block_device_numbers(tune.devices) if tune is not None else {}
+    bfq = tune is not None and has_bfq(group)
+    return guest_limits(domain, group.layout.v1_controllers, numbers, bfq=bfq)
 
 
 def _bandwidth(cgroup: GuestCgroup, domain: Domain, name: str) -> list[Limit]:
@@ -161,17 +160,18 @@ def get_tuning(guest: Guest, controller: str) -> list[StatsParam]:
         VirError: OPERATION_INVALID: the guest's group lacks it; SYSTEM_ERROR.
     """
     cgroup = guest.cgroup
-    require_controller(controller, QEMU.errors, present=cgroup.has(controller))
+    require_controller(controller, QEMU.errors, present=controller in cgroup.controllers)
     return list(READERS[controller](cgroup)) if controller in READERS else []
 
 
 def _scheduler(cgroup: GuestCgroup) -> Iterator[StatsParam]:
     yield StatsParam("cpu_shares", P.ULLONG, readings.shares(cgroup.group))
+    names = sorted(cgroup.thread_names())
     groups = {
-        "vcpu": _first(cgroup, VCPU),
+        "vcpu": _first(cgroup, names, VCPU),
         "global": cgroup.group,
-        "emulator": _first(cgroup, EMULATOR),
-        "iothread": _first(cgroup, IOTHREAD),
+        "emulator": _first(cgroup, names, EMULATOR),
+        "iothread": _first(cgroup, names, IOTHREAD),
     }
     for prefix, group in groups.items():
         bandwidth = readings.bandwidth(group) if group is not None else None
@@ -179,10 +179,10 @@ def _scheduler(cgroup: GuestCgroup) -> Iterator[StatsParam]:
         yield StatsParam(f"{prefix}_quota", P.LLONG, bandwidth.quota if bandwidth else 0)
 
 
-def _first(cgroup: GuestCgroup, prefix: str) -> Group | None:
+def _first(cgroup: GuestCgroup, names: list[str], prefix: str) -> Group | None:
     """Find the group of the first thread of a kind: all of a kind have the same bandwidth."""
-    names = sorted(name for name in cgroup.thread_names() if name.startswith(prefix))
-    return cgroup.thread(names[0]) if names else None
+    name = next((name for name in names if name.startswith(prefix)), None)
+    return None if name is None else cgroup.thread(name)
 
 
 def _memory(cgroup: GuestCgroup) -> Iterator[StatsParam]:
