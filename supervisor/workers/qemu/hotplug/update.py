@@ -44,10 +44,12 @@ from supervisor.workers.qemu.hotplug.update_checks import (
     check_graphics_change,
     check_interface_change,
 )
+from supervisor.workers.qemu.qmp.monitor import QmpError
 from supervisor.workers.qemu.start.monitor_setup import password_commands
 
 REMOVABLE: Final = ("cdrom", "floppy")
 
+OPEN_ATTEMPTS: Final = 3
 EJECT_S: Final = 5.0  # for the guest's consent, as with libvirt
 
 log = logging.getLogger(__name__)
@@ -141,10 +143,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
             await guest.monitor.execute(step.command, step.arguments)
     try:
         tray = {"id": drive.alias}
-        # Without force, QEMU asks a guest that has locked the tray to open it, and fails.
-        await guest.monitor.execute("blockdev-open-tray", {**tray, "force": force})
-        await _wait_open(guest, drive)
-        await guest.monitor.execute("blockdev-remove-medium", tray)
+        await _remove_medium(guest, drive, force=force)
         if nodes.images:
             medium = {**tray, "node-name": nodes.images[0].format_name}
             await guest.monitor.execute("blockdev-insert-medium", medium)
@@ -157,6 +156,28 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
     drive.type, drive.source, drive.driver = updated.type, updated.source, updated.driver
     drive.backing_store = updated.backing_store
     restore_file_owners(guest, previous)
+
+
+async def _remove_medium(guest: Guest, drive: Disk, *, force: bool) -> None:
+    """Open the tray and take the medium out.
+
+    A guest that resets the drive meanwhile, as firmware does when it starts, closes the tray.
+
+    Raises:
+        ConfError: "operation_failed": the guest keeps the tray locked. VirError: QEMU refuses.
+    """
+    tray = {"id": drive.alias}
+    for attempts_left in reversed(range(OPEN_ATTEMPTS)):
+        # Without force, QEMU asks a guest that has locked the tray to open it, and fails.
+        await guest.monitor.execute("blockdev-open-tray", {**tray, "force": force})
+        await _wait_open(guest, drive)
+        try:
+            await guest.monitor.execute("blockdev-remove-medium", tray)
+        except QmpError as error:
+            if not attempts_left or not error.desc.endswith("is not open"):
+                raise
+        else:
+            return
 
 
 async def _wait_open(guest: Guest, drive: Disk) -> None:
