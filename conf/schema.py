@@ -159,4 +159,10 @@ def _unread(known: _KnownElement, node: etree._Element) -> Iterator[str]:
         if steps is None:
             yield f"Did not expect element {inner.tag!s} in {element_path(node)}"
         elif not any(step.spec.kind == "verbatim" for step in steps):
-            yield from _unread(known.inside(inner), inner)
+            try:
+                inside = known.inside(inner)
+            except ConfError:
+                # Reading would refuse it, and passed it over: another of its kind was read.
+                yield f"Did not expect element {inner.tag!s} in {element_path(node)}"
+                continue
+            yield from _unread(inside, inner)

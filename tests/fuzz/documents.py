@@ -23,11 +23,13 @@ from conf.domain.os_defaults import complete_nvram
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from conf.interface import format_interface, parse_interface
+from conf.mapper import parse_root
 from conf.native.lxc import domain_xml_of
 from conf.network import format_network
 from conf.network.update import update_network
 from conf.nwfilter import format_filter, parse_filter, stock_filters
 from conf.nwfilter.binding import format_binding, parse_binding
+from conf.schema import unknown_parts
 from conf.secret import format_secret, parse_secret
 from conf.snapshot.align import align_disks
 from conf.snapshot.model import SnapshotLocation
@@ -105,6 +107,7 @@ def define(builder: DefinitionBuilder, xml: str) -> str:
     if builder is QEMU:
         emulator()
     text = asyncio.run(builder.build(xml)).xml
+    unknown_parts(parse_root(Domain, xml), Domain)
     read_back(lambda again: asyncio.run(builder.build(again)).xml, text)
     return text
 
