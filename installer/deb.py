@@ -32,6 +32,7 @@ REPLACED: Final = (
 DEPENDS: Final = (
     "qemu-utils",
     "iproute2",
+    "procps",
     "dnsmasq-base",
     "nftables | iptables",
     "libsasl2-2",
