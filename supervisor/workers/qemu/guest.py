@@ -60,7 +60,7 @@ class Guest(RunningGuest):
         self.resume_cause = Trigger.RESUMED
         self.disk_errors: dict[str, bool] = {}  # by alias: whether for ENOSPC
         self.agent_lock = ChangeLock(self.name, context.driver.errors)
-        self.agent_connection: AgentConnection | None = None  # of the command under way
+        self.agent_connection: AgentConnection | None = None  # of this command or the last
         self._event_waits: list[tuple[Collection[str], asyncio.Event]] = []
         self.cgroup = GuestCgroup(layout(), status.cgroup, context.config.cgroup_controllers)
         self.device_rules: frozenset[DeviceRule] | None = None  # what it may open; None: not asked
@@ -196,9 +196,16 @@ class Guest(RunningGuest):
             if name in names:
                 happened.set()
 
+    def drop_agent_connection(self) -> None:
+        """Close the connection to the agent, if there is one."""
+        connection, self.agent_connection = self.agent_connection, None
+        if connection is not None:
+            connection.close()
+
     def close_monitor(self) -> None:
         """Close the monitor and cancel the domain's tasks."""
         self.stop_work()
+        self.drop_agent_connection()
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None

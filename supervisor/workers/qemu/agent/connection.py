@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -37,16 +38,40 @@ class AgentConnection:
     """One connection to the agent."""
 
     def __init__(self, end: socket.socket, name: str) -> None:
-        """Use a connected socket, which stays the caller's; `name` is the domain's."""
+        """Take a connected socket over; `name` is the domain's."""
         self._socket = end
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
+        self._idle: asyncio.TimerHandle | None = None
+        self.is_ended = False  # the other end has closed it, or the agent the channel
 
     def disconnect(self) -> None:
         """End the waits: the agent has closed the channel, so no reply comes any more."""
+        self.is_ended = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close_when_idle(self, idle_s: float, closed: Callable[[], None]) -> None:
+        """Close it if `use` is not called in time, and call `closed` then."""
+
+        def close() -> None:
+            self.close()
+            closed()
+
+        self._idle = self._loop.call_later(idle_s, close)
+
+    def use(self) -> None:
+        """Keep it open for a command."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.use()
+        self.is_ended = True
+        self._socket.close()
 
     async def synchronize(self, timeout_s: float = SYNC_S) -> None:
         """Skip replies to commands of earlier connections, which a virtio channel keeps.
@@ -119,6 +144,7 @@ class AgentConnection:
             raise self._unsynced(f"a reply has more than {MAX_REPLY} bytes")
         data = await self._loop.sock_recv(self._socket, CHUNK)
         if not data:
+            self.is_ended = True
             raise unresponsive(f"Guest agent of '{self._name}' disappeared while executing command")
         self._buffer += data
 

@@ -7,6 +7,7 @@ Source: QEMU 7.2, "QEMU Guest Agent Protocol Reference"; libvirt 9.0's errors fo
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,10 +36,14 @@ CHANNEL: Final = "org.qemu.guest_agent.0"  # the name by which agents open their
 BLOCK_S: Final = 50.0
 LONG_S: Final = 3600.0
 NOWAIT_S: Final = 0.1
+#: How long the channel is kept open after a command: an agent takes 0.1 s to notice a new client.
+IDLE_S: Final = 5.0
 MAX_RESULT: Final = 1 << 20  # bytes of a reply that is decoded to structs, which take more
 MAX_DESC: Final = 1000  # characters of an agent's error that a client gets
 REFUSAL_S: Final = 2.0  # for a command that has no reply when it succeeds
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class AgentError(VirError):
@@ -251,12 +256,33 @@ async def _connection(
         path = require_agent(guest)  # it may have gone while this command waited
         try:
             async with asyncio.timeout(2 * SYNC_S + timeout_s):
-                with await connect(path) as end:
-                    connection = guest.agent_connection = AgentConnection(end, guest.name)
-                    await connection.synchronize(min(SYNC_S, timeout_s))
-                    yield connection
+                connection = await _synchronized(guest, path, min(SYNC_S, timeout_s))
+                yield connection
         except (OSError, TimeoutError) as error:
+            guest.drop_agent_connection()
             detail = f"guest agent of '{guest.name}': {str(error) or 'no reply in time'}"
             raise unresponsive(detail) from error
-        finally:
-            guest.agent_connection = None
+        except BaseException:
+            guest.drop_agent_connection()  # a reply may still come by it
+            raise
+        connection.close_when_idle(IDLE_S, guest.drop_agent_connection)
+
+
+async def _synchronized(guest: Guest, path: Path, timeout_s: float) -> AgentConnection:
+    """Synchronize the last command's connection, or a new one where that has ended."""
+    kept = guest.agent_connection
+    if kept is not None and not kept.is_ended:
+        kept.use()
+        try:
+            await kept.synchronize(timeout_s)
+        except OSError:
+            log.debug("%s: the channel of the guest agent is opened anew", guest.name)
+        except VirError:
+            if not kept.is_ended:
+                raise
+        else:
+            return kept
+    guest.drop_agent_connection()
+    connection = guest.agent_connection = AgentConnection(await connect(path), guest.name)
+    await connection.synchronize(timeout_s)
+    return connection

@@ -46,19 +46,23 @@ class FakeAgent:
         self.raw: bytes | None = None  # sent instead of every reply
         self.silent: set[str] = set()  # commands without reply
         self.heard = asyncio.Event()  # a command came
+        self.connections = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
+        self.connections += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        with contextlib.suppress(ConnectionError):
-            while line := await reader.readline():
-                command = json.loads(line.lstrip(b"\xff"))
-                writer.write(self._answer(command["execute"], command.get("arguments", {})))
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                while line := await reader.readline():
+                    command = json.loads(line.lstrip(b"\xff"))
+                    writer.write(self._answer(command["execute"], command.get("arguments", {})))
+                    await writer.drain()
+        finally:
+            writer.close()
 
     def _answer(self, name: str, arguments: dict[str, Any]) -> bytes:
         if name == "guest-sync-delimited":
@@ -81,7 +85,7 @@ class FakeAgent:
             reply = refusal.reply
         return json.dumps(reply).encode() + b"\n"
 
-    def close(self) -> None:
+    def end_connections(self) -> None:
         """End its connections."""
         for task in self._tasks:
             task.cancel()
@@ -97,7 +101,7 @@ async def agent_of(tree: WorkerTree) -> AsyncIterator[FakeAgent]:
     try:
         async with server:
             yield agent
-            agent.close()
+            agent.end_connections()
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

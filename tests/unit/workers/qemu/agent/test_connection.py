@@ -28,8 +28,9 @@ async def connected(agent: Agent) -> AsyncIterator[AgentConnection]:
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
     task = asyncio.create_task(agent(reader, writer))
     try:
-        with ours:
-            yield AgentConnection(ours, "demo")
+        connection = AgentConnection(ours, "demo")
+        yield connection
+        connection.close()
     finally:
         task.cancel()
         writer.close()

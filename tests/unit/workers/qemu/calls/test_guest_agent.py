@@ -17,6 +17,7 @@ from rpc import table as wire_table
 from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.worker import SetAgentTimeout, Suspend
+from supervisor.workers.qemu.agent import guest_agent
 from tests.unit.workers.qemu.agent.fake_agent import (
     CONNECTED,
     FakeAgent,
@@ -218,6 +219,27 @@ async def test_commands_wait_for_one_another(tmp_path: Path, emulator_facts: Emu
             *(tree.call("domain_get_hostname", 0) for _ in range(8)),
         )
         assert results == [(0, 5)] * 8 + ["web"] * 8
+
+
+async def test_the_channel_stays_open_between_commands_and_is_opened_anew(
+    tmp_path: Path, emulator_facts: EmulatorFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with domain_with_agent(tmp_path, emulator_facts) as (tree, agent):
+        agent.returns = dict(INFO)
+        await tree.call("domain_get_guest_info", 0, 0)
+        await tree.call("domain_get_hostname", 0)
+        assert agent.connections == 1
+        agent.end_connections()  # as QEMU's, which nobody is told of
+        assert await tree.call("domain_get_hostname", 0) == "web"
+        assert agent.connections == 2
+        agent.silent = {"guest-get-host-name"}
+        await tree.worker.call(SetAgentTimeout(timeout=0))
+        await refusal(tree, "domain_get_hostname", 0)
+        agent.silent = set()
+        monkeypatch.setattr(guest_agent, "IDLE_S", 0.0)
+        assert await tree.call("domain_get_hostname", 0) == "web"
+        assert await tree.call("domain_get_hostname", 0) == "web"
+        assert agent.connections == 4  # after a lost reply, and after idleness
 
 
 LIES = {
