@@ -36,6 +36,22 @@ def take_folders(paths: Paths) -> None:
         _take(folder, searched=False)
 
 
+def let_search(root: Path) -> None:
+    """Let other users search the folder of --root, as they may search "/": QEMU's does.
+
+    What is below has its own mode. A failure is logged: guests then do not start, and say why.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        mode = stat.S_IMODE(root.stat().st_mode)
+        if mode & SEARCH != SEARCH:
+            root.chmod(mode | SEARCH)
+            log.info("%s may be searched by all users now: QEMU's reaches its guest's folder", root)
+    except OSError as error:
+        log.warning("%s may not be searched by QEMU's user: %s", root, error.strerror)
+
+
 def _take(folder: Path, *, searched: bool) -> None:
     """Take one folder; QEMU's user may still search it if it reaches something below."""
     try:

@@ -30,7 +30,7 @@ from conf.settings_support import check_security_settings, unsupported_settings
 from conf.tls_priority import parse_priority
 from supervisor.root.admin_socket import AdminSocket
 from supervisor.root.command_line import Options, parse
-from supervisor.root.folders import take_folders
+from supervisor.root.folders import let_search, take_folders
 from supervisor.root.handlers import TreeHandlers
 from supervisor.root.pidfile import AlreadyRunning, PidFile
 from supervisor.root.roles import AUTHD, LOGD, SERVICES, SESSION_SERVICES
@@ -219,6 +219,8 @@ def run(
     tree = Tree(tree_config, collector)
     collector.write_to(outputs)
     take_folders(paths)
+    if options.root is not None:
+        let_search(options.root)
     tree_config.default_output = default or stderr_output()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.root.folders import take_folders
+from supervisor.root.folders import let_search, take_folders
 from supervisor.runtime.paths import Paths
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change owners")
@@ -52,3 +52,11 @@ def test_a_link_in_place_of_a_folder_is_left_with_what_it_names(tmp_path: Path) 
 def test_a_host_without_the_folders_is_left_alone(tmp_path: Path) -> None:
     take_folders(Paths.system(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_private_folder_of_root_may_be_searched_and_not_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    for _ in range(2):
+        let_search(tmp_path)
+        assert owner_and_mode(tmp_path)[2] == 0o711
+    let_search(tmp_path / "missing")  # it is logged
