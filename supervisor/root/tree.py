@@ -233,6 +233,8 @@ class Tree:
         """Record a child's pid."""
         if (child := self._by_fork_id.get(fork_id)) is not None:
             child.pid = pid
+            if child.state is ProcessState.STOPPING:
+                self.signal(fork_id, signal.SIGTERM)
             self._changed()
 
     def child_exited(self, fork_id: int, status: int | None) -> None:
@@ -306,6 +308,9 @@ class Tree:
 
     def _request_stop(self, child: Child, why: str) -> None:
         if child.peer is not None:
+            if child.state is ProcessState.STARTING:
+                # It may not handle messages yet; SIGTERM ends it either way.
+                self.signal(child.fork_id, signal.SIGTERM)
             self._set_state(child, ProcessState.STOPPING)
             with contextlib.suppress(BusError):
                 child.peer.send(Stop(why=why))

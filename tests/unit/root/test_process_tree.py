@@ -99,6 +99,18 @@ def test_services_start_and_stop_in_order(tmp_path: Path, monkeypatch: pytest.Mo
         assert not alive(pid)
 
 
+def test_services_that_are_just_starting_stop_without_being_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        roles = [role(f"service{number}") for number in range(6)]
+        async with running(tmp_path, monkeypatch, *roles) as tree:
+            await until(tree, lambda: row(tree, "service0")[0] > 0)  # forked, and no more
+
+    asyncio.run(story())
+    assert "is killed" not in (tmp_path / "log").read_text()
+
+
 def test_a_killed_service_is_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with running(tmp_path, monkeypatch, role("one")) as tree:
