@@ -17,6 +17,7 @@ from rpc import table as wire_table
 from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.worker import SetAgentTimeout, Suspend
+from supervisor.messages.worker_resources import SetAgentVcpus
 from supervisor.workers.qemu.agent import guest_agent
 from tests.unit.workers.qemu.agent.fake_agent import (
     CONNECTED,
@@ -113,6 +114,45 @@ async def test_file_systems_are_frozen_thawed_and_trimmed(
         assert agent.asked[-1] == ("guest-fstrim", {"minimum": 4096})
         agent.returns["guest-fsfreeze-freeze"] = -1
         lie = await refusal(tree, "domain_fsfreeze", [], 0)
+        assert lie.code is ErrorCode.INTERNAL_ERROR
+
+
+async def test_the_guest_is_told_which_of_its_processors_to_use(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    online = {0: True, 1: True, 2: False}
+
+    def listed(_: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {"logical-id": number, "online": state, "can-offline": number > 0}
+            for number, state in online.items()
+        ]
+
+    def set_first(arguments: dict[str, Any]) -> int:
+        wanted = arguments["vcpus"][0]  # one at a time, as a guest that is slow may do
+        online[wanted["logical-id"]] = wanted["online"]
+        return 1
+
+    async with domain_with_agent(tmp_path, emulator_facts) as (tree, agent):
+        agent.returns = {"guest-get-vcpus": listed, "guest-set-vcpus": set_first}
+        params = await tree.call("domain_get_guest_vcpus", 0)
+        sets = {field: value for field, (_, value) in params}
+        assert sets == {"vcpus": "0-2", "online": "0-1", "offlinable": "1-2"}
+        await tree.worker.call(SetAgentVcpus(count=1))
+        assert online == {0: True, 1: False, 2: False}
+        await tree.call("domain_set_guest_vcpus", "1-2", 1, 0)
+        assert online == {0: True, 1: True, 2: True}
+        for cpumap, state, words in (
+            ("0", 0, "vCPU '0' is not offlinable"),
+            ("5", 1, "guest is missing vCPUs '5'"),
+            ("x", 1, "Failed to parse bitmap 'x'"),
+            ("1", 7, "unsupported state value"),
+        ):
+            refused = await refusal(tree, "domain_set_guest_vcpus", cpumap, state, 0)
+            assert refused.code is ErrorCode.INVALID_ARG
+            assert words in refused.detail
+        agent.returns["guest-set-vcpus"] = 40  # more than it was asked for
+        lie = await refusal(tree, "domain_set_guest_vcpus", "1", 0, 0)
         assert lie.code is ErrorCode.INTERNAL_ERROR
 
 
