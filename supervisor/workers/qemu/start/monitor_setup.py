@@ -18,6 +18,7 @@ from rpc.enums import ConnectDomainEventAgentLifecycleReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.lifecycle_actions import allows_reboot
 from supervisor.workers.qemu import cputune
+from supervisor.workers.qemu.affinity import iothread_threads
 from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.balloon import poll_statistics
 from supervisor.workers.qemu.block.iotune import throttle_commands
@@ -26,7 +27,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.memory_devices import refresh_modules
 from supervisor.workers.qemu.perf import enable_events
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
-from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast, IOThreadInfo
+from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.vcpus import plug_at_start
 from supervisor.workers.unix_sockets import connect
@@ -197,8 +198,7 @@ async def apply_thread_tuning(guest: Guest, monitor: Monitor) -> None:
     threads = {cpu.cpu_index: cpu.thread_id for cpu in sorted(cpus, key=lambda cpu: cpu.cpu_index)}
     iothreads = {}
     if guest.domain.iothread_list():
-        infos = await monitor.query("query-iothreads", list[IOThreadInfo])
-        iothreads = {int(info.id.removeprefix("iothread")): info.thread_id for info in infos}
+        iothreads = await iothread_threads(guest)
     place_threads(guest, threads, iothreads)
     vcpus = list(threads.values())
     cputune.apply_cputune(guest.domain, guest.process.pid, vcpus, iothreads)

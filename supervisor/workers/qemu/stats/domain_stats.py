@@ -233,7 +233,9 @@ def _sizes(prefix: str, stats: BlockStats | None, device: BlockInfo) -> Iterator
 
 
 def _iothreads(replies: dict[str, object]) -> Iterator[StatsParam]:
-    threads = _items(replies.get("query-iothreads"), IOThreadInfo)
+    infos = _items(replies.get("query-iothreads"), IOThreadInfo)
+    # <qemu:commandline> can make others, which are not the domain's.
+    threads = [info for info in infos if info.id.removeprefix("iothread").isdecimal()]
     if not threads:
         return
     yield StatsParam("iothread.count", P.UINT, len(threads))
