@@ -94,13 +94,15 @@ class DumpCalls:
                 its bytes are not the disk's; SYSTEM_ERROR: it cannot be read.
         """
         self._errors.check_flags("DomainBlockPeek", flags)
-        disks = self._registry.find(dom).current.domain.devices.disks
+        domain = self._registry.find(dom)
+        disks = domain.current.domain.devices.disks
         disk = next((disk for disk in disks if is_disk(disk, path)), None)
         if disk is None:
             raise self._errors.invalid_arg(f"disk '{path}' not found in domain")
         if size > MAX_PEEK:
             raise self._errors.invalid_arg(f"size {size} is larger than {MAX_PEEK} bytes")
-        image_format = (disk.driver.type if disk.driver else None) or "raw"
+        is_empty = disk.source is None and domain.is_active  # a running drive without a medium
+        image_format = "none" if is_empty else (disk.driver and disk.driver.type) or "raw"
         if image_format != "raw":
             detail = f"peeking is only supported for disk with 'raw' format not '{image_format}'"
             raise self._errors.operation_unsupported(detail)

@@ -12,6 +12,7 @@ import os
 import stat
 from typing import Final
 
+from rpc.enums import DomainMemoryFlags
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
@@ -19,6 +20,7 @@ from supervisor.domd.calls.query import is_disk
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.images import HEADER_BYTES, read_image_as
 
+ADDRESS_FLAGS: Final = "flags parameter must be VIR_MEMORY_VIRTUAL or VIR_MEMORY_PHYSICAL"
 X86: Final = ("i686", "x86_64")
 SECTOR: Final = 512  # bytes, the unit of st_blocks
 
@@ -55,6 +57,19 @@ class OfflineCalls:
                 "not a file or device of this host"
             )
         return await asyncio.to_thread(read_sizes, image, image_format, self._errors)
+
+    async def domain_memory_peek(
+        self, call: ClientCall, dom: DomainId, offset: int, size: int, flags: int
+    ) -> bytes:
+        """Refuse to read the memory of a guest that does not run.
+
+        Raises:
+            VirError: INVALID_ARG: of no kind of address, which libvirt looks at first;
+                OPERATION_INVALID.
+        """
+        if flags not in (DomainMemoryFlags.VIRTUAL, DomainMemoryFlags.PHYSICAL):
+            raise self._errors.invalid_arg(ADDRESS_FLAGS)
+        raise not_running(self._registry.find(dom))
 
     async def domain_set_time(
         self, call: ClientCall, dom: DomainId, seconds: int, nseconds: int, flags: int
