@@ -58,13 +58,14 @@ class DiskChanges:
 
 async def followed(definition: Definition, changes: list[DiskChange]) -> Definition | None:
     """Return a definition with the changes; None: it has them, or they are not about its disks."""
+    return await off_loop(len(definition.xml), lambda: follow(definition, changes))
 
-    def edit() -> Definition | None:
-        edited = parse_domain(definition.xml)
-        if not apply_changes(edited, changes):
-            return None
-        new = Definition(format_domain(edited, secure=True), edited)
-        new.is_complete = definition.is_complete
-        return new
 
-    return await off_loop(len(definition.xml), edit)
+def follow(definition: Definition, changes: list[DiskChange]) -> Definition | None:
+    """Return a definition with the changes; None: as `followed`."""
+    edited = parse_domain(definition.xml)
+    if not apply_changes(edited, changes):
+        return None
+    new = Definition(format_domain(edited, secure=True), edited)
+    new.is_complete = definition.is_complete
+    return new

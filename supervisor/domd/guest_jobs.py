@@ -15,7 +15,7 @@ from ipc import Ack, BusError, NoSuchService, PeerGone, Request
 from rpc.enums import DomainJobOperation, DomainJobType
 from rpc.errors import ErrorCode, VirError
 from supervisor.domd.domain import DomainObject
-from supervisor.domd.registry import not_running
+from supervisor.domd.registry import not_running, refuse_block_jobs
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.workers import Workers
 from supervisor.objects.domain_phase import PhaseTrigger
@@ -33,6 +33,7 @@ class JobRequest:
     call: str  # libvirt's name of the call, for others' errors: "remoteDispatchDomainSave"
     make: Callable[[JobRecord], Request[Ack]]  # the worker's request, once the job has begun
     keeps_stats: bool = True  # of `Job`
+    beside_block_jobs: bool = False  # else libvirt refuses it: QEMU would migrate
     #: Runs first, while the domain is held; what it raises ends the call, and no job is begun.
     prepare: Callable[[], Awaitable[None]] | None = None
     #: Runs once the worker has done it, before the job ends.
@@ -50,8 +51,9 @@ class GuestJobs:
         """Run a job to its end; it goes on when the caller is cancelled: its client is gone.
 
         Raises:
-            VirError: OPERATION_INVALID: the domain is off; OPERATION_TIMEOUT: another job or change
-                lasts too long; the worker's error; OPERATION_FAILED: the worker died.
+            VirError: OPERATION_INVALID: the domain is off, or has a block job; OPERATION_TIMEOUT:
+                another job or change lasts too long; the worker's error; OPERATION_FAILED: the
+                worker died.
         """
         if not domain.is_active:
             raise not_running(domain)
@@ -59,6 +61,8 @@ class GuestJobs:
         async with domain.jobs.hold(request.call, JobKind.ASYNC):
             if not domain.is_active:
                 raise not_running(domain)
+            if not request.beside_block_jobs:
+                refuse_block_jobs(domain)
             if request.prepare is not None:
                 await request.prepare()
             job = domain.jobs.begin(

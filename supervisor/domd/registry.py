@@ -58,6 +58,16 @@ class DomainRegistry(Registry[DomainObject]):
         raise self.object_type.no_such(f"with matching id {domain_id}")
 
 
+def refuse_block_jobs(domain: DomainObject) -> None:
+    """Refuse a domain with a block job.
+
+    Raises:
+        VirError: OPERATION_INVALID.
+    """
+    if domain.runtime is not None and domain.runtime.status.has_block_jobs:
+        raise domain.errors.operation_invalid("domain has active block job")
+
+
 def not_running(domain: DomainObject) -> VirError:
     """OPERATION_INVALID: the call needs a running guest."""
     return domain.object_type.not_active(domain.name)

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,33 @@ def test_a_job_is_told_of_by_path_and_by_target(link: Any, folder: Path) -> None
     assert chain(domain) == chain(domain, libvirt.VIR_DOMAIN_XML_INACTIVE) == ["disk.qcow2"]
     domain.destroy()
     domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
+
+
+def test_what_may_not_run_beside_a_block_job(link: Any, folder: Path) -> None:
+    image = folder / "disk.qcow2"
+    domain = link.createXML(idle("web", devices=disk(image)))
+    target = f"<disk type='file'><source file='{folder}/copy'/><driver type='qcow2'/></disk>"
+    domain.blockCopy("vda", target, {}, 0)
+    snapshot = "<domainsnapshot><name>s1</name></domainsnapshot>"
+    device = f"<disk {domain.XMLDesc().partition('<disk ')[2].partition('</disk>')[0]}</disk>"
+    active, invalid = libvirt.VIR_ERR_BLOCK_COPY_ACTIVE, libvirt.VIR_ERR_OPERATION_INVALID
+    calls: tuple[tuple[int, Callable[[], object]], ...] = (
+        (active, lambda: domain.snapshotCreateXML(snapshot)),
+        (active, lambda: domain.snapshotCreateXML(snapshot, DISK_ONLY)),
+        (active, lambda: domain.snapshotCreateXML(with_memory("s1", folder / "memory"))),
+        (active, lambda: domain.blockPull("vda")),
+        (active, lambda: domain.detachDevice(device)),
+        (invalid, lambda: domain.save(str(folder / "saved"))),
+        (invalid, lambda: domain.coreDump(str(folder / "dump"))),
+    )
+    for code, call in calls:
+        with pytest.raises(libvirt.libvirtError) as refused:
+            call()
+        assert refused.value.get_error_code() == code
+    assert domain.snapshotListNames() == []
+    domain.blockJobAbort("vda")
+    assert chain(domain) == ["disk.qcow2"]
+    domain.destroy()
 
 
 def test_a_copy_whose_target_is_full_leaves_the_guest_its_image(folder: Path) -> None:

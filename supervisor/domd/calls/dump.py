@@ -74,6 +74,7 @@ class DumpCalls:
                 operation=DomainJobOperation.DUMP,
                 call=call,
                 keeps_stats=not flags & Flags.MEMORY_ONLY,
+                beside_block_jobs=bool(flags & Flags.MEMORY_ONLY),
                 make=lambda record: Dump(
                     job=record,
                     path=path,

@@ -20,6 +20,7 @@ from rpc.params import declared, read_params
 from rpc.values import Domain as DomainId
 from rpc.values import DomainSecurityLabel, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.domd.disk_changes import follow
 from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.listing import domain_filter
@@ -268,6 +269,9 @@ def describe(domain: DomainObject, flags: int) -> str:
     definition = domain.definition or domain.undefined
     if domain.runtime is None or (flags & DomainXMLFlags.INACTIVE and definition):
         assert definition is not None, "a domain without guest and definition is forgotten"
+        if domain.disk_changes:
+            # A client that was told of a block job's end asks before the definition is written.
+            definition = follow(definition, domain.disk_changes) or definition
         if migratable:
             return definition.migratable_xml
         return definition.secure_xml if secure else definition.public_xml

@@ -45,9 +45,10 @@ from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.guest_jobs import GuestJobs, JobRequest
+from supervisor.domd.registry import refuse_block_jobs
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.saved_images import SavedImages
-from supervisor.domd.snapshots.prepare import check_snapshot
+from supervisor.domd.snapshots.prepare import check_snapshot, refuse_mirrors
 from supervisor.domd.snapshots.qemu_img import for_each_image, plan_overlay, run_image
 from supervisor.domd.snapshots.redefine import check_redefined, check_state
 from supervisor.domd.snapshots.store import SnapshotStore
@@ -197,7 +198,9 @@ class SnapshotCreator:
             snapshot.inactive_domain = NestedDomain.of(domain.definition.domain, "inactiveDomain")
         # Images may be on servers that hang, so they are looked at in a thread.
         overlays = await asyncio.to_thread(self._plan, domain, snapshot, model, flags)
-        if tree.get(snapshot.name) is not None:
+        # Without a record overlays may have any name; in images it would replace another one's.
+        keeps_none = flags & CreateFlags.NO_METADATA and snapshot.is_external
+        if tree.get(snapshot.name) is not None and not keeps_none:
             detail = f"domain moment {snapshot.name} already exists"
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.DOMAIN)
         snapshot.parent = tree.current
@@ -211,9 +214,9 @@ class SnapshotCreator:
         compression = images.compression(image_format, "snapshot")
 
         async def prepare() -> None:
-            refuse_block_jobs(domain)
             tree = await self._store.tree(domain)
             await self._prepare(domain, tree, snapshot, flags)
+            refuse_block_jobs(domain)
 
         def make(record: JobRecord) -> SaveExternal:
             external = [item for item in snapshot.disks if item.is_external]
@@ -240,6 +243,7 @@ class SnapshotCreator:
             job=AsyncJob.SNAPSHOT,
             operation=DomainJobOperation.SNAPSHOT,
             call=CALL,
+            beside_block_jobs=True,  # `prepare` refuses them, after what is wrong with a disk
             make=make,
             prepare=prepare,
             finish=finish,
@@ -270,6 +274,7 @@ class SnapshotCreator:
         snapshot.state, snapshot.memory = state, memory
         with snapshot_errors():
             align_disks(snapshot, model, location, uniform=uniform)
+        refuse_mirrors(snapshot, domain.current.domain)
         reuse = bool(flags & CreateFlags.REUSE_EXT)
         with snapshot_errors(domain.errors.domain):
             return check_snapshot(snapshot, model, active=domain.is_active, reuse=reuse)
@@ -411,16 +416,6 @@ def check_name(name: str, domain: DomainObject) -> None:
     if "/" in name or name.startswith("."):
         detail = f"invalid snapshot name '{name}': name {why}"
         raise VirError(ErrorCode.XML_DETAIL, detail, domain.errors.domain)
-
-
-def refuse_block_jobs(domain: DomainObject) -> None:
-    """Refuse a domain with a block job.
-
-    Raises:
-        VirError: OPERATION_INVALID.
-    """
-    if domain.runtime is not None and domain.runtime.status.has_block_jobs:
-        raise domain.errors.operation_invalid("domain has active block job")
 
 
 @contextlib.contextmanager

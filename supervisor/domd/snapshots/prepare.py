@@ -72,6 +72,19 @@ def check_snapshot(snapshot: Snapshot, domain: Domain, *, active: bool, reuse: b
     return found.external
 
 
+def refuse_mirrors(snapshot: Snapshot, running: Domain) -> None:
+    """Refuse disks of a running guest that are copied or committed.
+
+    Raises:
+        VirError: BLOCK_COPY_ACTIVE.
+    """
+    copied = {disk.target.dev for disk in running.devices.disks if disk.mirror is not None}
+    for item in snapshot.disks:
+        if item.name in copied and item.snapshot != SnapshotLocation.NO:
+            detail = f"disk '{item.name}' already in active block job"
+            raise VirError(ErrorCode.BLOCK_COPY_ACTIVE, detail, ErrorDomain.QEMU)
+
+
 def _check_disk(
     snapshot: Snapshot,
     item: SnapshotDisk,

@@ -29,11 +29,11 @@ from rpc.enums import (
 from rpc.enums import DomainSnapshotRevertFlags as RevertFlags
 from rpc.errors import ErrorCode, VirError
 from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.registry import refuse_block_jobs
 from supervisor.domd.snapshots.create import (
     SnapshotServices,
     disk_of,
     put_overlay,
-    refuse_block_jobs,
     remove_created,
     snapshot_errors,
     use_overlay,

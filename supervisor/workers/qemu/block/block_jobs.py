@@ -181,8 +181,8 @@ async def commit(guest: Guest, request: BlockCommit) -> None:
     await resolve_volumes(guest.context.node.link("stord"), [disk])
     chain = layers(disk)
     if not chain:
-        detail = f"disk '{disk.target.dev}' has no source file to be committed"
-        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
+        detail = f"could not find base image in chain for '{disk.target.dev}': it has no source"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
     names = await header_names(chain)
     target, flags = disk.target.dev, request.flags
     top = 0

@@ -17,6 +17,7 @@ from rpc.enums import DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.block.job_commands import dismiss, query_jobs, run_job
 from supervisor.workers.qemu.block.job_waits import CONCLUDED
+from supervisor.workers.qemu.block.live_disks import check_no_job
 from supervisor.workers.qemu.block.nodes import live_nodes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.state_table import Trigger
@@ -51,8 +52,10 @@ async def save_internal(guest: Guest, name: str) -> None:
     """Save memory and disks in the images; the caller holds the device lock.
 
     Raises:
-        VirError: OPERATION_FAILED: QEMU cannot; the guest goes on.
+        VirError: as `check_no_job`; OPERATION_FAILED: QEMU cannot; the guest goes on.
     """
+    for disk in guest.domain.devices.disks:
+        check_no_job(guest.status, disk)
     devices = snapshot_disks(guest.domain.devices.disks)
     was_running = guest.state is DomainState.RUNNING
     if was_running:

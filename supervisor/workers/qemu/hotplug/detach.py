@@ -29,6 +29,7 @@ from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.worker import DetachDevice
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
+from supervisor.workers.qemu.block.live_disks import check_no_job
 from supervisor.workers.qemu.block.nodes import PREFIX
 from supervisor.workers.qemu.external.processes import end_process
 from supervisor.workers.qemu.guest import Guest
@@ -76,6 +77,7 @@ def _check_detachable(guest: Guest, device: Device) -> None:
 
     Raises:
         ConfError: "operation_unsupported"; "operation_failed" for a controller in use.
+        VirError: a disk has a block job.
     """
     match device:
         case Controller() if device.type != "scsi":
@@ -89,6 +91,8 @@ def _check_detachable(guest: Guest, device: Device) -> None:
     if not possible:
         detail = f"{describe_device(device)} cannot be detached live"
         raise ConfError("operation_unsupported", detail)
+    if isinstance(device, Disk):
+        check_no_job(guest.status, device)
 
 
 def disks_on(guest: Guest, controller: Controller) -> Iterator[Disk]:
