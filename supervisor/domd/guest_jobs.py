@@ -69,7 +69,7 @@ class GuestJobs:
                 request.job,
                 request.operation,
                 request.call,
-                lambda _: self._domains.abort_job(domain),
+                lambda _: self._domains.jobs.abort(domain),
             )
             job.keeps_stats = request.keeps_stats
             if request.job is AsyncJob.SAVE:
@@ -88,10 +88,10 @@ class GuestJobs:
         except VirError as error:
             aborted = error.code is ErrorCode.OPERATION_ABORTED
             outcome: Outcome = DomainJobType.CANCELLED if aborted else DomainJobType.FAILED
-            self._domains.end_job(domain, job, outcome, error.message)
+            self._domains.jobs.end(domain, job, outcome, error.message)
             done.set_exception(error)
         else:
-            self._domains.end_job(domain, job, DomainJobType.COMPLETED)
+            self._domains.jobs.end(domain, job, DomainJobType.COMPLETED)
             done.set_result(None)
 
     async def _request(self, domain: DomainObject, job: Job, request: JobRequest) -> None:

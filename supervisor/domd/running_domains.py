@@ -15,12 +15,7 @@ from typing import Any, Final
 
 from ipc import BusError, Descriptor, PeerGone, Request
 from rpc.enums import (
-    DomainEventID,
-    DomainEventResumedDetailType,
     DomainEventStartedDetailType,
-    DomainEventSuspendedDetailType,
-    DomainEventType,
-    DomainJobType,
     DomainShutoffReason,
 )
 from rpc.errors import VirError
@@ -28,37 +23,31 @@ from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_ids import IdAllocator
+from supervisor.domd.job_reports import JobReports
 from supervisor.domd.registry import DomainRegistry, not_running
+from supervisor.domd.start_events import StartEvents
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
     FRESH_BOOT,
     LONG_S,
     NO_EVENT,
-    AbortJob,
     Destroy,
     DomainStatus,
     DomainStopped,
     ForwardEvent,
     GetStatus,
-    JobProgressed,
     RestoreImage,
     Start,
     StartSource,
     StatusChanged,
 )
 from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger, start_trigger
-from supervisor.objects.job import AsyncJob, Job, JobKind, JobRecord, Outcome
+from supervisor.objects.job import JobKind
 
 #: Starts at a time (libvirt: max_workers, 20); others wait their turn. More are no faster on the
 #: processors of any host, and a hundred at once starve each other beyond their deadlines.
 OFF_S: Final = 10.0  # for the event of a guest that has been stopped
 MAX_LAUNCHES: Final = max(8, 4 * (os.cpu_count() or 1))
-#: Jobs that end their guest: the reason for which it is off if they have completed.
-ENDS_WELL: Final = {
-    AsyncJob.SAVE: DomainShutoffReason.SAVED,
-    AsyncJob.DUMP: DomainShutoffReason.CRASHED,
-}
-
 log = logging.getLogger(__name__)
 
 
@@ -106,6 +95,8 @@ class RunningDomains:
         self._workers = workers
         self._ids = ids
         self._publisher = publisher
+        self.jobs = JobReports(registry, workers, publisher)
+        self._start_events = StartEvents(publisher, workers.driver)
         self._keep_running = keep_running
         #: Called with a domain that entered the phase UNKNOWN: its worker is to be queried.
         self.on_unknown_state: Callable[[DomainObject], None] = lambda _: None
@@ -119,7 +110,6 @@ class RunningDomains:
         workers.subscribe(StatusChanged, self.on_status_changed)
         workers.subscribe(DomainStopped, self.on_domain_stopped)
         workers.subscribe(ForwardEvent, self.on_forward_event)
-        workers.subscribe(JobProgressed, self.on_job_progressed)
 
     # Start and stop.
 
@@ -208,7 +198,7 @@ class RunningDomains:
         domain.phases.step(PhaseTrigger.STARTED)
         self.apply_status(domain, launched.status)
         log.info("%s is started with id %d", domain.name, domain.id)
-        self._publish_started(domain, request, started)
+        self._start_events.publish(domain, request, started)
         for event in pending.early_events:
             if isinstance(event, DomainStopped):
                 self.on_domain_stopped(event)
@@ -285,41 +275,6 @@ class RunningDomains:
             log.warning("the worker of %s cannot undo its start: %s", domain.name, error)
         await self._workers.end(domain)
 
-    def _publish_started(
-        self, domain: DomainObject, request: Start, detail: DomainEventStartedDetailType
-    ) -> None:
-        """Publish the lifecycle events of a start, in the order in which libvirt does."""
-        started = DomainEventType.STARTED
-        if isinstance(request.source, RestoreImage):
-            self._publish_restored(domain, request.source, paused=request.paused)
-        elif request.paused:
-            self._publisher.lifecycle(domain, started, detail)
-            suspended = (
-                DomainEventSuspendedDetailType.FROM_SNAPSHOT
-                if detail is DomainEventStartedDetailType.FROM_SNAPSHOT
-                else DomainEventSuspendedDetailType.PAUSED
-            )
-            self._publisher.lifecycle(domain, DomainEventType.SUSPENDED, suspended)
-        else:
-            # qemuProcessStartCPUs publishes RESUMED before qemuDomainCreate publishes STARTED.
-            if self._workers.driver.publishes_resumed_on_start:
-                unpaused = DomainEventResumedDetailType.UNPAUSED
-                self._publisher.lifecycle(domain, DomainEventType.RESUMED, unpaused)
-            self._publisher.lifecycle(domain, started, detail)
-
-    def _publish_restored(
-        self, domain: DomainObject, source: RestoreImage, *, paused: bool
-    ) -> None:
-        restored = DomainEventStartedDetailType.RESTORED
-        self._publisher.lifecycle(domain, DomainEventType.STARTED, restored)
-        if source.was_running and not paused:
-            resumed = DomainEventResumedDetailType.FROM_SNAPSHOT
-            self._publisher.lifecycle(domain, DomainEventType.RESUMED, resumed)
-        else:
-            details = DomainEventSuspendedDetailType
-            suspended = details.PAUSED if paused else details.RESTORED
-            self._publisher.lifecycle(domain, DomainEventType.SUSPENDED, suspended)
-
     async def destroy(self, domain: DomainObject, *, graceful: bool) -> None:
         """Stop a guest now, or cancel its start; the domain is shut off on return.
 
@@ -391,42 +346,12 @@ class RunningDomains:
         if runtime.is_outdated:  # the report with the newer XML is on its way, or was missed
             self.spawn_task(self._fetch_xml(domain))
         domain.autodestroy = status.autodestroy
-        self._restore_job(domain, status.job)
+        self.jobs.restore(domain, status.job)
         if status.disk_changes:
             domain.disk_changes = list(status.disk_changes)
             self.spawn_task(self.follow(domain))
         self._registry.add(domain)
         self._keep_running.set(busy=True)
-
-    def _restore_job(self, domain: DomainObject, record: JobRecord | None) -> None:
-        """Record a job that a worker reports, which may have been begun before this process."""
-        domain.jobs.restore(record)
-        job = domain.jobs.current
-        if job is None:
-            domain.phases.step(PhaseTrigger.JOB_FAILED)  # a save whose outcome is not known
-        elif job.abort is None:
-            job.abort = lambda _: self.abort_job(domain)
-
-    async def abort_job(self, domain: DomainObject) -> None:
-        """Have the worker cancel its job.
-
-        Raises:
-            VirError: as `Workers.call_running`.
-        """
-        await self._workers.call_running(domain, AbortJob())
-
-    def end_job(self, domain: DomainObject, job: Job, outcome: Outcome, error: str = "") -> None:
-        """End a job; clients get an event of one that has completed."""
-        if job.ended.is_set():
-            return
-        domain.jobs.end(job, outcome, error)
-        domain.phases.step(PhaseTrigger.JOB_FAILED)  # of a guest that runs on; else ignored
-        if outcome is DomainJobType.COMPLETED and job.keeps_stats:
-            name = "domain_event_callback_job_completed"
-            event = DomainEventID.JOB_COMPLETED
-            self._publisher.publish(domain, event, name, domain.identity, job.stats())
-        else:
-            self._publisher.invalidate()
 
     async def follow(self, domain: DomainObject) -> None:
         """Have the definition follow the changes of the disks, when no other change is under way.
@@ -472,11 +397,7 @@ class RunningDomains:
     def mark_stopped(self, domain: DomainObject, reason: int, event: int, detail: int) -> None:
         """Mark the domain shut off and publish the lifecycle event."""
         domain.phases.step(PhaseTrigger.STOPPED)
-        job = domain.jobs.current
-        if job is not None:
-            completed = reason == ENDS_WELL.get(job.record.job)
-            outcome: Outcome = DomainJobType.COMPLETED if completed else DomainJobType.FAILED
-            self.end_job(domain, job, outcome, "" if completed else "domain is not running")
+        self.jobs.end_with_guest(domain, reason)
         domain.runtime = None
         domain.autodestroy = ""
         domain.reason = reason
@@ -533,12 +454,6 @@ class RunningDomains:
         else:
             domain.source = None
             self.drop_if_transient(domain)
-
-    def on_job_progressed(self, event: JobProgressed) -> None:
-        """Record how far a job is."""
-        domain = self._registry.by_uuid(event.uuid)
-        if domain is not None and domain.jobs.current is not None:
-            domain.jobs.current.progress = event.progress
 
     def on_forward_event(self, event: ForwardEvent) -> None:
         """Publish a client event that a worker has encoded."""
