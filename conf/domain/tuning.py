@@ -157,12 +157,20 @@ class BlkioDevice:
     write_bytes_sec: int | None = text("write_bytes_sec", read=unsigned)
 
 
+def blkio_weight(text: str) -> int | None:
+    """Read the weight of the whole guest; libvirt leaves one out that is no number of 32 bits."""
+    try:
+        return uint(text.strip())
+    except ValueError:
+        return None
+
+
 @element("blkiotune", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Blkiotune:
     """<blkiotune>: the guest's share of the host's disks."""
 
-    weight: int | None = text("weight", read=unsigned)
+    weight: int | None = text("weight", read=blkio_weight)
     devices: list[BlkioDevice] = children("device", BlkioDevice)
 
 

@@ -8,6 +8,7 @@ from conf.domain import parse_domain
 from conf.domain.defaults import complete
 from conf.domain.devices.address import PciAddress, UsbAddress
 from conf.domain.model import Domain
+from conf.domain.validate.resources import check_cputune
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
@@ -185,3 +186,39 @@ def test_usb_port_0_is_one_yet_to_be_given(emulator_facts: EmulatorFacts) -> Non
     domain = define(tablet, emulator_facts)
     assert isinstance(domain.devices.inputs[0].address, UsbAddress)
     assert domain.devices.inputs[0].address.port == "1"
+
+
+@pytest.mark.parametrize(("written", "weight"), [("no", None), (str(1 << 32), None), ("500", 500)])
+def test_a_weight_of_block_io_that_is_no_number_is_left_out(
+    written: str, weight: int | None
+) -> None:
+    tune = parse_domain(
+        "<domain type='qemu'><name>d</name><memory>1024</memory><os><type>hvm</type></os>"
+        f"<blkiotune><weight>{written}</weight></blkiotune></domain>"
+    ).blkiotune
+    assert tune is not None
+    assert tune.weight == weight
+
+
+@pytest.mark.parametrize(
+    ("inner", "words"),
+    [
+        ("<shares>1</shares>", r"'shares' must be in range \[2, 262144\]"),
+        ("<quota>1</quota>", r"'quota' must be in range \[1000, 17592186044415\]"),
+        ("<emulator_period>5</emulator_period>", r"'emulator_period' must be in range"),
+        ("<quota>-1</quota><period>0</period>", ""),
+    ],
+)
+def test_shares_and_bandwidth_that_the_kernel_cannot_keep_are_refused(
+    inner: str, words: str
+) -> None:
+    domain = parse_domain(
+        "<domain type='qemu'><name>d</name><memory>1024</memory><os><type>hvm</type></os>"
+        f"<cputune>{inner}</cputune></domain>"
+    )
+    if not words:
+        check_cputune(domain)
+        return
+    with pytest.raises(ConfError, match=words) as refusal:
+        check_cputune(domain)
+    assert refusal.value.kind == "config_unsupported"
