@@ -23,7 +23,7 @@ class OpenLog(Request[LogOpened], frozen=True, kw_only=True, tag="logd.open_log"
     Errors: SYSTEM_ERROR naming the file: it cannot be opened, or another pipe writes it (EBUSY).
     """
 
-    deadline_s = 10.0  # logd may have to be forked first
+    deadline_s = 20.0  # a logd that hangs is replaced after 10 s
     domain: str  # the guest's name, for messages
     path: str
     truncate: bool = False  # the file and its rotated ones are removed first

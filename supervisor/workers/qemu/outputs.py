@@ -10,6 +10,7 @@ more than logd lets it, and never to the file itself.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +24,7 @@ from conf.domain.devices.chardev import CharDevice, CharSource
 from conf.domain.devices.redirdev import Redirdev
 from conf.domain.devices.rng import Rng
 from conf.domain.devices.smartcard import Smartcard
-from ipc import BusError
+from ipc import BusError, PeerGone
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.logd import OpenLog, ReadLog
 from supervisor.workers.context import WorkerContext
@@ -31,6 +32,8 @@ from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.start.files import character_devices
 
 LOGD: Final = "logd"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,12 @@ class Outputs:
 
     async def _open_pipe(self, path: str, closing: contextlib.ExitStack, *, truncate: bool) -> int:
         request = OpenLog(domain=self._domain, path=path, truncate=truncate)
-        fd = (await self._link.call(request)).end.take()
+        try:
+            opened = await self._link.call(request)
+        except PeerGone as error:  # with logd goes the pipe that it may have made: nobody writes it
+            log.info("%s: the pipe of '%s' is asked for again: %s", self._domain, path, error)
+            opened = await self._link.call(request)
+        fd = opened.end.take()
         closing.callback(os.close, fd)
         return fd
 
