@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from conf.domain import parse_domain
-from supervisor.workers.qemu.outputs import output_sources
+from conf.settings import QemuConfig
+from ipc import Descriptor, PeerGone
+from supervisor.messages.logd import LogOpened, OpenLog
+from supervisor.workers.context import WorkerContext
+from supervisor.workers.qemu.outputs import Outputs, output_sources
 
 TCP = "<source mode='connect' host='h' service='1'/>"
 
@@ -40,3 +50,32 @@ def test_the_log_of_a_device_is_opened_for_qemu(device: str, *, found: bool) -> 
         f"<type arch='x86_64' machine='q35'>hvm</type></os><devices>{logged}</devices></domain>"
     )
     assert [source.log_file for _, source in output_sources(domain)] == (["/log"] if found else [])
+
+
+class DyingLogd:
+    """A logd that ends over the first pipe that it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def call(self, request: OpenLog) -> LogOpened:
+        self.asked.append(request.path)
+        if len(self.asked) == 1:
+            raise PeerGone("logd ended before it replied")
+        return LogOpened(end=Descriptor(os.open(os.devnull, os.O_WRONLY)))
+
+
+async def test_a_pipe_is_asked_for_again_where_logd_died(tmp_path: Path) -> None:
+    logd = DyingLogd()
+    context = SimpleNamespace(
+        node=SimpleNamespace(link=lambda name: logd),
+        process=SimpleNamespace(domain="web"),
+        config=QemuConfig(),
+    )
+    outputs = Outputs(cast(WorkerContext, context))
+    with contextlib.ExitStack() as closing:
+        fd = await outputs.open_stdio(tmp_path / "web.log", closing)
+        os.fstat(fd)
+    assert logd.asked == [f"{tmp_path}/web.log"] * 2
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
