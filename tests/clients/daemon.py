@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from tests.cgroups import guest_groups, remove_groups
+
 LIBVIRTD: Final = Path(sys.executable).with_name("libvirtd")
 VIRTVISORCTL: Final = Path(sys.executable).with_name("virtvisorctl")
 VIRSH: Final = "/usr/bin/virsh"
@@ -169,9 +171,12 @@ class Daemon:
         """End what is left: the daemon, then its guests, then the folder."""
         if self.process is not None and self.process.poll() is None:
             self.stop()
-        for pid in list(self.emulators()):
+        emulators = list(self.emulators())
+        groups = {group for pid in emulators for group in guest_groups(pid)}
+        for pid in emulators:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        remove_groups(groups)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def __enter__(self) -> Daemon:

@@ -41,6 +41,7 @@ from supervisor.messages.worker import (
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.paths import Paths
 from supervisor.workers.qemu.main import run
+from tests.cgroups import groups_of, remove_groups
 
 FAKE = Path(__file__).with_name("fake_qemu.py")
 UUID = "00000000-0000-4000-8000-000000000001"
@@ -212,6 +213,7 @@ class WorkerTree:
         )
         left = [str(path) for path in paths if path.exists()]
         left += [f"process {pid}" for pid in self.qemu_pids()]
+        left += [f"group {group}" for group in groups_of(self.name)]
         return left + [f"port {tap}" for tap in self.ports]
 
     def close(self) -> None:
@@ -219,6 +221,7 @@ class WorkerTree:
         for pid in self.qemu_pids():
             with contextlib.suppress(OSError):
                 os.kill(pid, 9)
+        remove_groups(groups_of(self.name))
         for node in self.nodes.values():
             node.close()
         shutil.rmtree(self.paths.root, ignore_errors=True)
