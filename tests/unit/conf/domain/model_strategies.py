@@ -132,13 +132,28 @@ def as_read(model: object) -> object:
         )
         if by and default_write(getattr(model, by)) not in spec.when.values:
             setattr(model, name, getattr(type(model)(), name))
-    finish = getattr(model, "after_read", None)
-    if finish is not None:
-        try:
-            finish()
-        except ConfError:
-            return None
+    try:
+        finish(model, [name for name, spec in places if spec.kind == "child"])
+    except ConfError:
+        return None
     return None if model == Source() else model  # an empty one is not written
+
+
+def finish(model: object, children: list[str]) -> None:
+    """Do what reading ends with, again where it dropped all that a source says.
+
+    Raises:
+        ConfError: the model has parts that cannot be together.
+    """
+    after_read = getattr(model, "after_read", None)
+    if after_read is None:
+        return
+    after_read()
+    emptied = [name for name in children if getattr(model, name) == Source()]
+    for name in emptied:  # an empty one is not written
+        setattr(model, name, None)
+    if emptied:
+        after_read()
 
 
 def written(model: object) -> str:

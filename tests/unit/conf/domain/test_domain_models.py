@@ -41,6 +41,8 @@ def mapped_classes() -> list[type]:
     return result
 
 
+# Of a rejected draw Hypothesis notes the strategy, which is as large as the models are.
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("model", mapped_classes(), ids=lambda model: str(model.__name__))
 @settings(max_examples=25)
 @given(data=st.data())

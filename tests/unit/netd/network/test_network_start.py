@@ -175,7 +175,8 @@ def test_direct_network_uses_the_least_used_device() -> None:
     "xml",
     [
         "type='bridge'><source bridge='b'/><virtualport type='openvswitch'/>",
-        "type='direct'><source dev='e' mode='vepa'/><virtualport type='802.1Qbg'/>",
+        "type='direct'><source dev='e' mode='vepa'/><virtualport type='802.1Qbg'>"
+        "<parameters managerid='1' typeid='2' typeidversion='3'/></virtualport>",
         "type='bridge'><source bridge='b'/><vlan><tag id='5'/></vlan>",
         "type='hostdev'><source><address type='pci' bus='1' slot='2'/></source>",
     ],
