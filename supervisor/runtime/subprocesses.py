@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Final
 
 SEARCH_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"  # a service's PATH may lack sbin
+#: Put before a program that must not outlive its parent: the kernel kills it then (prctl(2)).
+PDEATHSIG_WRAPPER: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 # uvloop leaves a child open descriptors beyond its three streams, and LVM's programs would warn of
 # each on standard error, in front of their own message.
 ENVIRONMENT: Final = {"PATH": SEARCH_PATH, "LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}

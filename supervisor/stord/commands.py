@@ -13,16 +13,12 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime import subprocesses
-from supervisor.runtime.subprocesses import SEARCH_PATH, CompletedProgram
+from supervisor.runtime.subprocesses import PDEATHSIG_WRAPPER, SEARCH_PATH, CompletedProgram
 from supervisor.stord.progress_log import log_io
 
 SHORT_S: Final = 30.0  # a program that reads
 LONG_S: Final = 6 * 3600.0  # one that writes a volume
 MAX_ERROR_TEXT: Final = 1000  # characters of an error's text
-#: The kernel kills the program when stord dies: a qemu-img that outlived it would write a volume
-#: that the next stord removes or creates again.
-PDEATHSIG_WRAPPER: Final = ("setpriv", "--pdeathsig", "KILL", "--")
-
 #: Debian's packages of programs that a host may lack.
 PACKAGES: Final = {
     "qemu-img": "qemu-utils",
@@ -78,6 +74,7 @@ async def run(
     Raises:
         VirError: CONFIG_UNSUPPORTED: not installed; OPERATION_TIMEOUT: it was killed.
     """
+    # A qemu-img that outlived stord would write a volume that the next one removes or makes again.
     command = [*PDEATHSIG_WRAPPER, find_program(argv[0]), *argv[1:]]
     try:
         return await subprocesses.run(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -29,6 +30,7 @@ from supervisor.hostd.emulator.qmp_queries import (
     Replies,
     read_facts,
 )
+from supervisor.runtime.subprocesses import PDEATHSIG_WRAPPER
 
 FORMAT: Final = 1  # of the cache file and the queries; a change invalidates old files
 TIMEOUT_S: Final = 10.0
@@ -133,8 +135,12 @@ async def query(binary: str, *, kvm: bool, timeout_s: float = TIMEOUT_S) -> Emul
 
 async def run_qmp(binary: str, accelerator: str, queries: Sequence[Query]) -> Replies:
     """Run QEMU once: write all commands, then read the replies."""
+    if not os.access(binary, os.X_OK):
+        number = errno.EACCES if os.access(binary, os.F_OK) else errno.ENOENT
+        raise ProbeError(f"Failed to run QEMU binary {binary}: {os.strerror(number)}")
+    # QEMU does not end when its monitor's pipe is closed: it would outlive a hostd that is killed.
     command = [
-        binary, "-S", "-no-user-config", "-nodefaults", "-nographic",
+        *PDEATHSIG_WRAPPER, binary, "-S", "-no-user-config", "-nodefaults", "-nographic",
         "-machine", f"none,accel={accelerator}", "-qmp", "stdio",
     ]  # fmt: skip
     try:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +99,22 @@ def test_a_silent_binary_is_given_up_at_the_deadline(tmp_path: Path) -> None:
 def test_a_program_that_talks_garbage_is_refused(tmp_path: Path, words: str) -> None:
     with pytest.raises(ProbeError, match="Failed to probe QEMU binary"):
         asyncio.run(query(program(tmp_path, f"echo '{words}'"), kvm=False))
+
+
+def test_the_emulator_ends_with_the_process_that_probes_it(tmp_path: Path) -> None:
+    emulator, started = tmp_path / "qemu", tmp_path / "started"
+    os.mkfifo(started)
+    emulator.write_text(f"#!/bin/sh\necho $$ >{started}\nexec sleep 600\n")
+    emulator.chmod(0o755)
+    script = (
+        "import asyncio, sys\nfrom supervisor.hostd.emulator.probe import run_qmp\n"
+        "asyncio.run(run_qmp(sys.argv[1], 'tcg', ()))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(emulator)]) as prober:
+        pidfd = os.pidfd_open(int(started.read_text()))
+        try:
+            prober.kill()
+            ready, _, _ = select.select([pidfd], [], [], 20)
+            assert ready == [pidfd]
+        finally:
+            os.close(pidfd)
