@@ -13,6 +13,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 DAY: Final = timedelta(days=1)
+SIGNS: Final = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH
 
@@ -72,6 +83,16 @@ def issue(
             x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False
         )
     )
+    # Python 3.13's clients demand what RFC 5280 does: the keys' identifiers, and a CA's usage.
+    builder = builder.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+    )
+    signer = issuer.key if issuer else key
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+    )
+    if is_ca:
+        builder = builder.add_extension(SIGNS, critical=True)
     if purpose is not None and not is_ca:
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)

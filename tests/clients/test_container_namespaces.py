@@ -286,7 +286,7 @@ def test_limits_are_changed_live_and_in_the_definition(box: Boxes) -> None:
     assert domain.memoryParameters(live)["hard_limit"] == 65536
     assert domain.memoryParameters(config)["hard_limit"] == 9007199254740991
     assert "<hard_limit unit='KiB'>65536</hard_limit>" in domain.XMLDesc()
-    with pytest.raises(libvirt.libvirtError, match="swap hard limit") as refused:
+    with pytest.raises(libvirt.libvirtError, match="or equal to swap_hard_limit") as refused:
         domain.setMemoryParameters({"swap_hard_limit": 1024}, live)
     assert refused.value.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
     with pytest.raises(libvirt.libvirtError, match="max memory") as refused:

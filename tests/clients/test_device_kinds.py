@@ -101,7 +101,11 @@ FEATURES: Final = {
 }
 
 
-def document(machine: str, devices: str = "", top: str = "<features><acpi/></features>") -> str:
+#: The remapping of an IOMMU's interrupts is refused with any other I/O APIC.
+TOP: Final = "<features><acpi/><ioapic driver='qemu'/></features>"
+
+
+def document(machine: str, devices: str = "", top: str = TOP) -> str:
     """A guest with nothing to boot."""
     return (
         f"<domain type='qemu'><name>kinds</name><memory unit='MiB'>32</memory><vcpu>2</vcpu>"

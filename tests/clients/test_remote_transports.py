@@ -50,7 +50,11 @@ class Remote:
         """Send SIGHUP and wait for a line in the log."""
         assert self.daemon.process is not None
         self.daemon.process.send_signal(signal.SIGHUP)
-        wait_until(line, lambda: line in self.daemon.log.read_text())
+        self.wait_logged(line)
+
+    def wait_logged(self, text: str) -> None:
+        """Wait until the log has a text: a client can know of its end before."""
+        wait_until(text, lambda: text in self.daemon.log.read_text())
 
     def tls_uri(self, client: str) -> str:
         return f"qemu+tls://localhost:{self.tls}/system?pkipath={self.daemon.root}/{client}"
@@ -108,7 +112,7 @@ def test_a_refused_client_is_named_in_the_log(remote: Remote, client: str, reaso
     refused = remote.virsh(remote.tls_uri(client), "uri")
     assert refused.returncode == 1
     assert "Unable to read TLS confirmation" in refused.stderr
-    assert reason in remote.daemon.log.read_text()
+    remote.wait_logged(reason)
 
 
 def test_certificates_are_reread_and_bad_ones_leave_the_last(remote: Remote) -> None:
@@ -190,7 +194,7 @@ def test_sasl_lets_users_in_by_each_door_and_refuses_others(
         refused = authenticating.virsh(with_credentials(authenticating, door, name), "version")
         assert refused.returncode == 1
         assert "authentication failed: authentication failed" in refused.stderr
-        assert reason in authenticating.daemon.log.read_text()
+        authenticating.wait_logged(reason)
     assert "secret" not in authenticating.daemon.log.read_text()
 
 
