@@ -12,7 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from conf.domain.addresses.topology import CONTROLLER_NEEDS, Connect, Place, Topology
+from conf.domain.addresses.topology import (
+    CONTROLLER_NEEDS,
+    Connect,
+    Place,
+    Topology,
+    shares_slot,
+)
 from conf.errors import ConfError
 
 ICH9_FUNCTIONS: Final = {"ich9-ehci1": 7, "ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2}
@@ -100,7 +106,7 @@ def _bus_models(endpoints: Iterable[Endpoint]) -> list[str | None]:
 
 
 def _any_function(model: str) -> int | None:
-    return None if CONTROLLER_NEEDS[model] & Connect.AGGREGATE else 0
+    return None if shares_slot(CONTROLLER_NEEDS[model]) else 0
 
 
 def _place_fixed(board: Board, endpoints: Sequence[Endpoint], topology: Topology) -> None:
@@ -233,7 +239,7 @@ def _place_remaining(endpoints: Sequence[Endpoint], topology: Topology) -> None:
         if endpoint.kind == "usb" and endpoint.model in ICH9_FUNCTIONS:
             _place_companion(endpoint, endpoints, topology)
         else:
-            function = None if endpoint.needs & Connect.AGGREGATE else 0
+            function = None if shares_slot(endpoint.needs) else 0
             endpoint.place = topology.next(endpoint.needs, function=function)
 
 

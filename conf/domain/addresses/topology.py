@@ -125,6 +125,12 @@ def takes(model: str, needs: Connect, *, chosen: bool) -> bool:
     return not needs & Connect.HOTPLUG or bool(accepts & Connect.HOTPLUG)
 
 
+@cache  # IntFlag's operators cost as much as the rest of a reservation
+def shares_slot(needs: Connect) -> bool:
+    """Return whether a device may share its slot with others of its kind."""
+    return bool(needs & Connect.AGGREGATE)
+
+
 @dataclass(slots=True)
 class Slot:
     """The taken functions of a slot."""
@@ -148,7 +154,7 @@ class Bus:
     def find(self, needs: Connect, function: int | None) -> tuple[int, int] | None:
         """Find a free slot, or a free function where the device may share a slot."""
         kind = self.kind
-        shares = bool(needs & Connect.AGGREGATE)
+        shares = shares_slot(needs)
         for number in range(kind.first_slot, kind.last_slot + 1):
             slot = self.slots[number]
             if not slot.functions:
@@ -223,7 +229,7 @@ class Topology:
                 f"Attempted double use of PCI Address {place}{device}; give one of the two devices "
                 "another address, or none",
             )
-        shares = bool(needs & Connect.AGGREGATE)
+        shares = shares_slot(needs)
         slot.shared = shares and (slot.shared or not slot.functions)
         slot.functions |= 1 << place.function
 
