@@ -159,11 +159,6 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
             return self.runtime.status.state, self.runtime.status.reason
         return DomainState.SHUTOFF, self.reason
 
-    @property
-    def identity_off(self) -> DomainId:
-        """The domain as the protocol encodes it when inactive."""
-        return DomainId(self.name, self.uuid, OFF)
-
 
 def without_header(xml: str) -> str:
     """Return stored XML without the comment before it."""

@@ -73,14 +73,6 @@ class Paths:
         """Locate the directory of the autostart links."""
         return self.etc / f"{self.driver}/autostart"
 
-    def autostart_link(self, name: str) -> Path:
-        """Locate the autostart link of a domain."""
-        return self.autostart() / f"{name}.xml"
-
-    def autostart_done(self) -> Path:
-        """Locate the file with the id of the boot in which autostart was last done."""
-        return self.run / f"{self.driver}/autostarted"
-
     def last_id_file(self) -> Path:
         """Locate the file of the last domain id."""
         return self.run / f"{self.driver}/last-number"

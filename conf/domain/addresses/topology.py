@@ -207,10 +207,6 @@ class Topology:
         """Return whether functions of a slot besides function 0 are taken."""
         return self._slot(place).functions > 1
 
-    def has_bus(self, index: int) -> bool:
-        """Return whether the bus exists."""
-        return index < len(self.buses)
-
     def _slot(self, place: Place) -> Slot:
         return self.buses[place.bus].slots[place.slot]
 
@@ -287,10 +283,6 @@ class Topology:
                 break
             self._grow(needs)
         raise ConfError("internal", "No more available PCI slots")
-
-    def reserve_slot(self, place: Place) -> None:
-        """Reserve all functions of a slot."""
-        self._slot(place).functions = (1 << FUNCTIONS) - 1
 
     def _grow_to(self, bus: int, needs: Connect) -> None:
         if bus >= MAX_BUSES:

@@ -67,19 +67,6 @@ def open_vhost(count: int) -> list[int]:
         raise
 
 
-def remove_persistence(name: str) -> None:
-    """Clear a tap's persistence, so that the kernel deletes it.
-
-    Raises:
-        OSError: the kernel refuses; EBUSY: another process has it open.
-    """
-    fd = _tap_queue(name, 1, -1)
-    try:
-        fcntl.ioctl(fd, TUNSETPERSIST, 0)
-    finally:
-        os.close(fd)
-
-
 def _open_queues(count: int, open_queue: Callable[[], int]) -> list[int]:
     """Open all queues or none."""
     if not 1 <= count <= MAX_QUEUES:

@@ -11,7 +11,6 @@ def test_the_system_daemon_uses_libvirts_places() -> None:
     paths = Paths.system()
     assert paths.config_file() == Path("/etc/libvirt/libvirtd.conf")
     assert paths.domain_config("demo") == Path("/etc/libvirt/qemu/demo.xml")
-    assert paths.autostart_link("demo") == Path("/etc/libvirt/qemu/autostart/demo.xml")
     assert paths.socket() == Path("/run/libvirt/libvirt-sock")
     assert paths.status("demo") == Path("/run/libvirt/qemu/demo.xml")
     assert paths.pid_file("demo") == Path("/run/libvirt/qemu/demo.pid")

@@ -203,14 +203,6 @@ class GuestCgroup:
         """
         self._set(name, "cpuset.cpus", cpuset)
 
-    def set_mems(self, name: str, nodeset: str) -> None:
-        """Set from which of the host's nodes the threads of a group get memory.
-
-        Raises:
-            VirError: SYSTEM_ERROR: the host has no such node.
-        """
-        self._set(name, "cpuset.mems", nodeset)
-
     def _set(self, name: str, file: str, value: str) -> None:
         if not self.has_threads("cpuset"):
             return
