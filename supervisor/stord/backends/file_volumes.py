@@ -6,6 +6,7 @@ May touch: temporary files in the pool's directory, through `BackendContext.proc
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import posixpath
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ QEMU_IMG_FORMATS: Final = ("qcow", "qcow2", "qed", "vmdk", "vpc", "vdi")
 RAW_FORMATS: Final = ("raw", "iso")
 #: QEMU's error when getrusage() shows no CPU time for a PBKDF2 benchmark, as on a busy host.
 PBKDF_TIMING_FAILED: Final = "Unable to get accurate CPU usage"
-PBKDF_ATTEMPTS: Final = 5
+PBKDF_ATTEMPTS: Final = 30  # half of them fail where the kernel counts CPU time by its tick
+PBKDF_PAUSE_S: Final = 0.02  # longer than a tick
 #: Bytes that fallocate takes no noticeable time for: done in the pool's shared process, a
 #: dedicated one would take longer to fork.
 QUICK_ALLOCATION: Final = 64 * 1024 * 1024
@@ -154,8 +156,8 @@ async def resize_image(
 async def run_qemu_img(argv: list[str], fds: ProgramFds) -> None:
     """Run qemu-img; retry when only its PBKDF2 benchmark failed.
 
-    QEMU derives LUKS' iteration count from the CPU time of a benchmark, and gives up when the
-    process was not scheduled meanwhile.
+    QEMU derives LUKS' iteration count from the CPU time of a benchmark, and gives up when that has
+    not changed, after some milliseconds or when the process was not scheduled meanwhile.
 
     Raises:
         VirError: INTERNAL_ERROR with its message; as `commands.run`.
@@ -168,6 +170,7 @@ async def run_qemu_img(argv: list[str], fds: ProgramFds) -> None:
             return
         if PBKDF_TIMING_FAILED not in completed.errors:
             break
+        await asyncio.sleep(PBKDF_PAUSE_S)
     raise commands.failed(argv, completed, fds.replace_paths)
 
 
