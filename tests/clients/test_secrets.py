@@ -9,6 +9,7 @@ import queue
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -233,7 +234,7 @@ def encrypted_disk(folder: Path, passphrase: bytes, secret: str) -> str:
     key.write_bytes(passphrase)
     options = "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10"
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "--object", f"secret,id=k,file={key}"]
-    for _ in range(10):  # it measures the processor, and on a busy one cannot at times
+    for _ in range(30):  # it measures the processor, and cannot within a tick of its time
         done = subprocess.run(
             [*command, "-o", options, str(image), "1M"],
             capture_output=True,
@@ -242,6 +243,7 @@ def encrypted_disk(folder: Path, passphrase: bytes, secret: str) -> str:
         )
         if b"accurate CPU usage" not in done.stderr:
             break
+        time.sleep(0.02)
     assert done.returncode == 0, done.stderr
     return (
         f"<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{image}'>"
