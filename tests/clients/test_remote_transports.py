@@ -125,7 +125,8 @@ def test_certificates_are_reread_and_bad_ones_leave_the_last(remote: Remote) -> 
     write_server(pki, other, issue("localhost", other))
     remote.reload("the TLS certificates are reloaded")
     assert remote.virsh(remote.tls_uri("next"), "uri").returncode == 0
-    assert remote.virsh(remote.tls_uri("admin"), "uri").returncode == 1
+    # Neither side knows the other's CA any more: virsh may end by SIGPIPE when it says so.
+    assert remote.virsh(remote.tls_uri("admin"), "uri").returncode != 0
 
 
 def test_a_daemon_without_certificates_does_not_start() -> None:
