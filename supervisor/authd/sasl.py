@@ -9,7 +9,6 @@ Source: libvirt 9.0, remoteDispatchAuthSasl*; virnetsaslcontext.c.
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import logging
 import os
 import socket
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from conf.settings import DaemonConfig
+from conf.types.glob import matches_any
 from ipc import Descriptor, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.authd.cyrus import ConnectionFacts, SaslConnection, SaslError, Step
@@ -68,6 +68,7 @@ class SaslCalls:
         self._config = config
         self._conversations: dict[str, Conversation] = {}
         self._layers: set[LayerCopy] = set()
+        self._closing: set[asyncio.Future[None]] = set()  # connections that a thread is in
         if root != Path("/"):
             os.environ["SASL_CONF_PATH"] = str(root / CONFIG_FOLDER)
 
@@ -197,7 +198,7 @@ class SaslCalls:
                 f"negotiated SSF {ssf} was not strong enough (tcp_min_ssf is {config.tcp_min_ssf})"
             )
         allowed = config.sasl_allowed_username_list
-        if allowed and not any(_matches(name, pattern) for pattern in allowed):
+        if allowed and not matches_any(name, allowed):
             return f"the user '{name}' is not in sasl_allowed_username_list"
         return ""
 
@@ -233,23 +234,15 @@ class SaslCalls:
         if conversation.lock.locked():
             # A thread is in it: freed when that has returned.
             task = asyncio.ensure_future(_close_later(conversation))
-            _closing.add(task)
-            task.add_done_callback(_closing.discard)
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
         else:
             conversation.connection.close()
-
-
-_closing: Final[set[asyncio.Future[None]]] = set()
 
 
 async def _close_later(conversation: Conversation) -> None:
     async with conversation.lock:
         conversation.connection.close()
-
-
-def _matches(name: str, pattern: str) -> bool:
-    """Match as GLib's patterns: `*` and `?` alone are special."""
-    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def refused(name: str, reason: object) -> VirError:

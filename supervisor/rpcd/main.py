@@ -53,10 +53,11 @@ async def run(process: ChildProcess) -> None:
         server.clients.limits = Limits.from_config(process.config)
         server.policies = socket_policies(process.config)
         if has_tls:
-            reloads.append(asyncio.ensure_future(server.tls.reload(process.config)))
-            del reloads[:-1]  # an earlier one has ended, or ends with the later one's certificates
+            task = asyncio.ensure_future(server.tls.reload(process.config))
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
 
-    reloads: list[asyncio.Future[None]] = []
+    reloads: set[asyncio.Future[None]] = set()
     has_tls = any(name.startswith("tls") for name in process.sockets)
     if has_tls:
         await server.tls.load(process.config)

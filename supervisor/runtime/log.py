@@ -156,15 +156,16 @@ class Collector:
         self._filters = parse_filters(text)
         self.filters = " ".join(text.split())
         self.level = min([self._default_level, *(each.level for each in self._filters)])
-        logging.getLogger().setLevel(self.level)
+        # Children's records are not subject to this level: it is that of the root's own.
+        logging.getLogger().setLevel(self._level_of("root", "supervisor.root"))
 
-    def _passes(self, record: Record) -> bool:
-        """Return whether a record is of the level of its part; the last filter for it counts."""
+    def _level_of(self, process: str, logger: str) -> int:
+        """Return the level of a part of the log; the last filter for it counts."""
         level = self._default_level
         for each in self._filters:
-            if each.matches(record.process, record.logger):
+            if each.matches(process, logger):
                 level = each.level
-        return record.level >= level
+        return level
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to receive children's records."""
@@ -192,7 +193,7 @@ class Collector:
                 return
             except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
                 continue
-            if self._passes(record):
+            if record.level >= self._level_of(record.process, record.logger):
                 logging.getLogger(record.logger).handle(to_log_record(record))
 
 

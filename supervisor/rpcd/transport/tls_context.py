@@ -7,7 +7,6 @@ Source: libvirt 9.0, virnettlscontext.c; GnuTLS's priority strings; RFC 4514.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 import ssl
@@ -16,6 +15,7 @@ from typing import Final, cast
 
 from conf.errors import ConfError
 from conf.tls_priority import TlsPriority
+from conf.types.glob import matches_any
 from supervisor.messages.root import TlsFiles
 
 #: RFC 4514's names of attributes, as GnuTLS prints them; others are their OpenSSL name.
@@ -105,10 +105,5 @@ def _escaped(value: str) -> str:
 
 
 def is_allowed_dn(dn: str, patterns: list[str]) -> bool:
-    """Return whether tls_allowed_dn_list has a pattern for a name; an empty list allows all.
-
-    The patterns are GLib's: `*` and `?` alone are special.
-    """
-    if not patterns:
-        return True
-    return any(fnmatch.fnmatchcase(dn, pattern.replace("[", "[[]")) for pattern in patterns)
+    """Return whether tls_allowed_dn_list has a pattern for a name; an empty list allows all."""
+    return not patterns or matches_any(dn, patterns)

@@ -45,6 +45,9 @@ def test_children_send_what_the_lowest_filter_asks_for() -> None:
     try:
         collector.filter_by("4:rpcd  1:netd")
         assert (collector.level, collector.filters) == (logging.DEBUG, "4:rpcd 1:netd")
+        assert logging.getLogger().level == logging.WARNING  # the root's own stays
+        collector.filter_by("1:root")
+        assert logging.getLogger().level == logging.DEBUG
         collector.filter_by("")
         assert (collector.level, collector.filters) == (logging.WARNING, "")
     finally:
