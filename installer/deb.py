@@ -26,6 +26,7 @@ REPLACED: Final = (
     "libvirt-daemon-system",
     "libvirt-daemon-system-systemd",
     "libvirt-daemon-system-sysv",
+    "libvirt-daemon-common",
     "libvirt-daemon-driver-qemu",
     "libvirt-daemon-driver-lxc",
 )

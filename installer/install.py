@@ -26,6 +26,7 @@ COMMAND_S: Final = 60.0
 #: Programs, by the function that each runs.
 PROGRAMS: Final = {
     "sbin/libvirtd": "supervisor.root.main:main",
+    "bin/virt-ssh-helper": "supervisor.ctl.ssh_socket_proxy:main",
     "bin/virtvisorctl": "supervisor.ctl.virtvisorctl:main",
 }
 LAUNCHER: Final = """\
