@@ -6,6 +6,7 @@ Source: libvirt 9.0, qemu.conf "dynamic_ownership", "remember_owner".
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import stat
@@ -30,7 +31,7 @@ class ChownedFile:
     shared: bool = False
 
 
-def chown_for_guest(
+async def chown_for_guest(
     files: Iterable[ChownedFile], user: User, previous_owners: PreviousOwners
 ) -> list[Owner]:
     """Give files to QEMU's user.
@@ -44,17 +45,20 @@ def chown_for_guest(
     owners: list[Owner] = []
     try:
         for file in files:
-            owner = _chown(file, user, previous_owners)
+            owner = await _chown(file, user, previous_owners)
             if owner is not None and owner not in owners:
                 owners.append(owner)
     except OSError as error:
-        restore(owners, previous_owners)
+        await restore(owners, previous_owners)
         detail = f"unable to set user and group of '{error.filename}': {error.strerror}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECURITY) from error
+    except asyncio.CancelledError:
+        await restore(owners, previous_owners)
+        raise
     return owners
 
 
-def _chown(file: ChownedFile, user: User, previous_owners: PreviousOwners) -> Owner | None:
+async def _chown(file: ChownedFile, user: User, previous_owners: PreviousOwners) -> Owner | None:
     """Give one file; None if it is not to be restored, or missing (QEMU reports that better)."""
     try:
         fd = open_unread(file.path, user)
@@ -64,7 +68,7 @@ def _chown(file: ChownedFile, user: User, previous_owners: PreviousOwners) -> Ow
         status = os.fstat(fd)
         if not _is_chownable(status):
             return None
-        owner = previous_owners.take(file.path, status, user, shared=file.shared)
+        owner = await previous_owners.take(file.path, status, user, shared=file.shared)
         if (status.st_uid, status.st_gid) != (user.uid, user.gid):
             # By its descriptor: QEMU's user may have put another file at the path by now.
             os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
@@ -83,7 +87,7 @@ def _is_chownable(status: os.stat_result) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
-def restore(owners: Iterable[Owner], previous_owners: PreviousOwners) -> None:
+async def restore(owners: Iterable[Owner], previous_owners: PreviousOwners) -> None:
     """Give files back to their previous owners, but for those that other guests use.
 
     A missing one is skipped, and so is another file that stands at the path now: who may write to
@@ -91,7 +95,7 @@ def restore(owners: Iterable[Owner], previous_owners: PreviousOwners) -> None:
     """
     for owner in owners:
         try:
-            if previous_owners.release(owner):
+            if await previous_owners.release(owner):
                 _restore(owner)
         except FileNotFoundError:
             continue

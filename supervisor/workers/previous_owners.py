@@ -13,13 +13,14 @@ files that other hosts' guests may use, too.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
@@ -73,16 +74,18 @@ class PreviousOwners:
         self._domain = domain
         self._is_active = is_active
 
-    def take(self, path: str, status: os.stat_result, user: User, *, shared: bool) -> Owner | None:
+    async def take(
+        self, path: str, status: os.stat_result, user: User, *, shared: bool
+    ) -> Owner | None:
         """Note that this domain uses a file, before its owner is changed.
 
         Returns:
             The owner to restore; None: it is to stay as it is.
 
         Raises:
-            OSError: the record cannot be written.
+            OSError: the record cannot be written; ETIMEDOUT: another worker holds the records.
         """
-        with self._locked():
+        async with self._locked():
             record = self._read(path)
             if record is not None and _names(record.owner, status):
                 others = self._others(record)
@@ -99,13 +102,13 @@ class PreviousOwners:
             self._write(path, Record(owner=owner, users=[*others, self._domain]))
         return owner
 
-    def release(self, owner: Owner) -> bool:
+    async def release(self, owner: Owner) -> bool:
         """Note that this domain does not use a file any more; whether it is to be restored.
 
         Raises:
-            OSError: the records cannot be changed.
+            OSError: the records cannot be changed; ETIMEDOUT as `take`.
         """
-        with self._locked():
+        async with self._locked():
             record = self._read(owner.path)
             if record is None or record.owner != owner:
                 return True  # of an earlier version, or of a lost /run
@@ -139,8 +142,9 @@ class PreviousOwners:
     def _write(self, path: str, record: Record) -> None:
         write_file(self._file(path), msgspec.json.encode(record), durable=False)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        # Tried again, never waited for in the kernel: the loop of events serves other calls.
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = self._folder / "lock"
         fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -149,7 +153,7 @@ class PreviousOwners:
             while not _try_lock(fd):
                 if time.monotonic() > until:
                     raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), str(lock))
-                time.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_S)
             yield
         finally:
             os.close(fd)

@@ -128,6 +128,6 @@ async def follow_memory(guest: Guest) -> None:
         with contextlib.suppress(VirError):  # it may never have got there
             await guest.monitor.execute("object-del", {"id": backend_name(device)})
         _unlink(guest, device)
-        restore_file_owners(guest, device)
+        await restore_file_owners(guest, device)
     await refresh_modules(guest)
     guest.update_and_publish()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
+from rpc.errors import VirError
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.emulator_user import User
 from supervisor.workers import previous_owners
@@ -47,50 +50,50 @@ def owner_of(path: Path) -> tuple[int, int]:
     return status.st_uid, status.st_gid
 
 
-def test_every_image_of_a_chain_gets_its_owner_back(tmp_path: Path, guests: Guests) -> None:
+async def test_every_image_of_a_chain_gets_its_owner_back(tmp_path: Path, guests: Guests) -> None:
     top, base = image(tmp_path, "top"), image(tmp_path, "base")
     files = [ChownedFile(str(top)), ChownedFile(str(base), shared=True)]
-    owners = chown_for_guest(files, QEMU, guests.of("web"))
+    owners = await chown_for_guest(files, QEMU, guests.of("web"))
     assert owner_of(top) == owner_of(base) == (QEMU.uid, QEMU.gid)
-    restore(owners, guests.of("web"))
+    await restore(owners, guests.of("web"))
     assert owner_of(top) == owner_of(base) == ALICE
     assert not list((tmp_path / "owners").glob("*.json"))
 
 
-def test_a_base_that_another_guest_uses_is_given_back_with_the_last(
+async def test_a_base_that_another_guest_uses_is_given_back_with_the_last(
     tmp_path: Path, guests: Guests
 ) -> None:
     base = ChownedFile(str(image(tmp_path, "base")), shared=True)
-    first = chown_for_guest([base], QEMU, guests.of("web"))
-    second = chown_for_guest([base], QEMU, guests.of("mail"))
-    restore(first, guests.of("web"))
+    first = await chown_for_guest([base], QEMU, guests.of("web"))
+    second = await chown_for_guest([base], QEMU, guests.of("mail"))
+    await restore(first, guests.of("web"))
     assert owner_of(Path(base.path)) == (QEMU.uid, QEMU.gid)
-    restore(second, guests.of("mail"))
+    await restore(second, guests.of("mail"))
     assert owner_of(Path(base.path)) == ALICE
 
 
-def test_a_user_of_the_file_that_does_not_run_any_more_does_not_keep_it(
+async def test_a_user_of_the_file_that_does_not_run_any_more_does_not_keep_it(
     tmp_path: Path, guests: Guests
 ) -> None:
     base = ChownedFile(str(image(tmp_path, "base")), shared=True)
-    chown_for_guest([base], QEMU, guests.of("mail"))
-    owners = chown_for_guest([base], QEMU, guests.of("web"))
+    await chown_for_guest([base], QEMU, guests.of("mail"))
+    owners = await chown_for_guest([base], QEMU, guests.of("web"))
     guests.active.discard("mail")
-    restore(owners, guests.of("web"))
+    await restore(owners, guests.of("web"))
     assert owner_of(Path(base.path)) == ALICE
 
 
-def test_a_worker_finds_what_its_predecessor_took_before_it_died(
+async def test_a_worker_finds_what_its_predecessor_took_before_it_died(
     tmp_path: Path, guests: Guests
 ) -> None:
     disk = image(tmp_path, "disk")
-    chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web"))
+    await chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web"))
     assert guests.of("mail").own() == []
-    restore(guests.of("web").own(), guests.of("web"))
+    await restore(guests.of("web").own(), guests.of("web"))
     assert owner_of(disk) == ALICE
 
 
-def test_a_start_that_cannot_have_a_file_gives_the_others_back(
+async def test_a_start_that_cannot_have_a_file_gives_the_others_back(
     tmp_path: Path, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk, other = image(tmp_path, "disk"), image(tmp_path, "other")
@@ -103,40 +106,42 @@ def test_a_start_that_cannot_have_a_file_gives_the_others_back(
 
     monkeypatch.setattr(os, "chown", refuse)
     with pytest.raises(Exception, match=f"unable to set user and group of '{other}'"):
-        chown_for_guest([ChownedFile(str(disk)), ChownedFile(str(other))], QEMU, guests.of("web"))
+        await chown_for_guest(
+            [ChownedFile(str(disk)), ChownedFile(str(other))], QEMU, guests.of("web")
+        )
     assert owner_of(disk) == ALICE
 
 
-def test_no_other_file_is_given_to_the_previous_owner(tmp_path: Path, guests: Guests) -> None:
+async def test_no_other_file_is_given_to_the_previous_owner(tmp_path: Path, guests: Guests) -> None:
     disk, victim = image(tmp_path, "disk"), tmp_path / "shadow"
     victim.write_text("root's")
-    owners = chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web"))
+    owners = await chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web"))
     disk.unlink()
     disk.symlink_to(victim)  # as a guest that took QEMU over could
-    restore(owners, guests.of("web"))
+    await restore(owners, guests.of("web"))
     assert owner_of(victim) == (0, 0)
 
 
-def test_without_memory_files_become_roots(tmp_path: Path) -> None:
+async def test_without_memory_files_become_roots(tmp_path: Path) -> None:
     disk = image(tmp_path, "disk")
     owners = PreviousOwners(tmp_path / "owners", "web", lambda name: True, remembers=False)
-    restore(chown_for_guest([ChownedFile(str(disk))], QEMU, owners), owners)
+    await restore(await chown_for_guest([ChownedFile(str(disk))], QEMU, owners), owners)
     assert owner_of(disk) == (0, 0)
 
 
-def test_a_file_that_is_qemus_already_stays_qemus(tmp_path: Path, guests: Guests) -> None:
+async def test_a_file_that_is_qemus_already_stays_qemus(tmp_path: Path, guests: Guests) -> None:
     disk = image(tmp_path, "disk")
     os.chown(disk, QEMU.uid, QEMU.gid)
-    assert chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web")) == []
+    assert await chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web")) == []
 
 
-def test_a_shared_file_that_other_hosts_may_use_stays_qemus(
+async def test_a_shared_file_that_other_hosts_may_use_stays_qemus(
     tmp_path: Path, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(previous_owners, "is_shared_file_system", lambda device: True)
     top, base = image(tmp_path, "top"), image(tmp_path, "base")
     files = [ChownedFile(str(top)), ChownedFile(str(base), shared=True)]
-    restore(chown_for_guest(files, QEMU, guests.of("web")), guests.of("web"))
+    await restore(await chown_for_guest(files, QEMU, guests.of("web")), guests.of("web"))
     assert owner_of(top) == ALICE
     assert owner_of(base) == (QEMU.uid, QEMU.gid)
 
@@ -152,9 +157,42 @@ def test_file_systems_of_several_hosts_are_known(tmp_path: Path) -> None:
     assert not is_shared_file_system(os.makedev(9, 9), mounts)
 
 
-def test_an_owner_that_an_earlier_version_recorded_is_restored(
+async def test_an_owner_that_an_earlier_version_recorded_is_restored(
     tmp_path: Path, guests: Guests
 ) -> None:
     disk = image(tmp_path, "disk")
-    restore([Owner(str(disk), 0, 0)], guests.of("web"))
+    await restore([Owner(str(disk), 0, 0)], guests.of("web"))
     assert owner_of(disk) == (0, 0)
+
+
+async def test_waiting_for_another_workers_lock_holds_up_no_other_call(
+    tmp_path: Path, guests: Guests
+) -> None:
+    disk = image(tmp_path, "disk")
+    folder = tmp_path / "owners"
+    folder.mkdir()
+    with (folder / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        taking = asyncio.create_task(
+            chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web"))
+        )
+        for _ in range(10):  # the loop goes round while the lock is another's
+            await asyncio.sleep(0)
+        assert not taking.done()
+        assert owner_of(disk) == ALICE
+    await taking
+    assert owner_of(disk) == (QEMU.uid, QEMU.gid)
+
+
+async def test_a_lock_that_never_comes_free_is_a_refusal_that_names_it(
+    tmp_path: Path, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previous_owners, "LOCK_S", 0.0)
+    disk = image(tmp_path, "disk")
+    folder = tmp_path / "owners"
+    folder.mkdir()
+    with (folder / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(VirError, match="timed out"):
+            await chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web"))
+    assert owner_of(disk) == ALICE

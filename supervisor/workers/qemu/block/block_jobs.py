@@ -253,7 +253,7 @@ async def _begin_commit(
         arguments["speed"] = request.bandwidth
     # QEMU writes to the base, and to the header of the image above the top.
     for written in (chain[base], *([chain[top - 1]] if top > 0 else [])):
-        chown_files(guest, Disk(type=written.type, source=written.source))
+        await chown_files(guest, Disk(type=written.type, source=written.source))
     record = BlockJobRecord(
         id=job,
         kind=BlockJobKind.ACTIVE_COMMIT if top == 0 else BlockJobKind.COMMIT,

@@ -73,7 +73,7 @@ async def copy(guest: Guest, request: BlockCopy) -> None:
                 undo.callback(remove_file, created)
         for layer in chain:
             image = Disk(type=layer.type, source=layer.source)
-            undo.callback(give_back, guest, chown_files(guest, image))
+            undo.push_async_callback(give_back, guest, await chown_files(guest, image))
         size = virtual_size(found, top.format_name)
         late = await _add_nodes(guest, plan, request, chain, size, undo)
         arguments: dict[str, object] = {

@@ -103,7 +103,7 @@ async def _finish(guest: Guest, record: BlockJobRecord, error: str) -> None:
     await dismiss(guest, record.id)
     await remove_images(guest, gone)
     for layer in gone:
-        restore_file_owners(guest, Disk(type=layer.type, source=layer.source))
+        await restore_file_owners(guest, Disk(type=layer.type, source=layer.source))
         path = local_path(layer.source)
         if record.delete and outcome is JobStatus.COMPLETED and layer.type == "file" and path:
             remove_file(path)

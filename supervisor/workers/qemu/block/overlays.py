@@ -65,7 +65,9 @@ async def create_overlays(guest: Guest, request: CreateOverlays) -> None:
     index = free_index(found)
     overlays = [_overlay(guest, text, index + number) for number, text in enumerate(request.disks)]
     async with AsyncExitStack() as undo:
-        pending = [_prepare_file(guest, overlay, undo, reuse=request.reuse) for overlay in overlays]
+        pending = [
+            await _prepare_file(guest, overlay, undo, reuse=request.reuse) for overlay in overlays
+        ]
         # Before QEMU has them: whoever comes after this worker can tell what QEMU has done.
         guest.status.overlays = pending
         guest.save()
@@ -118,7 +120,7 @@ def _overlay(guest: Guest, text: str, index: int) -> Overlay:
     return Overlay(disk, layer)
 
 
-def _prepare_file(
+async def _prepare_file(
     guest: Guest, overlay: Overlay, undo: AsyncExitStack, *, reuse: bool
 ) -> PendingOverlay:
     """Make an overlay's file, and give it to QEMU's user."""
@@ -128,7 +130,7 @@ def _prepare_file(
         created = path
         undo.callback(remove_file, path)
     image = Disk(type=overlay.layer.type, source=overlay.layer.source)
-    undo.callback(give_back, guest, chown_files(guest, image))
+    undo.push_async_callback(give_back, guest, await chown_files(guest, image))
     _, after = parse_device(format_device(overlay.disk, live=True))
     assert isinstance(after, Disk), "written as a <disk>"
     push_overlay(after, overlay.layer)

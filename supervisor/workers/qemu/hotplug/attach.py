@@ -94,7 +94,7 @@ async def _attach(guest: Guest, tag: str, device: Device) -> None:
             )
             first = await free_index(guest)
             nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
-        undo.callback(give_back, guest, chown_files(guest, plan.device))
+        undo.push_async_callback(give_back, guest, await chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
             await _start_virtiofsd(guest, plan.device, undo)
         outputs = await pass_outputs(guest, plan.device, undo)

@@ -151,7 +151,7 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
         case Disk():
             await collect(guest)
-    restore_file_owners(guest, device)
+    await restore_file_owners(guest, device)
 
 
 async def _remove_rng(guest: Guest, rng: Rng) -> None:

@@ -39,7 +39,7 @@ def device_files(device: Device) -> list[ChownedFile]:
     return []
 
 
-def chown_files(guest: Guest, device: Device) -> list[Owner]:
+async def chown_files(guest: Guest, device: Device) -> list[Owner]:
     """Let QEMU open a device's files: as its user, as dynamic_ownership and <seclabel> allow.
 
     Host devices are let through the filter of its cgroup as well.
@@ -56,26 +56,26 @@ def chown_files(guest: Guest, device: Device) -> list[Owner]:
     user = emulator_user(config, live_xml.static_dac_label(guest.domain))
     if not config.dynamic_ownership or not live_xml.allows_relabel(guest.domain) or user.is_own:
         return []
-    owners = chown_for_guest(device_files(device), user, guest.context.previous_owners)
+    owners = await chown_for_guest(device_files(device), user, guest.context.previous_owners)
     new = [owner for owner in owners if owner not in guest.status.owners]
     guest.status.owners = [*guest.status.owners, *new]
     guest.save()
     return new
 
 
-def give_back(guest: Guest, owners: list[Owner]) -> None:
+async def give_back(guest: Guest, owners: list[Owner]) -> None:
     """Give files back that `chown_files` gave to QEMU's user, as the hotplug has failed."""
-    restore(owners, guest.context.previous_owners)
+    await restore(owners, guest.context.previous_owners)
     guest.status.owners = [owner for owner in guest.status.owners if owner not in owners]
     guest.save()
 
 
-def restore_file_owners(guest: Guest, device: Device) -> None:
+async def restore_file_owners(guest: Guest, device: Device) -> None:
     """Give the files of a device that was removed back, but for those that other devices use."""
     in_use = {file.path for file in domain_files(guest.domain)}
     unused = {file.path for file in device_files(device)} - in_use
     given_back = [owner for owner in guest.status.owners if owner.path in unused]
-    restore(given_back, guest.context.previous_owners)
+    await restore(given_back, guest.context.previous_owners)
     guest.status.owners = [owner for owner in guest.status.owners if owner.path not in unused]
     guest.save()
     devices.forbid(guest, [*unused, *devices.opened_paths(device)])

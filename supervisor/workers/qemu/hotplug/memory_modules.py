@@ -58,7 +58,7 @@ async def attach_module(guest: Guest, device: MemoryDevice) -> None:
     plan = plan_attach(guest.domain, "memory", device, await emulator_facts(guest))
     async with AsyncExitStack() as undo:
         require_file(device)
-        undo.callback(give_back, guest, chown_files(guest, device))
+        undo.push_async_callback(give_back, guest, await chown_files(guest, device))
         steps = attach_steps(_context(guest, plan), device, first_node=1)
         plan.merge_into(guest.domain)
         change_total(guest.domain, device.target.size)

@@ -136,7 +136,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         secrets = await disk_secrets.fetch(
             guest.context.node.link("hostd"), disk_secrets.disk_sources(updated)
         )
-        chown_files(guest, updated)
+        await chown_files(guest, updated)
         plan = HotplugPlan(guest.domain, await emulator_facts(guest), "disk", updated, [])
         context = launch_context(guest, plan, interfaces.InterfaceFds(), secrets)
         for step in [qmp_step(*option) for option in node_options(context, updated, nodes)]:
@@ -155,7 +155,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
     previous = replace(drive)
     drive.type, drive.source, drive.driver = updated.type, updated.source, updated.driver
     drive.backing_store = updated.backing_store
-    restore_file_owners(guest, previous)
+    await restore_file_owners(guest, previous)
 
 
 async def _remove_medium(guest: Guest, drive: Disk, *, force: bool) -> None:

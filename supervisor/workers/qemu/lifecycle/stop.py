@@ -103,7 +103,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
         await detach_port(context, status.uuid)
     await end_processes(status, context.paths.domain_dir(status.id, name))
     context.paths.swtpm_socket(status.id, name).unlink(missing_ok=True)
-    restore(status.owners, context.previous_owners)
+    await restore(status.owners, context.previous_owners)
     await placement.remove(GuestCgroup(layout(), status.cgroup))
     remove_directories(context.paths, status)
     if "<hugepages" in xml or "<pagesize" in xml:

@@ -59,7 +59,7 @@ async def reconnect(context: WorkerContext, name: str) -> Guest | Status | None:
     stored = find_status(context.paths.status(name))
     if stored is None:
         # A worker may have died at a start before it wrote a status: files are the guest's yet.
-        restore(context.previous_owners.own(), context.previous_owners)
+        await restore(context.previous_owners.own(), context.previous_owners)
         return None
     status, xml = stored
     process = _find_process(context, status)

@@ -155,7 +155,7 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
     ):
         await _prepare_domain(start, ports, undo)
         async with usb_sharing.exclusive(context.paths, start.name, start.domain.devices.hostdevs):
-            _prepare_files(start, undo)
+            await _prepare_files(start, undo)
         fds = await _attach_interfaces(start, closing, undo)
         tpm_sockets = await _start_external_devices(start, undo)
         monitor = closing.enter_context(_listen(start))
@@ -217,7 +217,7 @@ async def _prepare_domain(start: StartContext, ports: DisplayPorts, undo: AsyncE
     nodes.number_found(domain.devices.disks, last)
 
 
-def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
+async def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
     """Make the domain's directories and NVRAM, give its images to QEMU's user, write the status."""
     context, status = start.context, start.status
     undo.callback(files.remove_directories, context.paths, status)
@@ -229,10 +229,10 @@ def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
     files.create_nvram(start.domain, context.paths, context.config)
     if start.manages_owners:
         previous_owners = context.previous_owners
-        status.owners = chown_for_guest(
+        status.owners = await chown_for_guest(
             files.domain_files(start.domain), start.user, previous_owners
         )
-        undo.callback(restore_owners, status.owners, previous_owners)
+        undo.push_async_callback(restore_owners, status.owners, previous_owners)
     status.cgroup = start.cgroup.group.path
     start.write_status()
     undo.callback(remove_status, context.paths.status(start.name))
