@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import hypothesis
+import msgspec
 import pytest
 
 from conf.emulator import EmulatorFacts
@@ -41,6 +42,12 @@ def emulator_facts() -> EmulatorFacts:
     if not Path(qemu_binary.BINARY).exists():
         pytest.skip(f"no {qemu_binary.BINARY}: apt-get install qemu-system-x86")
     return qemu_binary.facts()
+
+
+@pytest.fixture(scope="session")
+def kvm_facts(emulator_facts: EmulatorFacts) -> EmulatorFacts:
+    """Return the same facts as of a host with KVM, whether this one has it or not."""
+    return msgspec.structs.replace(emulator_facts, kvm=emulator_facts.kvm or emulator_facts.tcg)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

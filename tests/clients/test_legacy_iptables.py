@@ -21,18 +21,17 @@ from supervisor.netd.firewall import iptables as programs
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.iptables_save import parse_save
 from supervisor.netd.firewall.rules import Family
-from supervisor.netd.firewall.xtables import LegacyTables, XtablesProcess, python_iptables_works
+from supervisor.netd.firewall.xtables import LegacyTables, XtablesProcess
 from supervisor.netd.firewall.xtables_child import LOCK
 from tests.clients.namespace import own_network, shown
+from tests.python_iptables import NEEDED
 
 SAVE: Final = ("iptables-legacy-save", "ip6tables-legacy-save")
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0
-    or not asyncio.run(python_iptables_works())
-    or not all(map(shutil.which, SAVE)),
-    reason="needs root, python-iptables and the legacy iptables",
-)
+pytestmark = [
+    *NEEDED,
+    pytest.mark.skipif(not all(map(shutil.which, SAVE)), reason="needs the legacy iptables"),
+]
 FACTS: Final = NetworkFacts(
     name="one",
     bridge="vvone",

@@ -18,9 +18,10 @@ import pytest
 from supervisor.netd.firewall import Firewall, ForwardMode, NatRange, NetworkFacts
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.nftables import Nftables
-from supervisor.netd.firewall.xtables import LegacyTables, python_iptables_works
+from supervisor.netd.firewall.xtables import LegacyTables
 from tests.clients.namespace import own_network, shown
 from tests.clients.network_host import Neighbour
+from tests.python_iptables import NEEDED
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("ip", "iptables", "nft"))),
@@ -40,7 +41,6 @@ OTHER: Final = replace(
 )
 HOST: Final = "192.168.122.1"
 GUEST, TWIN, STRANGER, OUTSIDE = "192.168.122.2", "192.168.122.3", "192.168.123.2", "10.9.0.2"
-IPTC_WORKS: Final = asyncio.run(python_iptables_works())
 GUEST6, OUTSIDE6 = "fd00:1::2", "fd00:9::2"
 
 
@@ -100,11 +100,10 @@ async def legacy() -> AsyncIterator[Firewall]:
         await tables.close()
 
 
-@pytest.fixture(params=[programs, nftables, legacy])
+@pytest.fixture(params=[programs, nftables, pytest.param(legacy, marks=NEEDED)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    legacy_found = IPTC_WORKS and shutil.which("iptables-legacy") is not None
-    if request.param is legacy and not legacy_found:
-        pytest.skip("needs python-iptables and iptables-legacy")
+    if request.param is legacy and shutil.which("iptables-legacy") is None:
+        pytest.skip("needs iptables-legacy")
     with own_network():
         shown("ip", "link", "set", "lo", "up")
         bridge("vvone", f"{HOST}/24", "fd00:1::1/64")

@@ -157,13 +157,13 @@ def test_first_numa_cell_has_the_vcpus_that_none_has(emulator_facts: EmulatorFac
 
 @pytest.mark.parametrize(("kind", "is_migratable"), [("qemu", False), ("kvm", True)])
 def test_only_a_host_cpu_is_migratable(
-    kind: str, is_migratable: bool, emulator_facts: EmulatorFacts
+    kind: str, is_migratable: bool, kvm_facts: EmulatorFacts
 ) -> None:
     document = (
         f"<domain type='{kind}'><name>d</name><memory>65536</memory><os><type>hvm</type></os>"
         "<cpu mode='maximum'/></domain>"
     )
-    text = format_domain(complete(parse_domain(document), emulator_facts))
+    text = format_domain(complete(parse_domain(document), kvm_facts))
     assert ("migratable='on'" in text) is is_migratable
 
 

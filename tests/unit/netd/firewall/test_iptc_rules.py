@@ -5,9 +5,7 @@ Each family has a process of its own, as in netd: libxtables registers an extens
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import os
 import subprocess
 import sys
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
@@ -19,11 +17,9 @@ from supervisor.netd.firewall.iptables_save import parse_rule
 from supervisor.netd.firewall.iptc_rules import from_iptc, to_iptc
 from supervisor.netd.firewall.rules import Family, plan
 from supervisor.netd.firewall.xtables import python_iptables_works
+from tests.python_iptables import NEEDED
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not asyncio.run(python_iptables_works()),
-    reason="needs a python-iptables that fits libxtables, and root for revisions of extensions",
-)
+pytestmark = list(NEEDED)
 FACTS = NetworkFacts(
     name="n",
     bridge="virbr7",
