@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +28,7 @@ from supervisor.workers.qemu.argv.storage import (
     protocol_nodes,
 )
 from supervisor.workers.qemu.block import disk_secrets
+from supervisor.workers.qemu.block.bitmaps import Bitmap, NodeBitmaps
 from supervisor.workers.qemu.block.job_commands import CREATE, run_job
 from supervisor.workers.qemu.block.nodes import ImageNodes, layer_nodes
 from supervisor.workers.qemu.guest import Guest
@@ -53,6 +54,7 @@ class NamedNode(msgspec.Struct, frozen=True, rename="kebab"):
 
     node_name: str = ""
     image: NodeImage = NodeImage()
+    dirty_bitmaps: list[Bitmap] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,13 @@ async def query_nodes(guest: Guest) -> dict[str, NamedNode]:
     arguments = {"flat": True}
     listed = await guest.monitor.query("query-named-block-nodes", list[NamedNode], arguments)
     return {node.node_name: node for node in listed}
+
+
+def bitmaps_of(found: Mapping[str, NamedNode]) -> NodeBitmaps:
+    """Return the dirty bitmaps of each node by their names."""
+    return {
+        name: {bitmap.name: bitmap for bitmap in node.dirty_bitmaps} for name, node in found.items()
+    }
 
 
 async def plan_context(guest: Guest, disk: Disk, chain: Sequence[Layer]) -> Context:
