@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.devices.disk import FORMATS, CacheSize
 from conf.domain.devices.disk import TYPES as SOURCE_TYPES
 from conf.domain.devices.disk_chain import location, source_name
 from conf.domain.devices.source import Source
 from conf.errors import ConfError
 from conf.mapper import Mode, Refusal, attribute, child, children, element, text
+from conf.moment.nested_domain import NestedDomain
 from conf.types.enum import one_of
 
 
@@ -151,55 +151,6 @@ class SnapshotMemory:
     def before_write(self, mode: Mode) -> SnapshotMemory | None:
         """Leave out an element that says nothing."""
         return self if self.snapshot is not None else None
-
-
-class NestedDomain:
-    """A domain inside a snapshot: its XML with passwords, parsed when its model is needed."""
-
-    def __init__(self, xml: str, model: Domain | None = None) -> None:
-        """Wrap an element as it is in the document: indented by one level, ending with a line end.
-
-        Args:
-            xml: <domain> or <inactiveDomain>.
-            model: what it says, if that is known.
-        """
-        self.xml = xml
-        self._model = model
-
-    @staticmethod
-    def of(domain: Domain, tag: str = "domain") -> NestedDomain:
-        """Write a domain as a part of a snapshot."""
-        return NestedDomain(format_domain(domain, secure=True, level=1, tag=tag), domain)
-
-    @property
-    def model(self) -> Domain:
-        """The domain; it is shared and must not be changed.
-
-        Raises:
-            ConfError: the text is none, which only a foreign file has.
-        """
-        if self._model is None:
-            self._model = parse_domain(as_document(self.xml))
-        return self._model
-
-    def copy(self) -> Domain:
-        """Return a domain that the caller may change."""
-        return parse_domain(as_document(self.xml))
-
-    def public_xml(self, tag: str = "domain") -> str:
-        """Return the element without passwords."""
-        if "passw" not in self.xml:
-            return self.xml
-        return format_domain(self.model, level=1, tag=tag)
-
-
-def as_document(nested: str) -> str:
-    """Return the document of a nested <domain> or <inactiveDomain>."""
-    text_ = nested.strip()
-    if not text_.startswith("<inactiveDomain"):
-        return text_
-    inner = text_.removeprefix("<inactiveDomain").removesuffix("</inactiveDomain>")
-    return f"<domain{inner}</domain>"
 
 
 @element("domainsnapshot")

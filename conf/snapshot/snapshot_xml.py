@@ -11,17 +11,16 @@ from typing import Final
 
 from lxml import etree
 
-from conf.domain import Domain, parse_domain
+from conf.domain import Domain
 from conf.errors import ConfError
 from conf.mapper import Mode, parse_root, read, write
+from conf.moment.nested_domain import cut_domain, inside, nested_domain, string
 from conf.snapshot.model import (
-    NestedDomain,
     Snapshot,
     SnapshotDisk,
     SnapshotLocation,
     SnapshotMemory,
     SnapshotState,
-    as_document,
 )
 
 CLOSING: Final = "</domainsnapshot>\n"
@@ -41,14 +40,14 @@ def parse_snapshot(xml: bytes | str, *, redefine: bool = False, offline: bool = 
         ConfError: it is none, or contradicts itself; the kind is libvirt's code.
     """
     root = parse_root(Snapshot, xml)
-    snapshot = Snapshot(name=_string(root, "name") or "", description=_string(root, "description"))
+    snapshot = Snapshot(name=string(root, "name") or "", description=string(root, "description"))
     if redefine:
         if not snapshot.name:
             raise ConfError("xml", "a redefined snapshot must have a name")
         _read_past(root, snapshot)
         offline = snapshot.kind in (SnapshotState.SHUTOFF, SnapshotState.DISK_SNAPSHOT)
     _read_memory(root, snapshot, redefine=redefine, offline=offline)
-    snapshot.disks = [read(SnapshotDisk, node) for node in _inside(root, "disks")]
+    snapshot.disks = [read(SnapshotDisk, node) for node in inside(root, "disks")]
     if not offline:
         snapshot.cookie = _verbatim(root, "cookie")
     return snapshot
@@ -57,12 +56,12 @@ def parse_snapshot(xml: bytes | str, *, redefine: bool = False, offline: bool = 
 def _read_past(root: etree._Element, snapshot: Snapshot) -> None:
     """Read what only a snapshot that was made has."""
     try:
-        snapshot.creation_time = int(_string(root, "creationTime") or "")
+        snapshot.creation_time = int(string(root, "creationTime") or "")
     except ValueError:
         detail = "missing creationTime from existing snapshot"
         raise ConfError("internal", detail, "domainsnapshot/creationTime") from None
-    snapshot.parent = _string(root, "parent/name")
-    state = _string(root, "state")
+    snapshot.parent = string(root, "parent/name")
+    state = string(root, "state")
     if state is None:
         raise ConfError("xml", "missing state from existing snapshot", "domainsnapshot/state")
     if state not in SnapshotState.__members__.values() or state == SnapshotState.NOSTATE:
@@ -71,16 +70,10 @@ def _read_past(root: etree._Element, snapshot: Snapshot) -> None:
     snapshot.state = state
     node = root.find("domain")
     if node is not None and node.get("type"):
-        snapshot.domain = _nested(node, "domain")
+        snapshot.domain = nested_domain(node, "domain")
     inactive = root.find("inactiveDomain")
     if inactive is not None:
-        snapshot.inactive_domain = _nested(inactive, "inactiveDomain")
-
-
-def _nested(node: etree._Element, tag: str) -> NestedDomain:
-    document = as_document(etree.tostring(node, encoding="unicode", with_tail=False))
-    domain = parse_domain(document)
-    return NestedDomain.of(domain, tag)
+        snapshot.inactive_domain = nested_domain(inactive, "inactiveDomain")
 
 
 def _read_memory(
@@ -105,17 +98,6 @@ def _read_memory(
     if memory.file and not memory.file.startswith("/"):
         raise ConfError("xml", f"memory snapshot file path ({memory.file}) must be absolute")
     snapshot.memory = memory
-
-
-def _string(root: etree._Element, path: str) -> str | None:
-    """Return the text of the first such element; None for none, or an empty one."""
-    node = root.find(path)
-    found = "".join(str(part) for part in node.itertext()) if node is not None else ""
-    return found or None
-
-
-def _inside(root: etree._Element, path: str) -> Iterable[etree._Element]:
-    return (inner for outer in root.iterfind(path) for inner in outer if isinstance(inner.tag, str))
 
 
 def _verbatim(root: etree._Element, tag: str) -> str | None:
@@ -171,7 +153,7 @@ def parse_stored(xml: str) -> tuple[Snapshot, bool]:
         ConfError: the file is damaged.
     """
     root = parse_root(Snapshot, xml)
-    snapshot = Snapshot(name=_string(root, "name") or "", description=_string(root, "description"))
+    snapshot = Snapshot(name=string(root, "name") or "", description=string(root, "description"))
     node = root.find("domain")
     inactive = root.find("inactiveDomain")
     for outer in (node, inactive):
@@ -179,26 +161,17 @@ def parse_stored(xml: str) -> tuple[Snapshot, bool]:
             root.remove(outer)
     _read_past(root, snapshot)
     _read_memory(root, snapshot, redefine=True, offline=False)
-    snapshot.disks = [read(SnapshotDisk, item) for item in _inside(root, "disks")]
-    snapshot.revert_disks = [read(SnapshotDisk, item) for item in _inside(root, "revertDisks")]
+    snapshot.disks = [read(SnapshotDisk, item) for item in inside(root, "disks")]
+    snapshot.revert_disks = [read(SnapshotDisk, item) for item in inside(root, "revertDisks")]
     snapshot.cookie = _verbatim(root, "cookie")
     if node is not None and node.get("type"):
-        snapshot.domain = _cut(xml, node, "domain")
+        snapshot.domain = cut_domain(xml, node, "domain")
     if inactive is not None:
-        snapshot.inactive_domain = _cut(xml, inactive, "inactiveDomain")
-    active = _string(root, "active")
+        snapshot.inactive_domain = cut_domain(xml, inactive, "inactiveDomain")
+    active = string(root, "active")
     if active is None:
         raise ConfError("internal", "Could not find 'active' element")
     return snapshot, active.strip() not in ("", "0")
-
-
-def _cut(xml: str, node: etree._Element, tag: str) -> NestedDomain:
-    """Cut a domain out of a file in libvirt's layout; another layout is parsed and written anew."""
-    start = xml.find(f"\n  <{tag} ")
-    end = xml.find(f"\n  </{tag}>\n", start)
-    if 0 <= start < end:
-        return NestedDomain(xml[start + 1 : end + len(f"\n  </{tag}>\n")])
-    return _nested(node, tag)
 
 
 def domain_of(snapshot: Snapshot) -> Domain:

@@ -22,10 +22,10 @@ from conf.domain.devices.disk_chain import Layer, layers, push_overlay, set_laye
 from conf.domain.migratable import format_migratable
 from conf.errors import ConfError
 from conf.mapper import Mode, write
+from conf.moment.nested_domain import NestedDomain
 from conf.settings import QemuConfig
 from conf.snapshot.align import align_disks
 from conf.snapshot.model import (
-    NestedDomain,
     Snapshot,
     SnapshotDisk,
     SnapshotLocation,
@@ -152,13 +152,7 @@ class SnapshotCreator:
             else:
                 snapshot.inactive_domain = NestedDomain.of(completed, tag)
         with snapshot_errors():
-            check_redefined(
-                tree,
-                snapshot,
-                domain_name=domain.name,
-                uuid=domain.uuid_text,
-                flags=flags,
-            )
+            check_redefined(tree, snapshot, uuid=domain.uuid_text, flags=flags)
         other = tree.get(snapshot.name)
         if other is not None and snapshot.domain is None:
             snapshot.domain = other.domain

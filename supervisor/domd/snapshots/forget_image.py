@@ -9,7 +9,8 @@ from __future__ import annotations
 from conf.domain import Domain
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import layers, set_layers
-from conf.snapshot.model import NestedDomain, Snapshot
+from conf.moment.nested_domain import NestedDomain
+from conf.snapshot.model import Snapshot
 from supervisor.domd.snapshots.tree import SnapshotTree
 
 

@@ -38,15 +38,13 @@ def check_state(state: SnapshotState) -> None:
         raise ConfError("internal", f"Invalid domain state {state}")
 
 
-def check_redefined(
-    tree: SnapshotTree, snapshot: Snapshot, *, domain_name: str, uuid: str, flags: int
-) -> None:
+def check_redefined(tree: SnapshotTree, snapshot: Snapshot, *, uuid: str, flags: int) -> None:
     """Check a redefined snapshot against the one that there is, and complete its disks.
 
     Raises:
         ConfError: "invalid_arg", "config_unsupported", "internal".
     """
-    tree.check_parent(snapshot, domain_name)
+    tree.check_parent(snapshot)
     other = tree.get(snapshot.name)
     is_disk_only = snapshot.kind is SnapshotState.DISK_SNAPSHOT
     if flags & CreateFlags.DISK_ONLY and not is_disk_only:

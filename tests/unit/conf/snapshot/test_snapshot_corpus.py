@@ -33,7 +33,7 @@ def redefine(record: dict[str, Any]) -> str:
     uuid = parse_domain(domain).uuid or ""
     for xml in (*earlier, record["input"]):
         snapshot = parse_snapshot(xml, redefine=True)
-        check_redefined(tree, snapshot, domain_name="corpus", uuid=uuid, flags=1)
+        check_redefined(tree, snapshot, uuid=uuid, flags=1)
         tree.put(snapshot)
     return format_snapshot(snapshot, uuid=uuid, secure=True)
 

@@ -7,7 +7,8 @@ import pytest
 from conf.domain import parse_domain
 from conf.domain.domain_xml import format_domain
 from conf.errors import ConfError
-from conf.snapshot.model import NestedDomain, Snapshot, SnapshotMemory, as_document
+from conf.moment.nested_domain import NestedDomain, as_document
+from conf.snapshot.model import Snapshot, SnapshotMemory
 from conf.snapshot.snapshot_xml import (
     format_snapshot,
     format_stored,

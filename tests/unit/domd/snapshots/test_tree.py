@@ -87,5 +87,5 @@ def test_filters_of_a_group_are_alternatives_and_groups_are_not() -> None:
 def test_an_impossible_parent_is_refused(parent: str, message: str) -> None:
     tree = tree_of({"a": None, "b": "a", "c": "b"})
     with pytest.raises(ConfError) as refused:
-        tree.check_parent(Snapshot(name="a", parent=parent), "web")
+        tree.check_parent(Snapshot(name="a", parent=parent))
     assert (refused.value.kind, refused.value.message) == ("invalid_arg", message)

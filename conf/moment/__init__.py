@@ -1,0 +1,1 @@
+"""What snapshots and checkpoints share in XML (libvirt's virDomainMomentDef). Pure."""

@@ -1,0 +1,1 @@
+"""What snapshots and checkpoints of domains share: their tree and their files."""
