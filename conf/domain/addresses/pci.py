@@ -67,8 +67,9 @@ def assign(domain: Domain, facts: EmulatorFacts) -> None:
             raise ConfError("xml", "No PCI buses available", "domain/devices")
         return
     bridges = missing_bridges(board, [endpoint for endpoint, _ in pairs])
-    position = sum(endpoint.kind == "pci" for endpoint, _ in pairs)
-    pairs[position:position] = [_add_bridge(domain, bridge) for bridge in bridges]
+    if bridges:
+        position = sum(endpoint.kind == "pci" for endpoint, _ in pairs)
+        pairs[position:position] = [_add_bridge(domain, bridge) for bridge in bridges]
     place_all(board, [endpoint for endpoint, _ in pairs])
     for endpoint, item in pairs:
         _write(endpoint, item)

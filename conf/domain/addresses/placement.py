@@ -14,10 +14,12 @@ from typing import Final
 
 from conf.domain.addresses.topology import (
     CONTROLLER_NEEDS,
+    LAST_SLOT,
     Connect,
     Place,
     Topology,
     shares_slot,
+    takes,
 )
 from conf.errors import ConfError
 
@@ -28,6 +30,7 @@ ICH9_SLOT: Final = 0x1F
 ICH9_FIXED_FUNCTIONS: Final = (0, 3)  # the ISA bridge and the SMBus
 ICH9_SOUND_SLOT: Final = 0x1B
 DMI_BRIDGE_SLOT: Final = 0x1E
+SLOTS_KEPT: Final = 3  # of a pci-root: the PIIX3's, the primary video's, the one left free
 VIDEO_SLOT: Final = {"i440fx": 2, "q35": 1}
 
 
@@ -69,6 +72,8 @@ def missing_bridges(board: Board, endpoints: Sequence[Endpoint]) -> list[Bridge]
         ConfError: an address of the XML is impossible, or no bridge makes room.
     """
     models = _bus_models(endpoints)
+    if models == ["pci-root"] and _fit_on_root(endpoints):
+        return []
     trial = Topology(models, growing=True, pcie_bridge=board.pcie_bridge)
     copies = [replace(endpoint) for endpoint in endpoints]
     _place_fixed(board, copies, trial)
@@ -86,6 +91,21 @@ def missing_bridges(board: Board, endpoints: Sequence[Endpoint]) -> list[Bridge]
             trial.next(CONTROLLER_NEEDS[model], function=_any_function(model))
         index += 1
     return bridges
+
+
+def _fit_on_root(endpoints: Sequence[Endpoint]) -> bool:
+    """Return whether a lone pci-root surely takes every device and has room left for one more.
+
+    Most guests need no trial: each device takes a slot at most.
+    """
+    if len(endpoints) > LAST_SLOT - SLOTS_KEPT:
+        return False
+    return all(
+        takes("pci-root", endpoint.needs, chosen=False)
+        and (endpoint.place is None or endpoint.place.bus == 0)
+        for endpoint in endpoints
+        if endpoint.needs
+    )
 
 
 def place_all(board: Board, endpoints: Sequence[Endpoint]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conf.domain.addresses import placement
 from conf.domain.addresses.pci_needs import Needs
 from conf.domain.addresses.placement import Board, Bridge, Endpoint, missing_bridges, place_all
 from conf.domain.addresses.topology import CONTROLLER_NEEDS, Connect, Place
@@ -129,3 +130,43 @@ def test_any_number_of_devices_finds_places_of_their_own(
     result = [e.place for e in settle(board, devices)]
     assert None not in result
     assert len(set(result)) == len(result)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([PCI, EXPRESS, LEGACY, CONTROLLER_NEEDS["pci-bridge"]]),
+            st.none()
+            | st.builds(Place, st.just(0), st.integers(0, 2), st.integers(0, 32), st.just(0)),
+        ),
+        max_size=34,
+    )
+)
+def test_bridges_found_without_a_trial_are_those_of_the_trial(
+    devices: list[tuple[Connect, Place | None]],
+) -> None:
+    def bridges(slots_kept: int) -> list[Bridge] | str:
+        root = Endpoint("pci", Connect.NONE, None, "pci-root", 0)
+        endpoints = [root, *(Endpoint("interface", needs, place) for needs, place in devices)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(placement, "SLOTS_KEPT", slots_kept)
+            try:
+                added = missing_bridges(I440FX, endpoints)
+            except ConfError as error:
+                return str(error)
+            return added
+
+    def whole(slots_kept: int) -> object:
+        found = bridges(slots_kept)
+        if isinstance(found, str):
+            return found
+        root = Endpoint("pci", Connect.NONE, None, "pci-root", 0)
+        added = [bridge(b.index, b.model) for b in found]
+        endpoints = [root, *added, *(Endpoint("interface", *device) for device in devices)]
+        try:
+            place_all(I440FX, endpoints)
+        except ConfError as error:
+            return str(error)
+        return places([e for e in endpoints if e.place])
+
+    assert whole(placement.SLOTS_KEPT) == whole(99)  # with 99 kept there is always a trial
