@@ -8,6 +8,8 @@ May not touch: files, processes, the host.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 
 Property = bool | int | str | float | None
@@ -60,7 +62,7 @@ class SevFacts(msgspec.Struct, frozen=True, kw_only=True):
     reduced_phys_bits: int
 
 
-class EmulatorFacts(msgspec.Struct, frozen=True, kw_only=True):
+class EmulatorFacts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Result of probing one QEMU binary.
 
     `properties` has only the QOM types that argv or defaults depend on; a type that is in `devices`
@@ -102,10 +104,14 @@ class EmulatorFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def machine(self, name: str) -> Machine | None:
         """Return the machine type of a name or alias."""
-        for machine in self.machines:
-            if name in (machine.name, machine.alias):
-                return machine
-        return None
+        return self._machines_by_name.get(name)
+
+    @cached_property
+    def _machines_by_name(self) -> dict[str, Machine]:
+        """Index the machine types: a definition looks them up several times."""
+        named = {m.alias: m for m in reversed(self.machines) if m.alias}
+        named.update((m.name, m) for m in self.machines)
+        return named
 
     def default_machine(self) -> Machine | None:
         """Return QEMU's default machine type."""
@@ -113,7 +119,8 @@ class EmulatorFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def canonical_machine(self, name: str) -> str:
         """Resolve a machine alias: "pc" is "pc-i440fx-7.2" in QEMU 7.2; other names unchanged."""
-        return next((m.name for m in self.machines if m.alias == name), name)
+        machine = self.machine(name)
+        return name if machine is None else machine.name
 
     def for_launch(self, virt_type: str, machine: str, cpu: str) -> EmulatorFacts:
         """Return the facts that the launch of one domain needs.

@@ -124,6 +124,16 @@ def devices_of(devices: Devices, tag: str) -> list[Device]:
     return list(devices_of_tag)
 
 
+def every_device(devices: Devices) -> list[Device]:
+    """List all devices, kind after kind."""
+    found: list[Device] = []
+    for kind in KINDS.values():
+        here = getattr(devices, kind.place)
+        if here:  # most kinds have none
+            found.extend((here,) if kind.single else here)
+    return found
+
+
 def set_devices(devices: Devices, tag: str, chosen: list[Device]) -> None:
     """Have exactly these devices of a kind."""
     kind = KINDS[tag]

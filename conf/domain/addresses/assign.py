@@ -8,7 +8,7 @@ May not touch: anything else of the domain.
 from __future__ import annotations
 
 from conf.domain.addresses import memory_slots, pci, serial, spapr, usb
-from conf.domain.device_xml import KINDS, devices_of
+from conf.domain.device_xml import every_device
 from conf.domain.devices.address import PciAddress, UsbAddress
 from conf.domain.devices.lease import Lease
 from conf.domain.model import Domain
@@ -31,14 +31,11 @@ def assign_addresses(domain: Domain, facts: EmulatorFacts) -> None:
 
 def _drop_empty_addresses(domain: Domain) -> None:
     """Treat PCI address 0000:00:00 and USB port 0 as none: the device is yet to be placed."""
-    for tag in KINDS:
-        for item in devices_of(domain.devices, tag):
-            if isinstance(item, Lease):
-                continue
-            address = item.address
-            if isinstance(address, PciAddress) and not (
-                address.domain or address.bus or address.slot
-            ):
-                item.address = None
-            elif isinstance(address, UsbAddress) and (address.port or "").strip("0") == "":
-                address.port = None
+    for item in every_device(domain.devices):
+        if isinstance(item, Lease) or item.address is None:
+            continue
+        address = item.address
+        if isinstance(address, PciAddress) and not (address.domain or address.bus or address.slot):
+            item.address = None
+        elif isinstance(address, UsbAddress) and (address.port or "").strip("0") == "":
+            address.port = None

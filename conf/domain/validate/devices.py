@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from conf.domain.device_xml import KINDS, devices_of
+from conf.domain.device_xml import every_device
 from conf.domain.devices.address import CcwAddress, IsaAddress, PciAddress, by_user
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.video import Video, VideoModel
@@ -256,16 +256,15 @@ def check_aliases(domain: Domain) -> None:
         ConfError: "config_unsupported".
     """
     seen: set[str] = set()
-    for tag in KINDS:
-        for item in devices_of(domain.devices, tag):
-            alias = getattr(item, "alias", None)
-            # Aliases that the daemon made are dropped from definitions, and may be on a console
-            # that is a serial port's other element.
-            if alias is None or not by_user(alias):
-                continue
-            if alias in seen:
-                raise ConfError(UNSUPPORTED, f"non unique alias detected: {alias}", "alias/@name")
-            seen.add(alias)
+    for item in every_device(domain.devices):
+        alias = getattr(item, "alias", None)
+        # Aliases that the daemon made are dropped from definitions, and may be on a console
+        # that is a serial port's other element.
+        if alias is None or not by_user(alias):
+            continue
+        if alias in seen:
+            raise ConfError(UNSUPPORTED, f"non unique alias detected: {alias}", "alias/@name")
+        seen.add(alias)
 
 
 def check_address_types(domain: Domain) -> None:
@@ -277,15 +276,14 @@ def check_address_types(domain: Domain) -> None:
     machine = domain.os.type.machine or ""
     if machine.startswith("s390-ccw"):
         return
-    for tag in KINDS:
-        for item in devices_of(domain.devices, tag):
-            if isinstance(getattr(item, "address", None), CcwAddress):
-                alias = getattr(item, "alias", None)
-                detail = (
-                    f"cannot use CCW address type for device '{alias or '<null>'}' using "
-                    f"machine type '{machine}'"
-                )
-                raise ConfError(UNSUPPORTED, detail, "address/@type")
+    for item in every_device(domain.devices):
+        if isinstance(getattr(item, "address", None), CcwAddress):
+            alias = getattr(item, "alias", None)
+            detail = (
+                f"cannot use CCW address type for device '{alias or '<null>'}' using "
+                f"machine type '{machine}'"
+            )
+            raise ConfError(UNSUPPORTED, detail, "address/@type")
 
 
 def check_zpci(domain: Domain) -> None:
