@@ -10,6 +10,7 @@ from lxml import etree
 
 from conf.domain.model import Domain, DomainIdentity
 from conf.domain.validate.parsed_domain import check_parsed
+from conf.errors import ConfError
 from conf.mapper import NAMESPACES, Mode, parse_root, read, write
 
 
@@ -24,8 +25,13 @@ def parse_domain(xml: bytes | str) -> Domain:
 
 def read_domain(root: etree._Element) -> Domain:
     """Read a domain of its root element; as `parse_domain`."""
-    read(DomainIdentity, root)  # its checks come before all others
-    domain = read(Domain, root)
+    try:
+        domain = read(Domain, root)
+    except ConfError:
+        read(DomainIdentity, root)  # its errors come before all others
+        raise
+    if not (domain.type and domain.name and domain.os and domain.os.type and domain.os.type.name):
+        read(DomainIdentity, root)  # raises, unless a boot loader stands for the type
     check_parsed(domain)
     return domain
 

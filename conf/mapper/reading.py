@@ -22,6 +22,7 @@ from conf.mapper.spec import KEY, Choice, FieldSpec, Refusal, When
 M = TypeVar("M")
 
 Values = dict[str, Any]
+Reader = Callable[["ReadStep", "list[etree._Element]", Values], None]
 
 MAX_COMBINATIONS: Final = 64  # of an element's parts, whose steps a class keeps
 
@@ -43,32 +44,43 @@ class ReadStep:
     spec: FieldSpec
     path: tuple[str, ...]  # the elements that lead to it, its own included
     outer: tuple[str, ...]  # those without its own; computed once, for each element is read so
+    reader: Reader  # of the field's kind
 
 
 class Elements:
     """The elements inside one or more others, by their path from there."""
 
+    __slots__ = ("_at", "_listed", "names", "nodes")
+
     def __init__(self, nodes: list[etree._Element]) -> None:
         self.nodes: Final = nodes
-        self._at: dict[tuple[str, ...], list[etree._Element]] = {(): nodes}
-        self._listed: set[tuple[str, ...]] = {()}
+        self._at: dict[tuple[str, ...], list[etree._Element]] = {}
+        self._listed: set[tuple[str, ...]] | None = None  # the outer paths that `_at` has, but ()
         self.names: set[str] = set()  # of the attributes and children of `nodes`
         for node in nodes:
             self.names.update(cast("list[str]", node.keys()))
             for inner in node:
-                if isinstance(inner.tag, str):
-                    self._at.setdefault((inner.tag,), []).append(inner)
-                    self.names.add(inner.tag)
+                tag = inner.tag
+                if isinstance(tag, str):
+                    self.names.add(tag)
+                    self._at.setdefault((tag,), []).append(inner)
 
     def at(self, path: tuple[str, ...], outer: tuple[str, ...]) -> list[etree._Element]:
         """Return the elements at a path, whose outer part is given too, in document order."""
-        if outer not in self._listed and path:
-            self._listed.add(outer)
-            for node in self.at(outer, outer[:-1]):
-                for inner in node:
-                    if isinstance(inner.tag, str):
-                        self._at.setdefault((*outer, inner.tag), []).append(inner)
+        if outer:
+            self._list(outer)
         return self._at.get(path, [])
+
+    def _list(self, outer: tuple[str, ...]) -> None:
+        if self._listed is None:
+            self._listed = set()
+        if outer in self._listed:
+            return
+        self._listed.add(outer)
+        for node in self.at(outer, outer[:-1]):
+            for inner in node:
+                if isinstance(inner.tag, str):
+                    self._at.setdefault((*outer, inner.tag), []).append(inner)
 
 
 def parse(model: type[M], data: bytes | str) -> M:
@@ -119,7 +131,7 @@ def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
         if len(nodes) > 1:
             _check_single(step.spec, nodes)
         if step.spec.when is None or _applies(step.spec.when, node):
-            _READERS[step.spec.kind](step, nodes, values)
+            step.reader(step, nodes, values)
     instance = model(**values)
     if plan.has_after_read:
         try:
@@ -188,10 +200,11 @@ def read_plan(model: type) -> ReadPlan:
     if compiled is not None:
         return compiled
     steps = [
-        ReadStep(place.name, place.metadata[KEY], path, path[:-1])
+        ReadStep(place.name, spec, path, path[:-1], _READERS[spec.kind])
         for place in dataclasses.fields(model)
         if KEY in place.metadata
-        for path in [_path(place.metadata[KEY])]
+        for spec in [place.metadata[KEY]]
+        for path in [_path(spec)]
     ]
     first = getattr(model, "__read_first__", ())
     rank = {name: number for number, name in enumerate(first)}
@@ -308,7 +321,7 @@ def _indented_text(node: etree._Element) -> str:
     return written.removeprefix("<x>\n").rstrip().removesuffix("</x>").strip()
 
 
-_READERS: dict[str, Callable[[ReadStep, list[etree._Element], Values], None]] = {
+_READERS: Final[dict[str, Reader]] = {
     "attribute": _read_attribute,
     "text": _read_text,
     "child": _read_child,

@@ -138,7 +138,7 @@ def _part(
     for item in part.inside:
         if not isinstance(item, WritePlan):
             value = getattr(model, item[0])
-            if value is not None and value is not False:
+            if value:  # a model is true; most lists are empty
                 _field(item[1], value, mode, lines, level + 1)
         elif item.has_any(model):
             _part(item, item.tag, model, mode, lines, level + 1, keep=False)
