@@ -29,6 +29,7 @@ from supervisor.runtime.host import host_arch
 from supervisor.runtime.off_loop import LARGE, off_loop
 from supervisor.runtime.paths import Paths
 
+LOG_DELAY_S: Final = 0.005  # the definition's log comes after the answer to its client
 MAX_EMULATORS: Final = 16  # emulators whose capabilities are cached
 
 
@@ -112,8 +113,7 @@ async def _log_unknown(domain: Domain, root: etree._Element, size: int) -> None:
     if size > LARGE:
         await off_loop(size, lambda: log_unknown(what, root, Domain))
     else:
-        # When the loop next waits: while the definition is written to the disk.
-        asyncio.get_running_loop().call_soon(log_unknown, what, root, Domain)
+        asyncio.get_running_loop().call_later(LOG_DELAY_S, log_unknown, what, root, Domain)
 
 
 class QemuCompletion:

@@ -34,8 +34,11 @@ def write_document(path: Path, text: str, *, mode: int = 0o600, durable: bool = 
     data = text.encode()
     if len(data) > MAX_DOCUMENT:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-    make_folder(path.parent)
-    write_file(path, data, mode=mode, durable=durable)
+    try:
+        write_file(path, data, mode=mode, durable=durable)
+    except FileNotFoundError:  # only a first write has to make the folder
+        make_folder(path.parent)
+        write_file(path, data, mode=mode, durable=durable)
 
 
 def read_document(path: Path) -> str:
