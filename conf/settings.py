@@ -164,7 +164,7 @@ class QemuConfig(msgspec.Struct, frozen=True, kw_only=True):
     stdio_handler: str = "logd"  # or "file": QEMU writes its log itself
     gluster_debug_level: int = 4
     virtiofsd_debug: bool = False
-    namespaces: list[str] = []
+    namespaces: list[str] | None = None  # None: "mount" where the kernel allows it
     memory_backing_dir: str = ""  # "": lib/qemu/ram
     pr_helper: str = "/usr/bin/qemu-pr-helper"
     slirp_helper: str = "/usr/bin/slirp-helper"
@@ -250,6 +250,9 @@ def parse_qemu_config(data: bytes | str, origin: str) -> QemuConfig:
         if low not in PORTS or high not in PORTS or low > high:
             detail = f"{origin}: {name}_min and {name}_max must be ports, the first not the higher"
             raise ConfError("conf_syntax", detail, origin)
+    for namespace in config.namespaces or []:
+        if namespace != "mount":
+            raise ConfError("conf_syntax", f"{origin}: Unknown namespace: {namespace}", origin)
     if config.stdio_handler not in ("logd", "file"):
         detail = f"{origin}: Unknown stdio handler {config.stdio_handler}"
         raise ConfError("conf_syntax", detail, origin)
@@ -298,7 +301,7 @@ def _convert(kind: object, value: Value, where: str) -> object:
         return value
     if kind is str and isinstance(value, (str, int)):
         return str(value)
-    if kind == list[str] and isinstance(value, (str, list)):
+    if kind in (list[str], list[str] | None) and isinstance(value, (str, list)):
         return [value] if isinstance(value, str) else value
     descriptions = {bool: "0 or 1", int: "a number", str: "a string"}
     names = {kind_: values for kind_, values in descriptions.items() if kind_ is kind}

@@ -22,7 +22,7 @@ UNSUPPORTED_DAEMON_SETTINGS: Final = frozenset(
 )  # fmt: skip
 UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
     {
-        "security_default_confined", "namespaces",
+        "security_default_confined",
         "capability_filters", "sched_core", "chardev_tls",
         "chardev_tls_x509_cert_dir", "chardev_tls_x509_verify", "chardev_tls_x509_secret_uuid",
         "vxhs_tls", "vxhs_tls_x509_cert_dir", "vxhs_tls_x509_secret_uuid", "nbd_tls",

@@ -82,6 +82,7 @@ class Status(msgspec.Struct, kw_only=True):
     ending: int = 0  # virDomainShutoffReason, once the guest is being stopped
     cgroup: str = ""  # its group's path below each hierarchy's root; "": it has none
     filters_devices: bool = False  # the group keeps QEMU from opening other devices
+    private_dev: int = 0  # device number of its own /dev; 0: it has the host's
     owners: list[Owner] = []  # restored when the guest stops
     externals: list[External] = []  # ended with the guest
     job: JobRecord | None = None  # that QEMU runs now
@@ -166,10 +167,13 @@ def format_status(status: Status, live_xml: str) -> str:
     status_json = escape(msgspec.json.encode(status).decode())
     state = DomainState(status.state).name.lower()
     monitor = quoteattr(status.monitor)
+    # libvirt's element, for a libvirtd that takes the guest over
+    namespaces = "  <namespaces>\n    <mount/>\n  </namespaces>\n" if status.private_dev else ""
     return (
         "<!--\nWARNING: THIS FILE IS WRITTEN BY THE DAEMON; CHANGES TO IT ARE LOST.\n-->\n"
         f"<domstatus state='{state}' reason='{status.reason}' pid='{status.pid}'>\n"
         f"  <monitor path={monitor} type='unix'/>\n"
+        f"{namespaces}"
         f"  {OPENING}{status_json}{CLOSING}\n"
         f"{live_xml}</domstatus>\n"
     )

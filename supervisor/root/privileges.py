@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 from typing import Final
 
@@ -84,6 +85,27 @@ class _Data(ctypes.Structure):
     )
 
 
+def permitted_capabilities(libc: ctypes.CDLL) -> frozenset[Capability]:
+    """Return which of the known capabilities this process may use.
+
+    Raises:
+        OSError: the kernel does not say.
+    """
+    data = (_Data * 2)()
+    if libc.capget(ctypes.byref(_Header(CAPABILITY_VERSION, 0)), ctypes.byref(data)) != 0:
+        raise OSError(ctypes.get_errno(), "capabilities cannot be read")
+    permitted = data[0].permitted | data[1].permitted << 32
+    return frozenset(capability for capability in Capability if permitted >> capability & 1)
+
+
+def _set_capabilities(libc: ctypes.CDLL, capabilities: Iterable[Capability]) -> None:
+    mask = sum(1 << capability for capability in capabilities)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    data = (_Data * 2)(_Data(low, low, 0), _Data(high, high, 0))
+    if libc.capset(ctypes.byref(_Header(CAPABILITY_VERSION, 0)), ctypes.byref(data)) != 0:
+        raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
+
+
 def drop_privileges(privileges: Privileges) -> None:
     """Drop all other privileges, for good; does nothing without root.
 
@@ -101,11 +123,7 @@ def drop_privileges(privileges: Privileges) -> None:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    mask = sum(
-        1 << capability for capability in capabilities
-    )  # all numbers are below 32: the first of two words
-    data = (_Data * 2)(_Data(mask, mask, 0), _Data(0, 0, 0))
-    if libc.capset(ctypes.byref(_Header(CAPABILITY_VERSION, 0)), ctypes.byref(data)) != 0:
-        raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
+    # A container may have less than the role would keep, and runs without what needs it.
+    _set_capabilities(libc, capabilities & permitted_capabilities(libc))
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "no_new_privs cannot be set")

@@ -29,6 +29,7 @@ class ChownedFile:
     path: str
     #: Guests of other hosts may use it at the same time: see `PreviousOwners`.
     shared: bool = False
+    keeps_owner: bool = False  # <seclabel relabel='no'>: QEMU opens it as it is
 
 
 async def chown_for_guest(
@@ -45,6 +46,8 @@ async def chown_for_guest(
     owners: list[Owner] = []
     try:
         for file in files:
+            if file.keeps_owner:
+                continue
             owner = await _chown(file, user, previous_owners)
             if owner is not None and owner not in owners:
                 owners.append(owner)

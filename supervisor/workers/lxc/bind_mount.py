@@ -11,25 +11,24 @@ Source: open_tree(2), move_mount(2), setns(2), umount2(2), setfsuid(2).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
+from supervisor.runtime.mounts import (
+    LIBC,
+    attach_mount,
+    checked,
+    clone_mount,
+    enter_mounts,
+    in_own_thread,
+)
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.runtime.procfs import start_time
 
-LIBC: Final = ctypes.CDLL(None, use_errno=True)
 FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-AT_FDCWD: Final = -100
-OPEN_TREE_CLONE: Final = 1
-MOVE_MOUNT_F_EMPTY_PATH: Final = 0x04
-MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
-CLONE_FS: Final = 0x200
-CLONE_NEWNS: Final = 0x20000
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
 FOLDER_MODE: Final = 0o755  # of missing parent directories
@@ -47,9 +46,9 @@ def bind(init: GuestProcess, source: str, target: str, owner: tuple[int, int]) -
     Raises:
         OSError: it fails; the new file is removed.
     """
-    tree = _check(LIBC.open_tree(AT_FDCWD, os.fsencode(source), OPEN_TREE_CLONE | os.O_CLOEXEC))
+    tree = clone_mount(source)
     try:
-        run_in_thread(lambda: _bind(init, tree, target, owner))
+        in_own_thread(lambda: _bind(init, tree, target, owner))
     finally:
         os.close(tree)
 
@@ -61,9 +60,8 @@ def _bind(init: GuestProcess, tree: int, target: str, owner: tuple[int, int]) ->
         os.close(os.open(name, created, 0, dir_fd=folder))
         place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:
-            _enter_mount_namespace(mounts)
-            how = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-            _check(LIBC.move_mount(tree, b"", place, b"", how))
+            enter_mounts(mounts)
+            attach_mount(tree, place)
         except OSError:
             os.unlink(name, dir_fd=folder)
             raise
@@ -81,13 +79,13 @@ def unbind(init: GuestProcess, target: str) -> None:
     def work() -> None:
         name = PurePosixPath(target).name
         with contextlib.suppress(FileNotFoundError), _folder(init, target) as (mounts, folder):
-            _enter_mount_namespace(mounts)
+            enter_mounts(mounts)
             os.fchdir(folder)
             with contextlib.suppress(OSError):  # EINVAL: nothing is mounted there
-                _check(LIBC.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW))
+                checked(LIBC.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW))
             os.unlink(name, dir_fd=folder)
 
-    run_in_thread(work)
+    in_own_thread(work)
 
 
 @contextlib.contextmanager
@@ -123,38 +121,3 @@ def _folder(
             here = os.open(part, FOLDER, dir_fd=here)
             opened.callback(os.close, here)
         yield mounts, here
-
-
-def _enter_mount_namespace(mounts: int) -> None:
-    """Enter the container's mount namespace with this thread."""
-    _check(LIBC.unshare(CLONE_FS))
-    _check(LIBC.setns(mounts, CLONE_NEWNS))
-
-
-def _check(result: int) -> int:
-    """Check the result of a system call.
-
-    Raises:
-        OSError: it failed.
-    """
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
-
-
-def run_in_thread(work: Callable[[], None]) -> None:
-    """Call a function in a thread of its own; its exception is raised here."""
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  (it is raised in the caller)
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name="binding")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]

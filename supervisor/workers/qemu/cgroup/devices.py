@@ -51,14 +51,29 @@ def allowed_devices(domain: Domain, config: QemuConfig) -> frozenset[DeviceRule]
     """List what a guest's QEMU may open."""
     paths = config.cgroup_device_acl or DEFAULT_ACL
     rules = {TERMINALS, *device_rules([*paths, *device_paths(domain)])}
-    devices = domain.devices
-    if any(audio.type in HARDWARE_SOUND for audio in devices.audios):
+    if has_hardware_sound(domain):
         rules.update(SOUND)
-    if any(graphics.gl or graphics.type == "egl-headless" for graphics in devices.graphics):
+    if renders(domain):
         rules.add(RENDER)
-    if any(hostdev.type == "scsi" for hostdev in devices.hostdevs):
+    if uses_scsi_generic(domain):
         rules.add(SCSI_GENERIC)
     return frozenset(rules)
+
+
+def has_hardware_sound(domain: Domain) -> bool:
+    """Return whether QEMU plays and records by the host's hardware."""
+    return any(audio.type in HARDWARE_SOUND for audio in domain.devices.audios)
+
+
+def renders(domain: Domain) -> bool:
+    """Return whether QEMU draws by the host's hardware."""
+    graphics = domain.devices.graphics
+    return any(display.gl or display.type == "egl-headless" for display in graphics)
+
+
+def uses_scsi_generic(domain: Domain) -> bool:
+    """Return whether QEMU talks to a SCSI device of the host."""
+    return any(hostdev.type == "scsi" for hostdev in domain.devices.hostdevs)
 
 
 def device_paths(domain: Domain) -> Iterator[str]:

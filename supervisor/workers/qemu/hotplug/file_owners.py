@@ -5,6 +5,8 @@ Owns: the list of previous owners in the status XML. May touch: their owner and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from conf.domain.device_xml import Device
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
@@ -15,6 +17,12 @@ from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
 from supervisor.workers.qemu.cgroup import devices
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.namespace.guest_dev import (
+    add_nodes,
+    outside_dev,
+    owned_paths,
+    remove_nodes,
+)
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.files import (
     character_device_files,
@@ -39,35 +47,63 @@ def device_files(device: Device) -> list[ChownedFile]:
     return []
 
 
-async def chown_files(guest: Guest, device: Device) -> list[Owner]:
+@dataclass(frozen=True, slots=True)
+class GivenFiles:
+    """What `chown_files` has done for a device."""
+
+    device: Device
+    owners: list[Owner]  # the previous ones
+
+
+def opened_by(device: Device) -> list[str]:
+    """List every path that QEMU opens for a device."""
+    return [*(file.path for file in device_files(device)), *devices.opened_paths(device)]
+
+
+async def chown_files(guest: Guest, device: Device) -> GivenFiles:
     """Let QEMU open a device's files: as its user, as dynamic_ownership and <seclabel> allow.
 
-    Host devices are let through the filter of its cgroup as well.
+    Host devices are let through the filter of its cgroup as well, and are added to its /dev.
 
     Returns:
-        The previous owners, which are in the status XML from now on.
+        What `give_back` undoes; the previous owners are in the status XML from now on.
 
     Raises:
         VirError: SYSTEM_ERROR naming the file; the others are given back.
     """
-    paths = (file.path for file in device_files(device))
-    devices.permit(guest, [*paths, *devices.opened_paths(device)])
+    devices.permit(guest, opened_by(device))
+    try:
+        return GivenFiles(device, await _give(guest, device))
+    except BaseException:
+        await give_back(guest, GivenFiles(device, []))
+        raise
+
+
+async def _give(guest: Guest, device: Device) -> list[Owner]:
+    paths, files = opened_by(device), device_files(device)
     config = guest.context.config
     user = emulator_user(config, live_xml.static_dac_label(guest.domain))
-    if not config.dynamic_ownership or not live_xml.allows_relabel(guest.domain) or user.is_own:
+    managed = config.dynamic_ownership and live_xml.allows_relabel(guest.domain)
+    if user.is_own or not managed:
+        add_nodes(guest, paths, (), None)
         return []
-    owners = await chown_for_guest(device_files(device), user, guest.context.previous_owners)
+    add_nodes(guest, paths, owned_paths(files, [device]), user)
+    if guest.status.private_dev:
+        files = outside_dev(files)
+    owners = await chown_for_guest(files, user, guest.context.previous_owners)
     new = [owner for owner in owners if owner not in guest.status.owners]
     guest.status.owners = [*guest.status.owners, *new]
     guest.save()
     return new
 
 
-async def give_back(guest: Guest, owners: list[Owner]) -> None:
+async def give_back(guest: Guest, given: GivenFiles) -> None:
     """Give files back that `chown_files` gave to QEMU's user, as the hotplug has failed."""
-    await restore(owners, guest.context.previous_owners)
-    guest.status.owners = [owner for owner in guest.status.owners if owner not in owners]
+    await restore(given.owners, guest.context.previous_owners)
+    guest.status.owners = [owner for owner in guest.status.owners if owner not in given.owners]
     guest.save()
+    remove_nodes(guest, opened_by(given.device))
+    devices.forbid(guest, opened_by(given.device))
 
 
 async def restore_file_owners(guest: Guest, device: Device) -> None:
@@ -78,4 +114,5 @@ async def restore_file_owners(guest: Guest, device: Device) -> None:
     await restore(given_back, guest.context.previous_owners)
     guest.status.owners = [owner for owner in guest.status.owners if owner.path not in unused]
     guest.save()
+    remove_nodes(guest, opened_by(device))
     devices.forbid(guest, [*unused, *devices.opened_paths(device)])

@@ -16,7 +16,7 @@ from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.memory import MemoryDevice
-from conf.domain.devices.source import Source, SourceLabel
+from conf.domain.devices.source import SourceLabel
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
@@ -67,8 +67,9 @@ def disk_files(disk: Disk) -> Iterator[ChownedFile]:
     shared = disk.readonly or disk.shareable or disk.device == "cdrom"
     for depth, (source, _, _) in enumerate(disk.chain()):
         path = source.place or (source.file if source.type == "file" else source.dev)
-        if path and source.type in ("file", "block") and not _keeps_owner(source):
-            yield ChownedFile(path, shared=depth > 0 or shared)
+        if path and source.type in ("file", "block"):
+            keeps_owner = _keeps_labels(source.labels)
+            yield ChownedFile(path, shared=depth > 0 or shared, keeps_owner=keeps_owner)
 
 
 def character_device_files(device: CharDevice) -> Iterator[ChownedFile]:
@@ -78,13 +79,14 @@ def character_device_files(device: CharDevice) -> Iterator[ChownedFile]:
     socket's owner's.
     """
     path = device.path
-    if not path or _keeps_labels(device.first.labels):
+    if not path:
         return
+    keeps_owner = _keeps_labels(device.first.labels)
     if device.type == "dev" or (device.type == "unix" and not device.listens):
-        yield ChownedFile(path)
+        yield ChownedFile(path, keeps_owner=keeps_owner)
     elif device.type == "pipe":
         ends = [end for end in (f"{path}.in", f"{path}.out") if os.path.exists(end)]
-        yield from (ChownedFile(end) for end in ends or [path])
+        yield from (ChownedFile(end, keeps_owner=keeps_owner) for end in ends or [path])
 
 
 def hostdev_files(hostdev: Hostdev) -> Iterator[ChownedFile]:
@@ -93,12 +95,8 @@ def hostdev_files(hostdev: Hostdev) -> Iterator[ChownedFile]:
         yield ChownedFile(usb_node)
 
 
-def _keeps_owner(source: Source) -> bool:
-    """Return whether <seclabel relabel='no'> keeps the image's owner."""
-    return _keeps_labels(source.labels)
-
-
 def _keeps_labels(labels: Sequence[SourceLabel]) -> bool:
+    """Return whether <seclabel relabel='no'> keeps the owner."""
     return any(label.relabel is False and label.model in (None, "dac") for label in labels)
 
 

@@ -24,6 +24,7 @@ from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.bendable_files import replace_file
 from supervisor.workers.cgroups.limits import UNLIMITED_KIB
+from supervisor.workers.file_owners import chown_for_guest
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
@@ -32,7 +33,9 @@ from supervisor.workers.qemu.cgroup.devices import allowed_devices, restrict
 from supervisor.workers.qemu.cgroup.placement import in_thread, place
 from supervisor.workers.qemu.interfaces import InterfaceFds
 from supervisor.workers.qemu.memory_policy import host_nodes, memory_policy
+from supervisor.workers.qemu.namespace.guest_dev import inside_dev, spawn_private
 from supervisor.workers.qemu.outputs import OutputFds
+from supervisor.workers.qemu.start.files import domain_files
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.running_guest import record_process
 from supervisor.workers.spawn import HeldProcess, Spawning, rlimits_of, spawn, spawn_held
@@ -181,7 +184,7 @@ async def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStac
         VirError: INTERNAL_ERROR: it cannot be executed; SYSTEM_ERROR: it cannot have its limits.
     """
     context, status, cgroup = start.context, start.status, start.cgroup
-    held = spawn_held(command) if cgroup.exists else HeldProcess(spawn(command))
+    held = await _spawn_held(start, command)
     undo.callback(held.close)
     process = GuestProcess.open_child(held.pid)
     undo.push_async_callback(kill, process)
@@ -195,6 +198,27 @@ async def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStac
         status.filters_devices = restrict(cgroup, start.name, devices)
     held.release()
     return process
+
+
+async def _spawn_held(start: StartContext, command: Spawning) -> HeldProcess:
+    """Spawn what becomes QEMU, with a /dev of its own where the kernel allows it."""
+
+    def spawn_it() -> HeldProcess:
+        return spawn_held(command) if start.cgroup.exists else HeldProcess(spawn(command))
+
+    if not start.has_private_dev:
+        return spawn_it()
+    user = start.user if start.manages_owners else None
+    spawned = spawn_private(start.domain, start.context.config, user, spawn_it)
+    if spawned is not None:
+        held, start.status.private_dev = spawned
+        return held
+    start.has_private_dev = False
+    if user is not None:
+        nodes = inside_dev(domain_files(start.domain))
+        start.status.owners += await chown_for_guest(nodes, user, start.context.previous_owners)
+        start.write_status()
+    return spawn_it()
 
 
 async def kill(process: GuestProcess) -> None:

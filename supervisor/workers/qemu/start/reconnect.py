@@ -71,6 +71,10 @@ async def reconnect(context: WorkerContext, name: str) -> Guest | Status | None:
         return status
     guest = Guest(context, xml, status, process)
     await _connect(guest)
+    if process.exited:  # it was ending when it was found: the kernel unmounts its /dev first
+        guest.close()
+        await clean_up(context, status, xml)
+        return status
     await context.hooks.notify(name, "reconnect", xml, sub="begin")
     return guest
 

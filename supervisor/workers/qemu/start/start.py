@@ -46,6 +46,7 @@ from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
+from supervisor.workers.qemu.namespace.guest_dev import outside_dev, wants_private_dev
 from supervisor.workers.qemu.outputs import Outputs
 from supervisor.workers.qemu.start import files, hugepages, live_xml, restore
 from supervisor.workers.qemu.start.firmware import fill_firmware
@@ -130,6 +131,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
         domain_dir=domain_dir,
         hugepages=find_hugepages(context.config),
         cgroup=cgroup,
+        has_private_dev=wants_private_dev(context.config, session=context.session),
     )
 
 
@@ -229,9 +231,10 @@ async def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
     files.create_nvram(start.domain, context.paths, context.config)
     if start.manages_owners:
         previous_owners = context.previous_owners
-        status.owners = await chown_for_guest(
-            files.domain_files(start.domain), start.user, previous_owners
-        )
+        chowned = list(files.domain_files(start.domain))
+        if start.has_private_dev:
+            chowned = outside_dev(chowned)
+        status.owners = await chown_for_guest(chowned, start.user, previous_owners)
         undo.push_async_callback(restore_owners, status.owners, previous_owners)
     status.cgroup = start.cgroup.group.path
     start.write_status()

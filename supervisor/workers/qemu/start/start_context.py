@@ -32,6 +32,7 @@ class StartContext:
     domain_dir: Path
     hugepages: HugePages
     cgroup: GuestCgroup
+    has_private_dev: bool = False  # or will have, if the kernel allows it
 
     @property
     def name(self) -> str:

@@ -101,3 +101,11 @@ def test_polkit_is_the_default_where_the_caller_found_its_policy() -> None:
     assert parse_daemon_config("", "f", auth_unix_rw="polkit").auth_unix_rw == "polkit"
     said = parse_daemon_config('auth_unix_rw = "none"', "f", auth_unix_rw="polkit")
     assert said.auth_unix_rw == "none"
+
+
+def test_namespaces_are_unsaid_none_or_the_mount_namespace() -> None:
+    assert parse_qemu_config("", "f").namespaces is None
+    assert parse_qemu_config("namespaces = []", "f").namespaces == []
+    assert parse_qemu_config('namespaces = [ "mount" ]', "f").namespaces == ["mount"]
+    with pytest.raises(ConfError, match="f: Unknown namespace: net"):
+        parse_qemu_config('namespaces = [ "net" ]', "f")

@@ -15,7 +15,7 @@ from conf.domain.lxc.defaults import complete_container
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.objects.domain_status_xml import Status
-from supervisor.workers.lxc.bind_mount import run_in_thread
+from supervisor.runtime.mounts import in_own_thread
 from supervisor.workers.lxc.config import HostFacts, plan_config
 from supervisor.workers.lxc.device_nodes import make_node, mapped_root
 from supervisor.workers.lxc.filesystem_mounts import parse_mounts, read_only, read_only_command
@@ -65,7 +65,7 @@ def test_what_a_thread_raises_is_raised() -> None:
         raise OSError(5, "so it is")
 
     with pytest.raises(OSError, match="so it is"):
-        run_in_thread(fail)
+        in_own_thread(fail)
 
 
 def test_a_reboot_s_hook_marks_reboots_alone_and_stops_them(tmp_path: Path) -> None:

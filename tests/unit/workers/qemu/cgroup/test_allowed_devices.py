@@ -48,6 +48,11 @@ def test_a_plain_guest_may_open_what_every_qemu_needs(tmp_path: Path) -> None:
     ("devices", "path"),
     [
         ("<disk type='block'><source dev='/dev/sdx'/><target dev='vda'/></disk>", "/dev/sdx"),
+        (
+            "<disk type='block'><source dev='/dev/sdx'><seclabel model='dac' relabel='no'/>"
+            "</source><target dev='vda'/></disk>",
+            "/dev/sdx",
+        ),
         ("<serial type='dev'><source path='/dev/ttyS9'/></serial>", "/dev/ttyS9"),
         (
             "<rng model='virtio'><backend model='random'>/dev/hwrng</backend></rng>",
