@@ -13,10 +13,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from bench.client_benchmarks import DOMAIN
+from bench.client_benchmarks import DOMAIN, Target, running, wide_guest
 from bench.sides import Action, Comparison, Side
 from tests.clients.libvirt_binding import libvirt
 
+LIVE: Final = libvirt.VIR_DOMAIN_AFFECT_LIVE
+CONFIG: Final = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+GUESTS: Final = 10
 FIRST: Final = 400  # definitions, each of which is asked once
 DISK: Final = (
     "<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
@@ -82,6 +85,26 @@ def of_guest(ask: Callable[[Any], object]) -> Prepare:
             yield lambda _: ask(domain)
 
     return prepare
+
+
+def change(make: Callable[[Any, int], object]) -> Prepare:
+    """Change a running guest of four vcpus, one of them plugged, and its definition."""
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        link = side.connect()
+        with wide_guest(link, "bench-wide") as domain:
+            yield lambda number: make(domain, number)
+        link.close()
+
+    return prepare
+
+
+@contextmanager
+def all_stats(side: Side) -> Iterator[Action]:
+    """Ask for all statistics of ten running guests with a disk each."""
+    with running(Target(side.name, side.uri, side.images, side.seen_as), GUESTS) as (link, _):
+        yield lambda _: link.getAllDomainStats()
 
 
 @contextmanager
@@ -169,6 +192,35 @@ COMPARISONS: Final = (
     Comparison(
         "suspend + resume", "<= 1 x", of_guest(lambda guest: (guest.suspend(), guest.resume()))
     ),
+    Comparison(
+        "schedinfo set, live",
+        "<= 0.7 x",
+        change(lambda d, n: d.setSchedulerParametersFlags({"cpu_shares": 500 + n % 99}, LIVE)),
+    ),
+    Comparison(
+        "schedinfo set, definition",
+        "<= 0.7 x",
+        change(lambda d, n: d.setSchedulerParametersFlags({"cpu_shares": 500 + n % 99}, CONFIG)),
+    ),
+    Comparison(
+        "setvcpus, definition",
+        "<= 0.7 x",
+        change(lambda d, n: d.setVcpusFlags(2 + n % 2, CONFIG)),
+    ),
+    Comparison(
+        "setmem, live", "<= 0.7 x", change(lambda d, n: d.setMemoryFlags((14 + n % 2) << 10, LIVE))
+    ),
+    Comparison(
+        "setmem, definition",
+        "<= 0.7 x",
+        change(lambda d, n: d.setMemoryFlags((14 + n % 2) << 10, CONFIG)),
+    ),
+    Comparison(
+        "vcpupin, live",
+        "<= 0.7 x",
+        change(lambda d, n: d.pinVcpuFlags(0, (True, n % 2 == 0), LIVE)),
+    ),
+    Comparison("all statistics of 10 guests", "<= 0.15 x", all_stats, samples=40, block=4),
     Comparison("net-destroy + net-start, IPv6", "<= 1 x", start_network, samples=5, block=1),
     Comparison("refresh of 1000 volumes", "<= 1 x", refresh(1000), samples=20, block=2),
     Comparison("create a raw volume", "<= 1 x", create_volume, samples=100),

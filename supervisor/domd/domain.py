@@ -10,6 +10,7 @@ from functools import cached_property
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.migratable import format_migratable
+from conf.domain.resources import read_resources
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
 from supervisor.domd.snapshots.tree import SnapshotTree
@@ -41,6 +42,11 @@ class Definition:
     def domain(self) -> Domain:
         """The model; it is shared and must not be changed."""
         return parse_domain(self.xml)
+
+    @cached_property
+    def resources(self) -> Domain:
+        """A model that has the resources at least; it is shared and must not be changed."""
+        return self.__dict__.get("domain") or read_resources(self.xml)
 
     @cached_property
     def public_xml(self) -> str:

@@ -343,7 +343,7 @@ class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.se
     """
 
     deadline_s = 15.0
-    xml: str  # the live XML with the new limits
+    xml: str  # the guest's resources with the new limits (`conf.domain.resources`)
     controller: str = ""  # that the limits need: "cpu", "memory", "blkio" or "cpuset"; "": none
     tunable: tuple[StatsParam, ...] = ()  # of the TUNABLE event that follows; (): there is none
 

@@ -26,6 +26,7 @@ from supervisor.messages.worker_resources import SetBalloon, SetBalloonPeriod
 from supervisor.objects.impact import IMPACT_FLAGS
 
 MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
+FIELDS: Final = ("boot_memory", "current_memory")  # that the edits change
 
 
 class MemoryCalls:
@@ -66,7 +67,7 @@ class MemoryCalls:
     async def _set_current(self, dom: DomainId, memory: int, flags: int) -> None:
         def check(live: Definition | None, config: Definition | None) -> None:
             for definition in (live, config):
-                if definition is not None and memory > definition.domain.memory:
+                if definition is not None and memory > definition.resources.memory:
                     raise self._errors.invalid_arg("cannot set memory higher than max memory")
 
         def edit(domain: Domain) -> None:
@@ -74,7 +75,7 @@ class MemoryCalls:
 
         change = DomainChange(
             name="memory", edit=edit, live_request=lambda _: SetBalloon(kib=memory),
-            revalidates=False, check=check,
+            revalidates=False, check=check, fields=FIELDS,
         )  # fmt: skip
         await self._changer.change_domain(dom, flags, change)
 
@@ -94,8 +95,9 @@ class MemoryCalls:
                 domain.current_memory = Amount(amount=current)
 
         change = DomainChange(
-            name="memory", edit=edit, live_request=refused_live, revalidates=False, check=check
-        )
+            name="memory", edit=edit, live_request=refused_live, revalidates=False, check=check,
+            fields=FIELDS,
+        )  # fmt: skip
         await self._changer.change_domain(dom, flags, change)
 
     def _check_maximum(self, domain: Domain, memory: int) -> None:

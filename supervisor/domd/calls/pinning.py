@@ -159,7 +159,7 @@ class PinningCalls:
     ) -> None:
         change = DomainChange(
             name="pinning", edit=edit, live_request=lambda _: request, revalidates=False,
-            check=check,
+            check=check, fields=("cputune",),
         )  # fmt: skip
         await self._changer.change_domain(dom, flags, change)
 

@@ -142,7 +142,7 @@ class TuningCalls:
         self._access.refuse_in_session("memory")
 
         def edit(domain: Domain, *, live: bool = False) -> None:
-            current = self._access.registry.find(dom).current.domain
+            current = self._access.registry.find(dom).current.resources
             check_memory_limits(values, current, self._errors)
             edit_memory(domain, values, keeps_unlimited=live or self._keeps_unlimited)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
-from conf.domain import Domain, format_domain, parse_domain
+from conf.domain import Domain
+from conf.domain.resources import RESOURCES, copy_for_edit, format_resources
 from ipc import Request
 from rpc.enums import DomainModificationImpact as Impact
 from rpc.params import declared, read_params, typed
@@ -109,7 +110,7 @@ class TuningAccess:
         """
         domain = self.registry.find(dom)
         definition = select_for_query(domain, flags)
-        values = dict(of(definition.domain))
+        values = dict(of(definition.resources))
         if domain.is_active and not flags & Impact.CONFIG:
             live = await self.read_live(domain, controller)
             values |= {name: live[name] for name in names if name in live}
@@ -146,9 +147,9 @@ class TuningAccess:
         Args:
             dom: the domain as the client names it.
             flags: virDomainModificationImpact.
-            edit: edits a definition.
+            edit: edits a definition's resources.
             controller: that the running guest must have.
-            live_edit: edits the live XML; None: `edit` does.
+            live_edit: edits those of the running guest; None: `edit` does.
             tunable: of the event that follows a change of the running guest.
             revalidates: whether the emulator is asked what it makes of the edited definition.
 
@@ -157,13 +158,17 @@ class TuningAccess:
         """
 
         def live_request(live: Definition) -> SetTuning:
-            domain = parse_domain(live.xml)  # a copy to edit
+            domain = copy_for_edit(live.resources, RESOURCES)
             (live_edit or edit)(domain)
-            xml = format_domain(domain, live=True, secure=True)
+            xml = format_resources(domain)
             return SetTuning(xml=xml, controller=controller, tunable=tuple(tunable))
 
         change = DomainChange(
-            name="tuning", edit=edit, live_request=live_request, revalidates=revalidates
+            name="tuning",
+            edit=edit,
+            live_request=live_request,
+            revalidates=revalidates,
+            fields=RESOURCES,
         )
         await self.changer.change_domain(dom, flags, change)
 

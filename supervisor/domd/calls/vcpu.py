@@ -184,7 +184,7 @@ class VcpuCalls:
 
         change = DomainChange(
             name="vcpus", edit=checked_edit, live_request=live_request, revalidates=False,
-            check=checked,
+            check=checked, fields=("vcpu", "vcpus"),
         )  # fmt: skip
         await self._changer.change_domain(dom, flags, change)
 

@@ -29,6 +29,7 @@ V2_NAMES: Final[dict[str, str]] = {
 #: The controllers that threads of one process can have different values of.
 THREADED: Final[tuple[str, ...]] = ("cpu", "cpuset")
 #: A group without these takes no process: version 1 does not inherit them.
+READ_BYTES: Final = 1 << 16
 CPUSET_FILES: Final = ("cpuset.cpus", "cpuset.mems")
 
 
@@ -58,17 +59,13 @@ class Group:
 
     def has(self, controller: str) -> bool:
         """Return whether the group exists and has this controller's files."""
-        try:
-            folder = self.layout.folder(controller, self.path)
-        except VirError:
-            return False
         if self.is_v1(controller):
-            return folder.is_dir()
+            return os.path.isdir(self.layout.file(controller, self.path, ""))
         try:
-            enabled = (folder / "cgroup.controllers").read_text().split()
-        except OSError:
+            enabled = read_file(self.layout.file(controller, self.path, "cgroup.controllers"))
+        except (OSError, VirError):
             return False
-        return V2_NAMES.get(controller, controller) in enabled
+        return V2_NAMES.get(controller, controller) in enabled.split()
 
     # Values.
 
@@ -78,9 +75,9 @@ class Group:
         Raises:
             VirError: SYSTEM_ERROR naming the file.
         """
-        path = self.layout.folder(controller, self.path) / file
+        path = self.layout.file(controller, self.path, file)
         try:
-            return path.read_text().strip()
+            return read_file(path)
         except OSError as error:
             detail = f"Unable to read from '{path}': {error.strerror}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from error
@@ -91,9 +88,9 @@ class Group:
         Raises:
             VirError: SYSTEM_ERROR naming the file; the kernel keeps the former value.
         """
-        path = self.layout.folder(limit.controller, self.path) / limit.file
+        path = self.layout.file(limit.controller, self.path, limit.file)
         try:
-            path.write_text(limit.value)
+            write_file(path, limit.value)
         except OSError as error:
             if error.errno == errno.EINVAL:
                 detail = f"Invalid value '{limit.value}' for '{limit.file}': {error.strerror}"
@@ -197,6 +194,37 @@ class Group:
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def read_file(path: str) -> str:
+    """Read a value of the kernel's, without the line's end.
+
+    `pathlib` would take five times as long, and a query reads a dozen of them.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, READ_BYTES):
+            parts.append(part)
+    finally:
+        os.close(fd)
+    return b"".join(parts).decode().strip()
+
+
+def write_file(path: str, value: str) -> None:
+    """Write a value of the kernel's, in one write.
+
+    Raises:
+        OSError: the kernel refuses it.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
 
 
 def enable_controllers(folder: Path, names: Iterable[str] | None = None) -> None:

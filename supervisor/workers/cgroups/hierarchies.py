@@ -7,7 +7,7 @@ Source: Linux, Documentation/admin-guide/cgroup-v1, cgroup-v2.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -25,11 +25,11 @@ class Layout:
     """The mounts of the hierarchies: version 1's by controller, version 2's by `UNIFIED`."""
 
     hierarchies: dict[str, Path]
+    v1_controllers: frozenset[str] = field(init=False)  # that are mounted as version 1
 
-    @property
-    def v1_controllers(self) -> frozenset[str]:
-        """The controllers that are mounted as version 1."""
-        return frozenset(name for name in self.hierarchies if name != UNIFIED)
+    def __post_init__(self) -> None:
+        names = frozenset(name for name in self.hierarchies if name != UNIFIED)
+        object.__setattr__(self, "v1_controllers", names)
 
     def folder(self, controller: str, group: str) -> Path:
         """Locate a group's directory in the hierarchy of a controller.
@@ -42,6 +42,11 @@ class Layout:
             detail = f"this host has no cgroup controller '{controller}'"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.CGROUP)
         return root / group
+
+    def file(self, controller: str, group: str, name: str) -> str:
+        """Locate a file of a group; as `folder`, without the cost of a `Path`."""
+        root = self.hierarchies.get(controller) or self.hierarchies.get(UNIFIED)
+        return f"{root or self.folder(controller, group)}/{group}/{name}"
 
 
 @cache

@@ -9,7 +9,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
-from conf.domain import Domain, parse_domain
+from conf.domain import Domain
+from conf.domain.resources import copy_fields, copy_for_edit, read_resources
 from rpc.enums import TypedParameterType as P
 from rpc.errors import VirError
 from supervisor.drivers.lxc import LXC
@@ -30,12 +31,13 @@ def set_tuning(container: Container, xml: str) -> None:
 
     Args:
         container: the running container.
-        xml: its live XML with other limits.
+        xml: its resources with other limits.
 
     Raises:
         ConfError: a number is out of range. VirError: the kernel refuses; the former limits hold.
     """
-    requested = parse_domain(xml)
+    requested = copy_for_edit(container.domain, ())
+    copy_fields(read_resources(xml), requested)
     group = container.cgroup
     before, after = _limits(group, container.domain), _limits(group, requested)
     write_limits(group, plan_change(before, after), before)

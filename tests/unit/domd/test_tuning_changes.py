@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conf.domain import Domain, parse_domain
+from conf.domain.resources import read_resources
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import ParamType, typed
 from rpc.values import TypedParam
@@ -54,7 +55,7 @@ async def test_a_change_of_both_reaches_the_guest_and_the_definition(tmp_path: P
             StatsParam("cputune.cpu_shares", ParamType.ULLONG, 700),
             StatsParam("cputune.vcpu_quota", ParamType.LLONG, 20000),
         ]
-        tune = parse_domain(request.xml).cputune
+        tune = read_resources(request.xml).cputune
         assert tune is not None
         assert (tune.shares, tune.quota, tune.global_period) == (700, 20000, None)
         assert "<shares>700</shares>" in await config_xml(service)

@@ -124,10 +124,8 @@ class GuestCgroup:
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from error
 
     def _present(self, hierarchies: Iterable[str]) -> list[str]:
-        layout = self.group.layout
-        return [
-            name for name in hierarchies if (layout.hierarchies[name] / self.group.path).is_dir()
-        ]
+        layout, path = self.group.layout, self.group.path
+        return [name for name in hierarchies if os.path.isdir(layout.file(name, path, ""))]
 
     def remove(self) -> bool:
         """Remove the groups, and our slice with the last guest; whether none is left."""
@@ -149,7 +147,7 @@ class GuestCgroup:
         hierarchies = self._present(thread_hierarchies(self.group.layout)) if self.exists else []
         if not hierarchies:
             return []
-        folder = self.group.layout.hierarchies[hierarchies[0]] / self.group.path
+        folder = self.group.layout.file(hierarchies[0], self.group.path, "")
         with os.scandir(folder) as entries:  # it knows directories without asking for each
             return [entry.name for entry in entries if entry.is_dir()]
 
@@ -160,8 +158,8 @@ class GuestCgroup:
         if controller in self.group.layout.v1_controllers:
             return self.group.has(controller)
         with contextlib.suppress(VirError, OSError):
-            folder = self.group.layout.folder(UNIFIED, self.group.path)
-            return V2_NAMES[controller] in (folder / "cgroup.subtree_control").read_text().split()
+            enabled = self.group.read(UNIFIED, "cgroup.subtree_control")
+            return V2_NAMES[controller] in enabled.split()
         return False
 
     def add_thread(self, name: str, tid: int, limits: Iterable[Limit] = ()) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from conf.domain import Domain, parse_domain
+from conf.domain import Domain
+from conf.domain.resources import copy_fields, copy_for_edit, read_resources
 from rpc.enums import DomainEventID
 from rpc.enums import TypedParameterType as P
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -39,7 +40,7 @@ def set_tuning(guest: Guest, xml: str, controller: str) -> None:
 
     Args:
         guest: the running guest.
-        xml: its live XML with other limits.
+        xml: its resources with other limits.
         controller: that they need.
 
     Raises:
@@ -48,7 +49,8 @@ def set_tuning(guest: Guest, xml: str, controller: str) -> None:
     """
     cgroup = guest.cgroup
     require_controller(controller, QEMU.errors, present=controller in cgroup.controllers)
-    requested = parse_domain(xml)
+    requested = copy_for_edit(guest.domain, ())
+    copy_fields(read_resources(xml), requested)
     changes = []
     if controller in PER_THREAD:
         limits_of = PER_THREAD[controller]
