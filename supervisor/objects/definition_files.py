@@ -19,9 +19,10 @@ from uuid import uuid4
 
 from conf.errors import ConfError
 from conf.mapper.safe_parse import parse_tree
+from supervisor.objects.change_journal import ChangeJournal
 from supervisor.objects.object_type import ObjectType
 from supervisor.runtime.atomic_file import make_folder, remove_file, sync_folder, write_file
-from supervisor.runtime.document_files import read_document, write_document
+from supervisor.runtime.document_files import check_size, read_document, write_document
 
 HEADER: Final = (
     "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
@@ -72,6 +73,7 @@ class DefinitionFiles:
         """
         self._type = object_type
         self._folders = folders
+        self._journal = ChangeJournal(folders.definitions)
         make_folder(folders.links)
         folders.status.mkdir(parents=True, exist_ok=True)
 
@@ -80,6 +82,10 @@ class DefinitionFiles:
 
         Links whose definition does not exist are removed.
         """
+        try:
+            self._journal.recover()
+        except OSError as error:
+            log.error("the last changes of %ss cannot be recovered: %s", self._type.name, error)
         folder, links = self._folders.definitions, self._folders.links
         linked = {name for name in os.listdir(links) if name.endswith(".xml")}
         for file in linked:
@@ -102,8 +108,31 @@ class DefinitionFiles:
         Raises:
             OSError: nothing has changed.
         """
-        header = file_header(self._type.name, f"{self._type.edit_command} {name}")
-        write_document(self._definition(name), above + header + xml)
+        self._journal.settle_now()
+        write_document(self._definition(name), above + self._header(name) + xml)
+
+    def replace(self, name: str, xml: str) -> None:
+        """Replace a definition; on return it survives a loss of power.
+
+        The file itself is durable after `settle`: the caller calls it soon.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        data = (self._header(name) + xml).encode()
+        check_size(self._definition(name), data)
+        self._journal.replace(f"{name}.xml", data)
+
+    def settle(self) -> bool:
+        """Make the files of replaced definitions durable; False: there were more meanwhile.
+
+        Raises:
+            OSError: the disk does not take them; they survive a loss of power all the same.
+        """
+        return self._journal.settle()
+
+    def _header(self, name: str) -> str:
+        return file_header(self._type.name, f"{self._type.edit_command} {name}")
 
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name, readable or not."""
@@ -135,6 +164,7 @@ class DefinitionFiles:
         Raises:
             OSError: it cannot be removed.
         """
+        self._journal.settle_now()
         remove_file(self._definition(name))
         if self.has_autostart(name):
             self.set_autostart(name, on=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
@@ -25,12 +26,16 @@ from supervisor.objects.registry import Registry
 from supervisor.runtime.shield import run_to_completion
 
 DISK_S: Final = 20.0  # for the disk to take a change
+SETTLE_S: Final = 1.0  # from a change to its file's being durable, too
 #: VIR_*_EVENT_DEFINED and VIR_*_EVENT_UNDEFINED, the same for every type of object.
 DEFINED: Final = 0
 UNDEFINED: Final = 1
 
 E = TypeVar("E", bound=LibvirtObject[Any, Any])
 D = TypeVar("D")
+
+
+log = logging.getLogger(__name__)
 
 
 def _no_cleanup() -> None:
@@ -67,6 +72,7 @@ class Definitions(Generic[E, D]):
         self._check = check
         self._redefined_detail = redefined_detail
         self._turn = ChangeLock("definitions", registry.errors)
+        self._settling: asyncio.Task[None] | None = None
 
     async def define(self, definition: D) -> E:
         """Define an object, or give it another definition.
@@ -170,10 +176,28 @@ class Definitions(Generic[E, D]):
             self._publisher.lifecycle(obj, UNDEFINED)
 
     async def _replace(self, obj: E, definition: D) -> None:
+        text = self._xml.format(definition)
         async with self._turn.hold("change"):
-            await self._save("change", obj, definition)
+            await self._change_disk("change", obj, lambda: self._files.replace(obj.name, text))
+            self._settle_soon()
             self._publisher.invalidate()
             obj.definition = definition
+
+    def _settle_soon(self) -> None:
+        if self._settling is None:
+            loop = asyncio.get_running_loop()
+            self._settling = loop.create_task(self._settle())
+
+    async def _settle(self) -> None:
+        """Have the disk take the files of changed definitions, a moment after the last change."""
+        settled = False
+        while not settled:
+            await asyncio.sleep(SETTLE_S)
+            try:
+                settled = await asyncio.to_thread(self._files.settle)
+            except OSError as error:
+                log.error("changed definitions are not written yet: %s", error)
+        self._settling = None
 
     async def _set_autostart(self, obj: E, *, on: bool) -> None:
         async with self._turn.hold("autostart"):

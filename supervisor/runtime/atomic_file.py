@@ -10,7 +10,9 @@ import os
 from pathlib import Path
 
 
-def write_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+def write_file(
+    path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True, reserve: bool = False
+) -> None:
     """Replace a file's contents; on return they survive a power loss.
 
     Args:
@@ -19,6 +21,8 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = Tr
         mode: its permissions.
         durable: False for state that a power loss ends anyway, as that of running guests: the
             file outlives every process, but nothing waits for the disk.
+        reserve: have the file system allocate the blocks first. ext4 writes a file that it has not
+            allocated yet when it replaces another one, which takes longer than all the rest.
 
     Raises:
         OSError: nothing has changed; it names the file.
@@ -26,7 +30,7 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = Tr
     folder, name = os.path.split(path)
     temporary = f"{folder}/.{name}.new"
     try:
-        _write(temporary, data, mode, durable=durable)
+        _write(temporary, data, mode, durable=durable, reserve=reserve and bool(data))
         os.rename(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -38,10 +42,12 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = Tr
         sync_folder(folder)
 
 
-def _write(path: str, data: bytes, mode: int, *, durable: bool) -> None:
+def _write(path: str, data: bytes, mode: int, *, durable: bool, reserve: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(path, flags, mode)
     try:
+        if reserve:
+            os.posix_fallocate(fd, 0, len(data))
         left = memoryview(data)
         while left:
             left = left[os.write(fd, left) :]

@@ -32,13 +32,22 @@ def write_document(path: Path, text: str, *, mode: int = 0o600, durable: bool = 
         OSError: nothing has changed; EFBIG: it could not be read back.
     """
     data = text.encode()
-    if len(data) > MAX_DOCUMENT:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    check_size(path, data)
     try:
         write_file(path, data, mode=mode, durable=durable)
     except FileNotFoundError:  # only a first write has to make the folder
         make_folder(path.parent)
         write_file(path, data, mode=mode, durable=durable)
+
+
+def check_size(path: Path, data: bytes) -> None:
+    """Refuse a document that would not be read back.
+
+    Raises:
+        OSError: EFBIG.
+    """
+    if len(data) > MAX_DOCUMENT:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
 
 
 def read_document(path: Path) -> str:

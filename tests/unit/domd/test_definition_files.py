@@ -11,6 +11,7 @@ import pytest
 from supervisor.domd.definition_files import DomainDefinitionFiles
 from supervisor.domd.registry import domain_type
 from supervisor.drivers.qemu import QEMU
+from supervisor.objects import change_journal
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.paths import Paths
 
@@ -115,3 +116,29 @@ def test_file_that_is_no_definition_is_given_no_uuid(
     file.write_text(text)
     assert names(store) == []
     assert file.read_text() == text
+
+
+def test_a_change_is_forgotten_when_the_definition_is_removed_or_defined_anew(
+    store: DomainDefinitionFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gone", "anew"):
+        store.save(name, xml(name))
+        store.replace(name, xml(name) + "<!-- changed -->")
+    store.remove("gone")
+    store.save("anew", xml("anew") + "<!-- defined -->")
+    monkeypatch.setattr(change_journal, "boot_id", lambda: "the next boot")
+    (stored,) = DomainDefinitionFiles(domain_type(QEMU), Paths.system(tmp_path)).load_headers()
+    assert stored.name == "anew"
+    assert "defined" in stored.xml
+
+
+def test_a_change_survives_a_loss_of_power_before_its_file_is_written(
+    store: DomainDefinitionFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save("one", xml("one"))
+    before = (tmp_path / "etc/libvirt/qemu/one.xml").read_bytes()
+    store.replace("one", xml("one") + "<!-- changed -->")
+    (tmp_path / "etc/libvirt/qemu/one.xml").write_bytes(before)
+    monkeypatch.setattr(change_journal, "boot_id", lambda: "the next boot")
+    (stored,) = DomainDefinitionFiles(domain_type(QEMU), Paths.system(tmp_path)).load_headers()
+    assert "changed" in stored.xml

@@ -1,0 +1,246 @@
+"""ChangeJournal: changes of definition files that are durable before the files are.
+
+Owns: one file of a folder, FILE. May touch: the files that it names, to make them durable.
+May not touch: what the files mean.
+
+To replace a file durably takes two commits of the file system's journal: of the new file, and of
+its name. A change of a definition is a single write to blocks that this file has already, which
+takes a fraction of that; the definition's own file is replaced without a wait, and made durable a
+moment later. After a loss of power `recover` writes what the folder may have lost. Within one boot
+of the host nothing is written again: the files are as they were left, by us or by their editor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from supervisor.runtime.atomic_file import sync_folder, write_file
+from supervisor.runtime.host import boot_id
+
+FILE: Final = ".changes"
+SIZE: Final = 1 << 20
+BLOCK: Final = 4096  # of records: an interrupted write of one damages no other
+MODE: Final = 0o600
+
+_MAGIC: Final = b"vvchange"
+#: Magic, epoch, bytes of the boot's id, of the file's name and of its contents, checksum.
+_RECORD: Final = struct.Struct("<8sQHHII")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file's new contents."""
+
+    boot: str  # the boot of the host in which it was changed
+    name: str
+    data: bytes
+
+
+class ChangeJournal:
+    """The journal of one folder; every method blocks, and any thread may call it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Describe it; nothing is read or made."""
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._fd = -1
+        self._epoch = 0
+        self._end = BLOCK  # where the next record is written
+        self._unsettled: set[str] = set()
+        self._changes = 0  # counts `replace`
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Replace a file of the folder; on return the change survives a loss of power.
+
+        Args:
+            name: of the file, which exists.
+            data: its contents.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        with self._lock:
+            self._changes += 1
+            if not self._is_open():
+                write_file(self._folder / name, data, mode=MODE)
+                return
+            try:
+                self._append(name, data)
+                write_file(self._folder / name, data, mode=MODE, durable=False, reserve=True)
+            except OSError:
+                self._settle_now()  # or a loss of power would bring the refused change
+                raise
+
+    def settle(self) -> bool:
+        """Make the files durable, and forget their changes.
+
+        Returns:
+            Whether none is left: False, if there were changes meanwhile.
+
+        Raises:
+            OSError: the disk does not take them; the journal has them still.
+        """
+        with self._lock:
+            names, changes = set(self._unsettled), self._changes
+        if not names:
+            return True
+        self._sync(names)
+        with self._lock:
+            if self._changes == changes:
+                self._begin_epoch()
+            return not self._unsettled
+
+    def settle_now(self) -> None:
+        """Settle, while no change can begin: before files of the folder are changed otherwise.
+
+        Raises:
+            OSError: as `settle`.
+        """
+        with self._lock:
+            self._settle_now()
+
+    def recover(self) -> None:
+        """Write what a loss of power may have taken; call it before the folder's files are read.
+
+        Raises:
+            OSError: the disk does not take it; the journal has it still.
+        """
+        with self._lock:
+            if not (self._folder / FILE).exists():
+                return
+            if self._fd < 0:
+                self._open()
+            for change in self._read():
+                self._unsettled.add(change.name)
+                path = self._folder / change.name
+                if change.boot != boot_id() and not _holds(path, change.data):
+                    log.warning("%s is written again: the host lost power", path)
+                    write_file(path, change.data, mode=MODE)
+            self._settle_now()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _is_open(self) -> bool:
+        """Open the journal at the first change; whether there is one."""
+        try:
+            if self._fd < 0:
+                self._open()
+        except OSError as error:
+            log.debug("changes in %s have no journal: %s", self._folder, error)
+        return self._fd >= 0
+
+    def _append(self, name: str, data: bytes) -> None:
+        record = _format(self._epoch, Change(boot_id(), name, data))
+        if self._end + len(record) > SIZE:
+            self._settle_now()
+        if self._end + len(record) > SIZE:  # larger than any journal
+            write_file(self._folder / name, data, mode=MODE)
+            return
+        self._write(record, self._end)
+        self._end += -(-len(record) // BLOCK) * BLOCK
+        self._unsettled.add(name)
+
+    def _settle_now(self) -> None:
+        if self._unsettled:
+            self._sync(self._unsettled)
+            self._begin_epoch()
+
+    def _sync(self, names: set[str]) -> None:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                fd = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+        sync_folder(self._folder)
+
+    def _begin_epoch(self) -> None:
+        """Make every record one of the past; on return that survives a loss of power."""
+        self._write(_format(self._epoch + 1, Change("", "", b"")), 0)
+        self._epoch += 1
+        self._end = BLOCK
+        self._unsettled.clear()
+
+    def _open(self) -> None:
+        path = self._folder / FILE
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+        try:
+            if os.fstat(fd).st_size != SIZE:
+                # Zeros are written: the first write to blocks that are only reserved would wait
+                # for the file system's journal, too.
+                os.ftruncate(fd, 0)
+                _write_all(fd, bytes(SIZE), 0)
+                os.fsync(fd)
+                sync_folder(self._folder)
+        except OSError:
+            os.close(fd)
+            raise
+        self._fd = fd
+        first = next(_records(os.pread(fd, BLOCK, 0)), None)
+        self._epoch = first[0] if first is not None else 0
+
+    def _read(self) -> Iterator[Change]:
+        data = os.pread(self._fd, SIZE, 0)[BLOCK:]
+        for epoch, change in _records(data):
+            if epoch != self._epoch:
+                return
+            yield change
+
+    def _write(self, data: bytes, offset: int) -> None:
+        _write_all(self._fd, data, offset, os.RWF_DSYNC)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _write_all(fd: int, data: bytes, offset: int, flags: int = 0) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwritev(fd, [left], offset, flags)
+        left, offset = left[written:], offset + written
+
+
+def _format(epoch: int, change: Change) -> bytes:
+    boot, name = change.boot.encode(), os.fsencode(change.name)
+    body = boot + name + change.data
+    fields = (_MAGIC, epoch, len(boot), len(name), len(change.data))
+    checksum = zlib.crc32(_RECORD.pack(*fields, 0) + body)
+    return _RECORD.pack(*fields, checksum) + body
+
+
+def _records(data: bytes) -> Iterator[tuple[int, Change]]:
+    """Read records from the first block on, up to one that is not whole."""
+    offset = 0
+    while offset + _RECORD.size <= len(data):
+        magic, epoch, boot, name, size, checksum = _RECORD.unpack_from(data, offset)
+        begin = offset + _RECORD.size
+        end = begin + boot + name + size
+        if magic != _MAGIC or end > len(data):
+            return
+        body = data[begin:end]
+        if zlib.crc32(_RECORD.pack(magic, epoch, boot, name, size, 0) + body) != checksum:
+            return
+        text = os.fsdecode(body[boot : boot + name])
+        yield epoch, Change(body[:boot].decode("ascii", "replace"), text, body[boot + name :])
+        offset += -(-(end - offset) // BLOCK) * BLOCK

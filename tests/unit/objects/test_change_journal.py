@@ -1,0 +1,143 @@
+"""The journal of changes: what survives a loss of power, a crash, a full disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from supervisor.objects import change_journal
+from supervisor.objects.change_journal import BLOCK, FILE, SIZE, ChangeJournal
+
+
+def lose_power(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change_journal, "boot_id", lambda: "the next boot")
+
+
+def recover(folder: Path) -> None:
+    journal = ChangeJournal(folder)
+    journal.recover()
+    journal.close()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> ChangeJournal:
+    for name in ("a.xml", "b.xml"):
+        (tmp_path / name).write_bytes(b"old")
+    return ChangeJournal(tmp_path)
+
+
+def test_a_change_is_in_its_file_at_once(journal: ChangeJournal, tmp_path: Path) -> None:
+    journal.replace("a.xml", b"new")
+    assert (tmp_path / "a.xml").read_bytes() == b"new"
+    assert (tmp_path / "a.xml").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("left", [b"old", b"", b"\0\0\0"])
+def test_what_a_loss_of_power_took_is_written_again(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes
+) -> None:
+    journal.replace("a.xml", b"first")
+    journal.replace("b.xml", b"other" * 3000)
+    journal.replace("a.xml", b"last")
+    for name in ("a.xml", "b.xml"):
+        (tmp_path / name).write_bytes(left)
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert (tmp_path / "a.xml").read_bytes() == b"last"
+    assert (tmp_path / "b.xml").read_bytes() == b"other" * 3000
+
+
+def test_settled_changes_are_not_written_again(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.replace("a.xml", b"new")
+    assert journal.settle()
+    (tmp_path / "a.xml").unlink()
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert not (tmp_path / "a.xml").exists()
+
+
+def test_a_change_that_comes_while_the_disk_syncs_is_kept(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.replace("a.xml", b"new")
+    sync = os.fsync
+
+    def change_meanwhile(fd: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        sync(fd)
+        journal.replace("b.xml", b"newer")
+
+    monkeypatch.setattr(os, "fsync", change_meanwhile)
+    assert not journal.settle()
+    (tmp_path / "b.xml").write_bytes(b"old")
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert (tmp_path / "b.xml").read_bytes() == b"newer"
+
+
+def test_within_one_boot_a_file_stays_as_its_editor_left_it(
+    journal: ChangeJournal, tmp_path: Path
+) -> None:
+    journal.replace("a.xml", b"new")
+    (tmp_path / "a.xml").write_bytes(b"edited")
+    recover(tmp_path)
+    assert (tmp_path / "a.xml").read_bytes() == b"edited"
+
+
+def test_a_record_that_is_not_whole_is_ignored(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.replace("a.xml", b"new")
+    journal.replace("b.xml", b"newer")
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek(2 * BLOCK + 50)
+        file.write(b"?")
+    for name in ("a.xml", "b.xml"):
+        (tmp_path / name).write_bytes(b"old")
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert (tmp_path / "a.xml").read_bytes() == b"new"
+    assert (tmp_path / "b.xml").read_bytes() == b"old"
+
+
+def test_a_full_journal_is_settled(journal: ChangeJournal, tmp_path: Path) -> None:
+    for number in range(SIZE // BLOCK + 2):
+        journal.replace("a.xml", f"{number}".encode())
+    journal.replace("b.xml", b"x" * SIZE)
+    assert (tmp_path / "b.xml").stat().st_size == SIZE
+    assert (tmp_path / FILE).stat().st_size == SIZE
+
+
+def test_a_refused_change_does_not_come_back(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(change_journal, "write_file", refuse)
+        with pytest.raises(OSError, match="No space"):
+            journal.replace("a.xml", b"refused")
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert (tmp_path / "a.xml").read_bytes() == b"old"
+
+
+def test_without_a_journal_a_file_is_replaced_durably(
+    journal: ChangeJournal, tmp_path: Path
+) -> None:
+    (tmp_path / FILE).mkdir()
+    journal.replace("a.xml", b"new")
+    assert (tmp_path / "a.xml").read_bytes() == b"new"
+    assert journal.settle()
+
+
+def test_any_bytes_are_no_journal(journal: ChangeJournal, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(os.urandom(SIZE))
+    recover(tmp_path)
+    journal.replace("a.xml", b"new")
+    assert journal.settle()
