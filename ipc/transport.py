@@ -18,6 +18,7 @@ from ipc.descriptor import Descriptor
 from ipc.errors import PeerGone, QueueFull
 from ipc.frames import MAX_DESCRIPTORS
 from ipc.held_events import HeldEvents
+from ipc.reset_sockets import take_reset
 
 READ_SIZE: Final = 64 * 1024  # more makes malloc map memory for every read (15 us)
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
@@ -172,6 +173,11 @@ class Transport:
             return
         self._loop.remove_writer(self._fd)
 
+    def _read_again(self) -> None:
+        if not self.closed:
+            self._loop.remove_reader(self._fd)
+            self._loop.add_reader(self._fd, self._readable)
+
     def _readable(self) -> None:
         try:
             data, ancillary, _, _ = self._socket.recvmsg(
@@ -190,6 +196,8 @@ class Transport:
                 numbers.extend(rights)
         if data:
             self._on_data(data, numbers)
+            if not self.closed and take_reset(self._socket):
+                self._loop.call_soon(self._read_again)
             return
         for number in numbers:
             os.close(number)

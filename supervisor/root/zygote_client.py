@@ -23,6 +23,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from ipc.reset_sockets import take_reset
 from supervisor.root.zygote import MAX_MESSAGE, ForkReport, ForkRequest, exec_zygote, fork_zygote
 from supervisor.runtime.log import Collector
 from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
@@ -170,6 +171,13 @@ class ZygoteClient:
             self._child_exited(report.fork_id, report.status)
         elif report.fork_id in self._children:
             self._set_pid(report.fork_id, report.pid)
+        if self._socket.fileno() >= 0 and take_reset(self._socket):
+            self._loop.call_soon(self._read_again)
+
+    def _read_again(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._listen()
 
     def _set_pid(self, fork_id: int, pid: int) -> None:
         pidfd = -1

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from ipc.reset_sockets import take_reset
 from supervisor.messages.calls import Identity
 
 # Bytes read in one turn of the loop, so that other clients get theirs: 4 KiB are 146 small calls.
@@ -101,6 +102,7 @@ class SocketTransport:
         if self.closed:
             return
         self.closed = True
+        self._reading = False
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self._socket.close()
@@ -177,6 +179,13 @@ class SocketTransport:
             self.close()
             return
         self._on_data(data)
+        if self._reading and take_reset(self._socket):
+            self._loop.call_soon(self._read_again)
+
+    def _read_again(self) -> None:
+        if self._reading:
+            self.pause_reading()
+            self.resume_reading()
 
     def _take_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in ancillary:

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from ipc.reset_sockets import take_reset
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.qmp.protocol import (
     Arguments,
@@ -323,6 +324,13 @@ class Monitor:
                 self._dispatch(message)
         except QmpFormatError as error:
             self._fail(str(error))
+        if not self.lost_reason and take_reset(self._socket):
+            self._loop.call_soon(self._read_again)
+
+    def _read_again(self) -> None:
+        if not self.lost_reason:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def _dispatch(self, message: Message) -> None:
         if message.event is not None:
