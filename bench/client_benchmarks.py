@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tests.clients.libvirt_binding import libvirt
 
@@ -33,6 +33,12 @@ LIVE: Final = libvirt.VIR_DOMAIN_AFFECT_LIVE
 CONFIG: Final = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 
 
+class Doors(Protocol):
+    """How daemons are reached from afar (`bench.remote`)."""
+
+    def uri(self, door: str, target: Target) -> str: ...
+
+
 @dataclass(frozen=True)
 class Target:
     """A daemon under measurement."""
@@ -41,6 +47,8 @@ class Target:
     uri: str
     images: Path  # a folder in which its QEMU may write
     seen_as: Path | None = None  # where the daemon itself sees that folder, if it is in a chroot
+    network: Path | None = None  # the file of its network namespace, if that is not ours
+    doors: Doors | None = None  # how it is reached from afar
 
 
 @dataclass(frozen=True)

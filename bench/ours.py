@@ -6,7 +6,7 @@ Owns: a mount namespace, in which the daemon's /run is a tmpfs; it goes with the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,14 +17,17 @@ from tests.clients.namespace import own_mounts, shown
 
 
 @contextmanager
-def own_daemon(fill: Callable[[Path], None] = lambda _: None) -> Iterator[Daemon]:
+def own_daemon(
+    fill: Callable[[Path], None] = lambda _: None, arguments: Sequence[str] = ()
+) -> Iterator[Daemon]:
     """Start a daemon, and leave nothing behind.
 
     Args:
         fill: puts files into its etc/libvirt before it starts.
+        arguments: of libvirtd.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed daemon has its byte code
-    daemon = Daemon(arguments=[])  # not verbose, as stock
+    daemon = Daemon(arguments=list(arguments))  # not verbose, as stock
     settings, run = daemon.root / "etc/libvirt", daemon.root / "run"
     settings.mkdir(parents=True)
     fill(settings)

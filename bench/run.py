@@ -15,11 +15,13 @@ import argparse
 import json
 import statistics
 import sys
+import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.client_benchmarks import MEASURES, Options, Row, Target
+from bench import remote
+from bench.client_benchmarks import MEASURES, Measure, Options, Row, Target
 from bench.daemon_only import own_rows
 from bench.ours import own_daemon
 from bench.stock import CHROOT, Stock
@@ -28,26 +30,62 @@ from bench.stock import CHROOT, Stock
 def compare(options: argparse.Namespace) -> list[Row]:
     """Run every chosen measure against ours, then stock, and give the rows in order."""
     rows: list[Row] = []
-    sizes = Options(defined=options.defined, running=options.running)
-    with ExitStack() as stack:
-        daemon = stack.enter_context(own_daemon())
-        targets = [Target("virtvisor", daemon.uri, daemon.root / "images")]
-        if options.with_stock:
-            stock = stack.enter_context(Stock(options.with_stock))
-            targets.append(Target("stock", stock.uri, stock.root / "tmp", Path("/tmp")))
-        for measure in MEASURES:
-            if options.only and not any(text in measure.name for text in options.only):
-                continue
-            rounds = [
-                [measure.run(target, sizes) for target in targets] for _ in range(options.rounds)
-            ]
-            values = [statistics.median(each) for each in zip(*rounds, strict=True)]
-            beside = values[1] if len(values) > 1 else None
-            row = Row(measure.name, measure.unit, values[0], beside, target=measure.target)
-            rows.append(row)
-            sys.stdout.write(row.line() + "\n")
-            sys.stdout.flush()
+    for measures, start in ((MEASURES, local_targets), (remote.MEASURES, remote_targets)):
+        chosen = [each for each in measures if is_chosen(each, options.only)]
+        if not chosen:
+            continue
+        with ExitStack() as stack:
+            targets = start(stack, options.with_stock)
+            for measure in chosen:
+                rows.append(measured(measure, targets, options))
+                sys.stdout.write(rows[-1].line() + "\n")
+                sys.stdout.flush()
     return rows
+
+
+def is_chosen(measure: Measure, only: list[str] | None) -> bool:
+    """Whether a row is asked for."""
+    return not only or any(text in measure.name for text in only)
+
+
+def measured(measure: Measure, targets: list[Target], options: argparse.Namespace) -> Row:
+    """Measure the daemons in turns."""
+    sizes = Options(defined=options.defined, running=options.running)
+    rounds = [[measure.run(target, sizes) for target in targets] for _ in range(options.rounds)]
+    values = [statistics.median(each) for each in zip(*rounds, strict=True)]
+    beside = values[1] if len(values) > 1 else None
+    return Row(measure.name, measure.unit, values[0], beside, target=measure.target)
+
+
+def local_targets(stack: ExitStack, chroot: Path | None) -> list[Target]:
+    """Start daemons whose clients are on the same host."""
+    daemon = stack.enter_context(own_daemon())
+    targets = [Target("virtvisor", daemon.uri, daemon.root / "images")]
+    if chroot:
+        stock = stack.enter_context(Stock(chroot))
+        targets.append(Target("stock", stock.uri, stock.root / "tmp", Path("/tmp")))
+    return targets
+
+
+def remote_targets(stack: ExitStack, chroot: Path | None) -> list[Target]:
+    """Start daemons with TLS and SASL."""
+    doors = remote.Doors(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+
+    def fill(settings: Path) -> None:
+        doors.fill(settings, str(settings))
+
+    daemon = stack.enter_context(own_daemon(fill, ["--listen"]))
+    targets = [Target("virtvisor", daemon.uri, daemon.root / "images", doors=doors)]
+    if chroot:
+        stock = stack.enter_context(
+            Stock(chroot, lambda settings: doors.fill(settings, "/etc/libvirt"), ["--listen"])
+        )
+        targets.append(
+            Target("stock", stock.uri, stock.root / "tmp", Path("/tmp"), stock.network, doors)
+        )
+    for target in targets:
+        remote.wait_open(target)
+    return targets
 
 
 def main() -> int:

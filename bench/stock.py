@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -39,12 +39,14 @@ PACKAGES: Final = (
     "iptables",
     "procps",
 )
-#: $1 is the chroot, $2 a folder for its files: they are on disk, as ours are, but for /run. The
-#: shell is the init of its namespace: it reaps the guests that libvirtd's double fork leaves to it.
+#: $1 is the chroot, $2 a folder for its files, the rest are arguments of libvirtd. Its files are on
+#: disk, as ours are, but for /run. The shell is the init of its namespace: it reaps the guests that
+#: libvirtd's double fork leaves to it.
 #: There is no /dev/kvm: one that does not work is probed at each call.
 SCRIPT: Final = """
 set -eu
 root=$1 files=$2
+shift 2
 mount --make-rprivate /
 mount --bind "$root" "$root"  # without what is mounted below: libvirt moves what is below /dev
 mount -t proc proc "$root/proc"
@@ -60,7 +62,7 @@ mknod -m 666 "$root/dev/net/tun" c 10 200
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 for folder in var/lib/libvirt etc/libvirt var/cache/libvirt var/log/libvirt tmp; do
     mkdir -p "$files/$folder" "$root/$folder"
-    [ "$folder" != etc/libvirt ] || cp -a "$root"/etc/libvirt/*.conf "$files/etc/libvirt"
+    [ "$folder" != etc/libvirt ] || cp -an "$root"/etc/libvirt/*.conf "$files/etc/libvirt"
     mount --bind "$files/$folder" "$root/$folder"
 done
 chmod 1777 "$root/tmp"
@@ -72,7 +74,8 @@ pivot_root . .  # no chroot: libvirtd enters guests' mount namespaces, and there
 umount -l .
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
 virtlogd 2>/var/log/libvirt/virtlogd.err &
-libvirtd --pid-file /run/libvirt/libvirtd.pid 2>/var/log/libvirt/libvirtd.err &
+export SASL_CONF_PATH=/etc/libvirt/sasl2:/etc/sasl2
+libvirtd "$@" --pid-file /run/libvirt/libvirtd.pid 2>/var/log/libvirt/libvirtd.err &
 wait
 """
 
@@ -81,15 +84,20 @@ class Stock:
     """A stock libvirtd of a chroot; a context manager that leaves nothing behind."""
 
     def __init__(
-        self, chroot: Path = CHROOT, fill: Callable[[Path], None] = lambda _: None
+        self,
+        chroot: Path = CHROOT,
+        fill: Callable[[Path], None] = lambda _: None,
+        arguments: Sequence[str] = (),
     ) -> None:
         """Start nothing yet.
 
         Args:
             chroot: where `--make` made it.
             fill: puts files into its /etc/libvirt before it starts.
+            arguments: of libvirtd.
         """
         self._chroot = chroot
+        self._arguments = arguments
         self._fill = fill
         self._process: subprocess.Popen[bytes] | None = None
         self._files = ""
@@ -99,6 +107,11 @@ class Stock:
     def root(self) -> Path:
         """Its root folder, with its own mounts, as we see it."""
         return Path(f"/proc/{self._init}/root")
+
+    @property
+    def network(self) -> Path:
+        """The file of its network namespace."""
+        return Path(f"/proc/{self._init}/ns/net")
 
     @property
     def socket(self) -> Path:
@@ -125,7 +138,9 @@ class Stock:
         settings.mkdir(parents=True)
         self._fill(settings)
         argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "/bin/bash", "-c"]
-        self._process = subprocess.Popen([*argv, SCRIPT, "stock", self._chroot, self._files])
+        self._process = subprocess.Popen(
+            [*argv, SCRIPT, "stock", self._chroot, self._files, *self._arguments]
+        )
         until = time.monotonic() + START_S
         while not (self._init and self.socket.exists()):
             if self._process.poll() is not None or time.monotonic() > until:

@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 DAY: Final = timedelta(days=1)
@@ -28,12 +28,15 @@ SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH
 
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
 @dataclass(frozen=True)
 class Issued:
     """A certificate with its key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
 
     @property
     def pem(self) -> bytes:
@@ -66,9 +69,15 @@ def issue(
     is_ca: bool = False,
     days: tuple[int, int] = (-1, 30),
     hosts: tuple[str, ...] = ("localhost",),
+    rsa_bits: int = 0,
 ) -> Issued:
-    """Make a certificate; without an issuer it signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """Make a certificate; without an issuer it signs itself.
+
+    Its key is of an elliptic curve, which is quickly made, but with `rsa_bits`.
+    """
+    key: Key = ec.generate_private_key(ec.SECP256R1())
+    if rsa_bits:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=rsa_bits)
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
@@ -98,9 +107,9 @@ def issue(
     return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
 
 
-def authority(common_name: str = "Test CA") -> Issued:
+def authority(common_name: str = "Test CA", *, rsa_bits: int = 0) -> Issued:
     """Make a CA."""
-    return issue(common_name, is_ca=True)
+    return issue(common_name, is_ca=True, rsa_bits=rsa_bits)
 
 
 def write_server(folder: Path, ca: Issued, server: Issued) -> None:

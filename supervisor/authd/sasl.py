@@ -92,13 +92,13 @@ class SaslCalls:
             min_ssf=self._config().tcp_min_ssf,
         )
         try:
-            connection = await asyncio.to_thread(SaslConnection, facts)
+            connection, names = await asyncio.to_thread(_begin, facts)
         except SaslError as error:
             raise refused(peer.name, error) from None
+        self._forget(peer.id)  # one that the client began meanwhile
         timer = asyncio.get_running_loop().call_later(CONVERSATION_S, self._too_slow, peer.id)
         conversation = Conversation(peer.name, peer.is_protected, connection, timer)
         self._conversations[peer.id] = conversation
-        names = await self._ask(peer.id, conversation, connection.mechanisms)
         return SaslMechanisms(names=names)
 
     @handles(StartSasl)
@@ -173,12 +173,18 @@ class SaslCalls:
     async def _advance(
         self, identifier: str, conversation: Conversation, ask: Callable[[], Step]
     ) -> SaslReply:
-        step = await self._ask(identifier, conversation, ask)
+        connection = conversation.connection
+
+        def advance() -> tuple[Step, str, int]:
+            step = ask()
+            if not step.is_complete:
+                return step, "", 0
+            return step, connection.username(), connection.ssf()
+
+        # One turn of a thread for each message: the way there and back costs more than most do.
+        step, name, ssf = await self._ask(identifier, conversation, advance)
         if not step.is_complete:
             return SaslReply(data=step.data)
-        connection = conversation.connection
-        name = await self._ask(identifier, conversation, connection.username)
-        ssf = await self._ask(identifier, conversation, connection.ssf)
         reason = self._reason_to_refuse(conversation, name, ssf)
         if reason:
             self._forget(identifier)
@@ -238,6 +244,20 @@ class SaslCalls:
             task.add_done_callback(self._closing.discard)
         else:
             conversation.connection.close()
+
+
+def _begin(facts: ConnectionFacts) -> tuple[SaslConnection, list[str]]:
+    """Begin a conversation, and list its mechanisms.
+
+    Raises:
+        SaslError: libsasl2 refuses, or no mechanism is strong enough.
+    """
+    connection = SaslConnection(facts)
+    try:
+        return connection, connection.mechanisms()
+    except SaslError:
+        connection.close()
+        raise
 
 
 async def _close_later(conversation: Conversation) -> None:

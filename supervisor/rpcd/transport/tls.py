@@ -182,6 +182,8 @@ class TlsTransport:
                 self.close()
                 return
             self._on_data(data)
+            if not self._incoming.pending and not self._session.pending():
+                break  # saves the exception that says so
         self._flush()  # answers of TLS itself, such as to a KeyUpdate
 
     def _fail(self, error: Exception) -> None:
