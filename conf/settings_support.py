@@ -28,7 +28,6 @@ UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
         "vxhs_tls", "vxhs_tls_x509_cert_dir", "vxhs_tls_x509_secret_uuid", "nbd_tls",
         "nbd_tls_x509_cert_dir", "nbd_tls_x509_secret_uuid", "migrate_tls_x509_cert_dir",
         "migrate_tls_x509_verify", "migrate_tls_x509_secret_uuid", "migrate_tls_force",
-        "backup_tls_x509_cert_dir", "backup_tls_x509_verify", "backup_tls_x509_secret_uuid",
         "default_tls_x509_verify", "default_tls_x509_secret_uuid", "vnc_tls_x509_verify",
         "vnc_tls_x509_secret_uuid", "migration_address", "migration_host", "migration_port_min",
         "migration_port_max", "bridge_helper", "pr_helper",

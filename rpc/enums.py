@@ -252,7 +252,7 @@ class DomainAuthorizedSSHKeysSetFlags(IntFlag):
 class DomainBackupBeginFlags(IntFlag):
     """virDomainBackupBeginFlags."""
 
-    EXTERNAL = 1
+    REUSE_EXTERNAL = 1
 
 
 class DomainBlockCommitFlags(IntFlag):

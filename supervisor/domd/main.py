@@ -19,6 +19,7 @@ from rpc.enums import DomainStatsTypes
 from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.calls.agent_timeout import AgentTimeoutCalls
+from supervisor.domd.calls.backup import BackupCalls
 from supervisor.domd.calls.block_job import BlockJobCalls
 from supervisor.domd.calls.checkpoint import CheckpointCalls
 from supervisor.domd.calls.definition import DefinitionCalls
@@ -160,10 +161,11 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
             registry, builder, definitions, domain_files, images, saved, domains, jobs, config
         ),
         DumpCalls(registry, images, jobs, config),
-        JobCalls(registry),
+        JobCalls(registry, workers),
         SnapshotQueries(registry, store),
         SnapshotCalls(registry, services),
         BlockJobCalls(registry, domains, workers),
+        BackupCalls(registry, domains, workers),
         CheckpointCalls(registry, domain_files),
         stats,
     )
@@ -217,6 +219,7 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         SnapshotQueries,
         SnapshotCalls,
         BlockJobCalls,
+        BackupCalls,
         CheckpointCalls,
         StatsCalls,
     )

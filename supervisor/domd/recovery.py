@@ -37,7 +37,7 @@ from supervisor.messages.worker import (
     WorkerStatus,
 )
 from supervisor.objects.domain_phase import DomainPhase
-from supervisor.objects.domain_status_xml import Status, read_all_status
+from supervisor.objects.domain_status_xml import Status, read_all_status, shown_backup
 from supervisor.runtime.paths import Paths
 from supervisor.runtime.pidfd import ProcessIdentity
 
@@ -285,6 +285,8 @@ def domain_status(status: Status, live_xml: str) -> DomainStatus:
         job=status.job,
         disk_changes=list(status.disk_changes),
         has_block_jobs=bool(status.block_jobs),
+        backup=shown_backup(status),
+        backup_end=status.backup_end,
     )
 
 

@@ -346,7 +346,7 @@ class RunningDomains:
         if runtime.is_outdated:  # the report with the newer XML is on its way, or was missed
             self.spawn_task(self._fetch_xml(domain))
         domain.autodestroy = status.autodestroy
-        self.jobs.restore(domain, status.job)
+        self.jobs.restore(domain, status.job, status.backup_end)
         if status.disk_changes:
             domain.disk_changes = list(status.disk_changes)
             self.spawn_task(self.follow(domain))

@@ -9,7 +9,7 @@ import msgspec
 
 from ipc import Ack, Request
 from supervisor.messages.worker import LONG_S, DomainStatus
-from supervisor.objects.job import JobRecord
+from supervisor.objects.job import JobProgress, JobRecord
 
 
 class DiskChangesSaved(Request[Ack], frozen=True, kw_only=True, tag="worker.disk_changes_saved"):
@@ -107,6 +107,38 @@ class BlockCopy(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.bl
     synchronous: bool = False  # the guest's writes wait for the copy's
     #: The domain is persistent, and the client has not said that the job may end with the guest.
     refuse_persistent: bool = False
+
+
+class BeginBackup(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.begin_backup"):
+    """Begin a backup of disks, all of one moment; it goes on after the reply.
+
+    `DomainStatus.backup` has it meanwhile, `DomainStatus.backup_end` how it ended.
+    Errors: OPERATION_INVALID: another job; INVALID_ARG, SYSTEM_ERROR: a file cannot be made;
+    CHECKPOINT_INCONSISTENT; QEMU's. Nothing is left then, but for a backup whose status says that
+    it has begun: that one is being ended.
+    """
+
+    deadline_s = 280.0
+    job: JobRecord
+    xml: str  # <domainbackup>, aligned with the guest's disks
+    reuse: bool = False  # the targets or scratch images are there
+    #: A checkpoint that begins at the same moment, and the targets of its disks.
+    checkpoint: str = ""
+    checkpoint_disks: tuple[str, ...] = ()
+
+
+class BackupProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a guest's backup is."""
+
+    progress: JobProgress
+
+
+class GetBackupProgress(
+    Request[BackupProgress], frozen=True, kw_only=True, tag="worker.get_backup_progress"
+):
+    """Query how far the backup is. Errors: OPERATION_INVALID: there is none; QEMU's."""
+
+    deadline_s = 0.8
 
 
 class MergeImage(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.merge_image"):

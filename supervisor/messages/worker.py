@@ -13,6 +13,7 @@ import msgspec
 from ipc import Ack, Descriptor, Event, Request
 from rpc.enums import DomainShutoffReason
 from supervisor.messages.calls import ClientEvent
+from supervisor.objects.backup_job import BackupEnd
 from supervisor.objects.disk_change import DiskChange
 from supervisor.objects.job import JobProgress, JobRecord
 
@@ -39,6 +40,8 @@ class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
     deprecations: list[str] = []  # settings that its QEMU says are deprecated
     disk_changes: list[DiskChange] = []  # that the definition is to follow (`DiskChangesSaved`)
     has_block_jobs: bool = False
+    backup: str = ""  # the <domainbackup> of a backup that has begun
+    backup_end: BackupEnd | None = None  # of the last backup
     #: When the worker made this, by CLOCK_MONOTONIC, which all processes of a boot share: events
     #: and replies of a worker, and of its successor, can be handled in another order.
     reported_ns: int = 0

@@ -21,6 +21,7 @@ class BlockJobKind(StrEnum):
     COMMIT = "commit"
     ACTIVE_COMMIT = "active-commit"
     COPY = "copy"
+    BACKUP = "backup"  # of one disk of a backup (`supervisor.objects.backup_job`)
 
 
 JOB_TYPES: Final = {
@@ -28,6 +29,7 @@ JOB_TYPES: Final = {
     BlockJobKind.COMMIT: DomainBlockJobType.COMMIT,
     BlockJobKind.ACTIVE_COMMIT: DomainBlockJobType.ACTIVE_COMMIT,
     BlockJobKind.COPY: DomainBlockJobType.COPY,
+    BlockJobKind.BACKUP: DomainBlockJobType.BACKUP,
 }
 
 

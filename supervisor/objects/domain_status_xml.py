@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape, quoteattr, unescape
 import msgspec
 
 from rpc.enums import DomainState
+from supervisor.objects.backup_job import BackupEnd, BackupRecord
 from supervisor.objects.block_job import BlockJobRecord, PendingOverlay
 from supervisor.objects.disk_change import DiskChange
 from supervisor.objects.job import JobRecord
@@ -96,7 +97,15 @@ class Status(msgspec.Struct, kw_only=True):
     overlays: list[PendingOverlay] = []  # that a snapshot is about to put on disks
     disk_changes: list[DiskChange] = []  # that the definition does not have yet
     last_disk_change: int = 0  # its number
+    backup: BackupRecord | None = None
+    backup_end: BackupEnd | None = None  # of the last one
     resume_after_job: str = ""  # the QEMU job for which the vCPUs are stopped
+
+
+def shown_backup(status: Status) -> str:
+    """Return the <domainbackup> that clients get; "" for none, or one that has not begun."""
+    backup = status.backup
+    return backup.xml if backup is not None and backup.began else ""
 
 
 _DECODER: Final = msgspec.json.Decoder(Status)

@@ -24,7 +24,7 @@ import msgspec
 
 from rpc.enums import DomainJobOperation as Operation
 from rpc.enums import DomainJobType
-from rpc.params import Int, String, ULLong, params
+from rpc.params import Boolean, Int, String, ULLong, params
 from rpc.values import TypedParam, TypedValue
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.objects.change_lock import JOB_S, ChangeLock
@@ -101,11 +101,23 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
     disk_processed: int | None = None
     disk_remaining: int | None = None
     disk_bps: int | None = None
+    disk_temp_used: int | None = None  # of a backup's scratch images
+    disk_temp_total: int | None = None
     compression_cache: int | None = None
     compression_bytes: int | None = None
     compression_pages: int | None = None
     compression_cache_misses: int | None = None
     compression_overflow: int | None = None
+
+    @staticmethod
+    def of_backup(done: int, total: int, *, pull: bool) -> JobProgress:
+        """Return the progress of a backup, which says nothing while it is nothing."""
+        if not done and not total:
+            return JobProgress()
+        if pull:
+            return JobProgress(disk_temp_used=done, disk_temp_total=total)
+        remaining = max(0, total - done)
+        return JobProgress(disk_total=total, disk_processed=done, disk_remaining=remaining)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +183,10 @@ class Job:
             if value is not None:
                 values[name] = ULLong(value)
         info = self.info()
-        if info.data_total:
+        if self.record.job is AsyncJob.BACKUP:
+            if self.type is not DomainJobType.UNBOUNDED:
+                values["success"] = Boolean(self.type is DomainJobType.COMPLETED)
+        elif info.data_total:
             values["data_total"] = ULLong(info.data_total)
             values["data_processed"] = ULLong(info.data_processed)
             values["data_remaining"] = ULLong(info.data_remaining)
@@ -265,6 +280,14 @@ class DomainJobs:
             completed = outcome is DomainJobType.COMPLETED and job.keeps_stats
             if completed or job.record.job is AsyncJob.BACKUP:
                 self.completed = job
+        job.ended.set()
+
+    def discard(self, job: Job) -> None:
+        """End a job that did not begin after all: nothing is kept of it."""
+        job.elapsed_ms = job.time_elapsed()
+        job.type = DomainJobType.FAILED
+        if self.current is job:
+            self.current = None
         job.ended.set()
 
     async def abort(self, flags: int) -> None:

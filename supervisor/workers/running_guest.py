@@ -19,7 +19,7 @@ from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.events import encode_event
 from supervisor.messages.worker import NO_EVENT, DomainStatus, StatusChanged
-from supervisor.objects.domain_status_xml import Status, write_status
+from supervisor.objects.domain_status_xml import Status, shown_backup, write_status
 from supervisor.objects.taints import Taint
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
@@ -150,6 +150,8 @@ class RunningGuest:
             deprecations=self.status.deprecations,
             disk_changes=list(self.status.disk_changes),
             has_block_jobs=bool(self.status.block_jobs),
+            backup=shown_backup(self.status),
+            backup_end=self.status.backup_end,
             reported_ns=time.monotonic_ns(),
         )
 

@@ -1,4 +1,4 @@
-"""Queries of checkpoints and backups of domains that have none.
+"""Queries of checkpoints of domains that have none.
 
 Owns: one method per procedure, named as in the table. May touch: the registry; metadata files, to
 see whether there are any.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.enums import DomainCheckpointListFlags
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from rpc.values import DomainCheckpoint
 from supervisor.dispatch.dispatcher import ClientCall
@@ -49,17 +49,6 @@ class CheckpointCalls:
         self._find(dom)
         detail = f"no domain checkpoint with matching name '{name}'"
         raise VirError(ErrorCode.NO_DOMAIN_CHECKPOINT, detail, self._errors.domain)
-
-    def domain_backup_get_xml_desc(self, call: ClientCall, dom: DomainId, flags: int) -> str:
-        """Refuse to describe a backup.
-
-        Raises:
-            VirError: NO_DOMAIN_BACKUP: none runs.
-        """
-        self._errors.check_flags("DomainBackupGetXMLDesc", flags)
-        self._registry.find(dom)
-        detail = "no domain backup job present"
-        raise VirError(ErrorCode.NO_DOMAIN_BACKUP, detail, ErrorDomain.QEMU)
 
     def _find(self, dom: DomainId) -> DomainObject:
         """Find a domain without checkpoints.

@@ -274,7 +274,7 @@ def features_part(facts: EmulatorFacts) -> Element:
         supported("vmcoreinfo", on=facts.has_device("vmcoreinfo")),
         supported("genid", on=facts.has_device("vmgenid")),
         supported("backingStoreInput", on=True),
-        supported("backup", on=False),  # until the backup calls are there
+        supported("backup", on=True),
         supported("sev", on=facts.sev is not None),
         supported("sgx", on=False),
         supported("hyperv", enum("features", hyperv) if hyperv else None, on=bool(hyperv)),

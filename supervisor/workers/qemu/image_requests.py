@@ -14,6 +14,8 @@ from ipc import Ack, handles
 from rpc.errors import ErrorDomain
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.messages.block import (
+    BackupProgress,
+    BeginBackup,
     BlockCommit,
     BlockCopy,
     BlockJobAbort,
@@ -23,6 +25,7 @@ from supervisor.messages.block import (
     CreateOverlays,
     DeleteInternal,
     DiskChangesSaved,
+    GetBackupProgress,
     GetBlockJob,
     MergeImage,
     SaveExternal,
@@ -30,7 +33,7 @@ from supervisor.messages.block import (
 )
 from supervisor.messages.worker import DomainStatus
 from supervisor.runtime.shield import run_to_completion
-from supervisor.workers.qemu.block import block_jobs, copies, internal_snapshots, overlays
+from supervisor.workers.qemu.block import backups, block_jobs, copies, internal_snapshots, overlays
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.migration.snapshot import save_external
 from supervisor.workers.worker import Worker
@@ -77,6 +80,17 @@ class ImageRequests(Worker[Guest]):
         guest = await self.wait_running()
         await self._change_device(internal_snapshots.delete_internal(guest, request.name))
         return Ack()
+
+    @handles(BeginBackup)
+    async def begin_backup(self, request: BeginBackup) -> DomainStatus:
+        """Begin a backup."""
+        guest = await self.wait_running()
+        return await self._change_device(backups.begin_backup(guest, request))
+
+    @handles(GetBackupProgress)
+    async def get_backup_progress(self, _: GetBackupProgress) -> BackupProgress:
+        """Query how far the backup is."""
+        return BackupProgress(progress=await backups.progress(self.guest()))
 
     @handles(BlockCommit)
     async def block_commit(self, request: BlockCommit) -> DomainStatus:

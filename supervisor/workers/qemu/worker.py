@@ -53,6 +53,7 @@ from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.qemu import balloon, iothreads, perf, vcpus
 from supervisor.workers.qemu.affinity import pin_threads
 from supervisor.workers.qemu.agent.guest_vcpus import count_vcpus, set_vcpu_count
+from supervisor.workers.qemu.block.backup_ends import abort_backup
 from supervisor.workers.qemu.block.io_limits import get_io_limits, set_io_limits
 from supervisor.workers.qemu.cgroup.tuning import get_tuning, publish_tunable, set_tuning
 from supervisor.workers.qemu.guest import Guest
@@ -150,7 +151,12 @@ class QemuWorker(ImageRequests):
     @handles(AbortJob)
     async def abort_job(self, _: AbortJob) -> Ack:
         """Cancel the guest's job (virDomainAbortJob)."""
-        await abort_job(self.guest())
+        guest = self.guest()
+        if guest.status.backup is not None:
+            # To its end: half of it leaves jobs that nobody knows are being cancelled.
+            await run_to_completion(abort_backup(guest))
+        else:
+            await abort_job(guest)
         return Ack()
 
     @handles(SetIotune)

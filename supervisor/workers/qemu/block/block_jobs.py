@@ -363,12 +363,12 @@ async def _pivot(guest: Guest, disk: Disk, record: BlockJobRecord) -> None:
         VirError: OPERATION_INVALID: such a job has nothing to pivot to; BLOCK_COPY_ACTIVE: it is
             not ready.
     """
-    if record.kind not in (BlockJobKind.COPY, BlockJobKind.ACTIVE_COMMIT):
-        detail = f"job type '{record.kind}' does not support pivot"
-        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
     if record.state is not BlockJobState.READY:
         detail = f"block job '{record.id}' not ready for pivot yet"
         raise VirError(ErrorCode.BLOCK_COPY_ACTIVE, detail, ErrorDomain.QEMU)
+    if record.kind not in (BlockJobKind.COPY, BlockJobKind.ACTIVE_COMMIT):
+        detail = f"job type '{record.kind}' does not support pivot"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
     if record.late_chain:
         await attach_late_chain(guest, disk, record)
     record.state = BlockJobState.PIVOTING

@@ -6,6 +6,7 @@ hostd, for secrets. May not touch: the live XML; image files but through QEMU.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -116,8 +117,11 @@ async def add_image(
     context = await plan_context(guest, disk, chain)
     nodes = layer_nodes(layer, read_only=not writable)
     options = shared_node_options(disk)
+    is_raw = new is not None and new.backing is None and format_driver(nodes) == "raw"
+    if new is not None and is_raw:
+        await asyncio.to_thread(_grow, nodes, new.size)  # before QEMU asks for its size
     await _add(guest, protocol_nodes(context, nodes, options), undo)
-    if new is not None:
+    if new is not None and not is_raw:
         await _make_image(guest, context, nodes, new)
     node = format_node(nodes, options, top=writable, below=below, ends=below is None)
     await _add(guest, [node], undo)
@@ -126,9 +130,6 @@ async def add_image(
 
 async def _make_image(guest: Guest, context: Context, nodes: ImageNodes, new: NewImage) -> None:
     driver = format_driver(nodes)
-    if driver == "raw" and new.backing is None:
-        _grow(nodes, new.size)
-        return
     options: dict[str, object] = {"driver": driver, "file": nodes.storage_name, "size": new.size}
     if new.backing is not None:
         options["backing-file"] = backing_string(context, new.backing)

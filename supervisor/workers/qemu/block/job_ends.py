@@ -26,6 +26,7 @@ from supervisor.objects.block_job import (
     BlockJobRecord,
     BlockJobState,
 )
+from supervisor.workers.qemu.block.backup_ends import end_disk
 from supervisor.workers.qemu.block.image_nodes import remove_images
 from supervisor.workers.qemu.block.job_commands import QemuJob, dismiss, query_jobs
 from supervisor.workers.qemu.block.job_waits import CONCLUDED, JobEnd
@@ -37,7 +38,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import collect
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 
-OURS: Final = ("pull-", "commit-", "copy-", "create-")  # the beginnings of our jobs' ids
+OURS: Final = ("pull-", "commit-", "copy-", "create-", "backup-")  # the beginnings of our jobs' ids
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +86,15 @@ async def _conclude(guest: Guest, record: BlockJobRecord) -> None:
     """
     found = (await query_jobs(guest)).get(record.id)
     error = found.error if found is not None else "QEMU has no such job any more"
-    await _finish(guest, record, error)
+    await _finish(guest, record, error, found)
 
 
-async def _finish(guest: Guest, record: BlockJobRecord, error: str) -> None:
+async def _finish(
+    guest: Guest, record: BlockJobRecord, error: str, found: QemuJob | None = None
+) -> None:
+    if record.kind is BlockJobKind.BACKUP:
+        await _finish_backup(guest, record, error, found)
+        return
     outcome = JobStatus.FAILED if error else JobStatus.COMPLETED
     if record.state is BlockJobState.ABORTING:
         outcome = JobStatus.CANCELED
@@ -111,6 +117,19 @@ async def _finish(guest: Guest, record: BlockJobRecord, error: str) -> None:
     guest.job_waits.ended(record.id, JobEnd(outcome, error))
 
 
+async def _finish_backup(
+    guest: Guest, record: BlockJobRecord, error: str, found: QemuJob | None
+) -> None:
+    outcome = JobStatus.COMPLETED
+    if error:  # one that had ended before it was to be aborted is complete
+        is_aborted = record.state is BlockJobState.ABORTING
+        outcome = JobStatus.CANCELED if is_aborted else JobStatus.FAILED
+    log.info("%s: block job %s: %s %s", guest.name, record.id, outcome.name.lower(), error)
+    await end_disk(guest, record, outcome, found, error)
+    _publish(guest, record, _disk(guest, record), outcome)
+    guest.job_waits.ended(record.id, JobEnd(outcome, error))
+
+
 def _change_disk(guest: Guest, disk: Disk, record: BlockJobRecord, *, done: bool) -> list[Layer]:
     """Change the live model as a job's end has changed QEMU; the images that are used no more."""
     chain = layers(disk)
@@ -125,6 +144,8 @@ def _change_disk(guest: Guest, disk: Disk, record: BlockJobRecord, *, done: bool
             return _after_commit(guest, disk, chain, record)
         case BlockJobKind.COPY:
             return _after_copy(guest, disk, chain, record)
+        case BlockJobKind.BACKUP:
+            return []  # the guest's images stay as they are
 
 
 def _place(chain: list[Layer], index: int | None) -> int | None:

@@ -21,6 +21,7 @@ from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
+from supervisor.workers.qemu.block.backup_ends import clean_up_backup
 from supervisor.workers.qemu.cgroup import placement
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.external.processes import end_processes
@@ -109,5 +110,6 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     if "<hugepages" in xml or "<pagesize" in xml:
         hugepages.remove_directories(hugepages.find_hugepages(context.config), status)
     clean_up_memory(status)
+    await asyncio.to_thread(clean_up_backup, status)
     context.paths.pid_file(name).unlink(missing_ok=True)
     await context.hooks.notify(name, "release", xml)

@@ -20,10 +20,12 @@ from rpc.enums import (
     DomainState,
 )
 from supervisor.objects.domain_status_xml import Status, find_status
+from supervisor.objects.job import AsyncJob
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.qemu.agent import guest_agent
+from supervisor.workers.qemu.block.backups import resume_backup
 from supervisor.workers.qemu.block.internal_snapshots import resume_after_job
 from supervisor.workers.qemu.block.job_ends import resume_jobs
 from supervisor.workers.qemu.block.overlays import settle_overlays
@@ -132,7 +134,7 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
         return
     if trigger is not None:
         guest.transition(trigger)
-    if guest.status.overlays or guest.status.block_jobs or guest.status.resume_after_job:
+    if has_block_work(guest.status):
         guest.run(_resume_block_work(guest))
     chardevs = await query_chardevs(monitor)
     # The model is parsed only for a change: it takes 2.7 MiB, and most workers never need it.
@@ -141,6 +143,13 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
     await follow_resources(guest, monitor)
     if guest.state in (DomainState.SHUTDOWN, DomainState.CRASHED):
         guest.run(resume_lifecycle_action(guest))
+
+
+def has_block_work(status: Status) -> bool:
+    """Return whether a previous worker had begun anything with the guest's images."""
+    begun = status.overlays or status.block_jobs or status.resume_after_job
+    is_backup = status.job is not None and status.job.job is AsyncJob.BACKUP
+    return bool(begun) or is_backup or status.backup is not None
 
 
 def _refresh_chardevs(guest: Guest, chardevs: Sequence[ChardevInfo]) -> None:
@@ -173,6 +182,7 @@ async def _resume_block_work(guest: Guest) -> None:
     """Find out what became of a snapshot and of block jobs that the previous worker had begun."""
     async with guest.device_lock:
         await settle_overlays(guest)
+        await resume_backup(guest)
     await resume_jobs(guest)
     await resume_after_job(guest)
 

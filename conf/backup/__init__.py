@@ -1,0 +1,1 @@
+"""<domainbackup>: the model, its XML, how its disks follow those of the domain. Pure."""

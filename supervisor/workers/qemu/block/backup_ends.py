@@ -1,0 +1,249 @@
+"""The end of a backup: of each disk's job, of the whole, and after a process has died.
+
+Owns: that nothing is left: jobs, exports, nodes, bitmaps, scratch images; `Status.backup_end`.
+May touch: QEMU, by QMP; targets and scratch images that were made for the backup.
+Source: libvirt 9.0, qemuBackupNotifyBlockjobEnd, qemuBackupJobTerminate.
+
+The status file has what is to be removed until it is. Every step can be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+import time
+from typing import Final
+
+from conf.backup.model import read_backup
+from conf.domain.devices.disk import Disk
+from rpc.enums import ConnectDomainEventBlockJobStatus as JobStatus
+from rpc.enums import DomainJobType
+from rpc.errors import VirError
+from supervisor.objects.backup_job import (
+    BackupDiskRecord,
+    BackupEnd,
+    BackupRecord,
+    DiskState,
+    outcome_state,
+)
+from supervisor.objects.block_job import BlockJobKind, BlockJobRecord, BlockJobState
+from supervisor.objects.domain_status_xml import Status
+from supervisor.workers.qemu.block import bitmaps
+from supervisor.workers.qemu.block.backup_plan import TLS_ID, TLS_SECRET_ID
+from supervisor.workers.qemu.block.image_nodes import query_nodes, remove_images
+from supervisor.workers.qemu.block.job_commands import QemuJob, dismiss, query_jobs
+from supervisor.workers.qemu.block.job_waits import CONCLUDED
+from supervisor.workers.qemu.block.nodes import layer_nodes
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
+
+CANCEL_S: Final = 20.0  # QEMU finishes the requests under way first
+OUTCOMES: Final = {
+    DiskState.COMPLETE: DomainJobType.COMPLETED,
+    DiskState.FAILED: DomainJobType.FAILED,
+    DiskState.CANCELLED: DomainJobType.CANCELLED,
+}
+STATES: Final = {
+    JobStatus.COMPLETED: DiskState.COMPLETE,
+    JobStatus.FAILED: DiskState.FAILED,
+    JobStatus.CANCELED: DiskState.CANCELLED,
+}
+
+log = logging.getLogger(__name__)
+
+
+async def abort_backup(guest: Guest) -> None:
+    """Cancel what a backup still does; it has ended when its jobs have.
+
+    Raises:
+        VirError: QEMU does not reply.
+    """
+    for record in guest.status.block_jobs:
+        if record.kind is BlockJobKind.BACKUP:
+            record.state = BlockJobState.ABORTING
+            guest.save()
+            await _cancel(guest, record.id)
+    backup = guest.status.backup
+    if backup is not None and backup.began and not _has_jobs(guest):
+        await finish(guest)  # a previous worker died in the middle of its end
+
+
+async def _cancel(guest: Guest, job: str) -> None:
+    """Have QEMU cancel a job, which may have ended by itself at this moment."""
+    try:
+        await guest.monitor.execute("job-cancel", {"id": job})
+    except VirError as error:
+        if not guest.is_connected:
+            raise
+        log.info("%s: job %s is not cancelled: %s", guest.name, job, error)
+
+
+def _has_jobs(guest: Guest) -> bool:
+    return any(record.kind is BlockJobKind.BACKUP for record in guest.status.block_jobs)
+
+
+async def end_disk(
+    guest: Guest, record: BlockJobRecord, outcome: JobStatus, job: QemuJob | None, error: str
+) -> None:
+    """Record the end of one disk's job, and of the backup if it was the last.
+
+    Args:
+        guest: the guest; the caller holds its device lock.
+        record: the job's, which is removed.
+        outcome: how it ended.
+        job: what QEMU says of it; None: it does not know it any more.
+        error: QEMU's.
+    """
+    backup = guest.status.backup
+    disk = backup.disk_of(record.id) if backup is not None else None
+    if backup is not None and disk is not None:
+        disk.state = STATES[outcome]
+        backup.error = backup.error or error
+        if job is not None:
+            backup.done += job.current_progress
+            backup.total += job.total_progress
+    guest.status.block_jobs = [item for item in guest.status.block_jobs if item is not record]
+    guest.save()
+    await dismiss(guest, record.id)
+    if backup is None or not backup.began:
+        return
+    if backup.is_ended:
+        await finish(guest)
+    elif outcome is not JobStatus.COMPLETED:
+        # One disk's backup without the others' is of no use.
+        await abort_backup(guest)
+
+
+async def finish(guest: Guest) -> None:
+    """End a backup all of whose jobs have ended."""
+    backup, job = guest.status.backup, guest.status.job
+    if backup is None:
+        return
+    state = outcome_state([disk.state for disk in backup.disks], pull=backup.pull)
+    await _remove_from_qemu(guest, backup)
+    keeps = backup.reuse or (state is DiskState.COMPLETE and not backup.pull)
+    await asyncio.to_thread(_remove_files, backup, keeps=keeps)
+    started_at = job.started_at if job is not None else time.time()
+    guest.status.backup_end = BackupEnd(
+        started_at=started_at,
+        elapsed_ms=max(0, int((time.time() - started_at) * 1000)),
+        outcome=OUTCOMES[state],
+        error=backup.error,
+        done=backup.done,
+        total=backup.total,
+        pull=backup.pull,
+    )
+    guest.status.job = guest.status.backup = None
+    guest.save()
+    guest.publish_status()
+    log.info("%s: the backup has ended: %s %s", guest.name, state, backup.error)
+
+
+async def undo(guest: Guest) -> None:
+    """Remove a backup that has not begun as a whole; errors are logged."""
+    backup = guest.status.backup
+    if backup is None:
+        return
+    try:
+        jobs = await query_jobs(guest)
+        for disk in backup.disks:
+            if (found := jobs.get(disk.job)) is not None:
+                await _end_now(guest, found)
+        await _remove_from_qemu(guest, backup, began=False)
+    except (VirError, TimeoutError) as error:
+        log.warning("%s: what is left of a backup is not removed: %s", guest.name, error)
+    await asyncio.to_thread(_remove_files, backup, keeps=backup.reuse)
+    guest.status.block_jobs = [
+        record for record in guest.status.block_jobs if record.kind is not BlockJobKind.BACKUP
+    ]
+    guest.status.job = guest.status.backup = None
+    guest.save()
+    guest.publish_status()
+
+
+async def _end_now(guest: Guest, job: QemuJob) -> None:
+    """Cancel a job and wait for its end."""
+    if job.status != CONCLUDED:
+        concluded = guest.job_waits.expect(job.id)
+        try:
+            await _cancel(guest, job.id)
+            async with asyncio.timeout(CANCEL_S):
+                await concluded.wait()
+        finally:
+            guest.job_waits.forget(job.id)
+    await dismiss(guest, job.id)
+
+
+async def _remove_from_qemu(guest: Guest, backup: BackupRecord, *, began: bool = True) -> None:
+    """Remove exports, nodes, bitmaps and certificates, as far as they are there."""
+    if backup.pull:
+        await _try(guest, "nbd-server-stop", {})
+    found = await query_nodes(guest)
+    layers = {item.name: item.layer for item in read_backup(backup.xml).selected}
+    for disk in backup.disks:
+        layer = layers[disk.target]
+        nodes = layer_nodes(layer, read_only=False)
+        if nodes.format_name in found or nodes.storage_name in found:
+            await remove_images(guest, [layer])
+        await restore_file_owners(guest, Disk(type=layer.type, source=layer.source))
+    temporary = [(disk.node, disk.bitmap) for disk in backup.disks if disk.bitmap]
+    unwanted = temporary if began else [*temporary, *backup.checkpoint]
+    actions = [
+        bitmaps.remove(node, name)
+        for node, name in unwanted
+        if node in found and any(one.name == name for one in found[node].dirty_bitmaps)
+    ]
+    if actions:
+        await guest.monitor.execute("transaction", {"actions": actions})
+    if backup.tls:
+        await _try(guest, "object-del", {"id": TLS_ID})
+        await _try(guest, "object-del", {"id": TLS_SECRET_ID})
+
+
+async def _try(guest: Guest, command: str, arguments: dict[str, object]) -> None:
+    try:
+        await guest.monitor.execute(command, arguments)
+    except VirError as error:
+        if not guest.is_connected:
+            raise
+        log.debug("%s: %s: %s", guest.name, command, error)
+
+
+def _remove_files(backup: BackupRecord, *, keeps: bool) -> None:
+    """Remove the images that were made, unless they are wanted, and the server's socket."""
+    for disk in backup.disks:
+        if disk.created and not keeps:
+            _remove_image(disk)
+    if backup.pull and backup.socket:
+        _remove_socket(backup.socket)
+
+
+def _remove_image(disk: BackupDiskRecord) -> None:
+    try:
+        if disk.is_creating:
+            found = os.lstat(disk.created)
+            if found.st_size or found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
+                return  # somebody else's
+        os.unlink(disk.created)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.warning("image %s of a backup cannot be removed: %s", disk.created, error)
+
+
+def _remove_socket(path: str) -> None:
+    """Remove a socket that QEMU, when it was killed, has left."""
+    try:
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    except OSError as error:
+        log.debug("%s: %s", path, error)
+
+
+def clean_up_backup(status: Status) -> None:
+    """Remove what the backup of a guest that has ended leaves; the caller writes no status."""
+    backup = status.backup
+    if backup is not None:
+        _remove_files(backup, keeps=backup.reuse)

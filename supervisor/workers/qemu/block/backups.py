@@ -1,0 +1,324 @@
+"""Begins backups of a running guest's disks, and says how far they are.
+
+Owns: the order: record, files, nodes, NBD server, one transaction, exports.
+May touch: QEMU, by QMP; new files; hostd, for the secret of the server's key.
+Source: libvirt 9.0, qemuBackupBegin and its callees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+
+from conf.backup.model import Backup, format_backup, read_backup
+from conf.domain.devices.disk import Disk
+from conf.settings import QemuConfig
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.block import BeginBackup
+from supervisor.messages.hostd import GetSecret
+from supervisor.objects.backup_job import BackupDiskRecord, BackupRecord, DiskState
+from supervisor.objects.block_job import BlockJobKind, BlockJobRecord, BlockJobState
+from supervisor.objects.job import AsyncJob, JobProgress
+from supervisor.workers.qemu.argv.secrets import secret_object
+from supervisor.workers.qemu.block.backup_ends import abort_backup, finish, undo
+from supervisor.workers.qemu.block.backup_plan import (
+    TLS_SECRET_ID,
+    DiskPlan,
+    server_arguments,
+    socket_of,
+    tls_arguments,
+    transaction,
+)
+from supervisor.workers.qemu.block.image_nodes import (
+    NamedNode,
+    NewImage,
+    add_image,
+    bitmaps_of,
+    plan_context,
+    query_nodes,
+    virtual_size,
+)
+from supervisor.workers.qemu.block.job_commands import query_jobs
+from supervisor.workers.qemu.block.live_disks import check_supports_jobs, find_disk, job_of
+from supervisor.workers.qemu.block.new_files import create_file
+from supervisor.workers.qemu.block.nodes import free_index, layer_nodes, live_nodes
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.file_owners import chown_files
+from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
+
+TRANSACTION_S: Final = 20.0  # QEMU drains the guest's requests first
+BACKUP_CERTIFICATES: Final = "/etc/pki/libvirt-backup"  # used without a setting if it is there
+
+
+async def begin_backup(guest: Guest, request: BeginBackup) -> None:
+    """Begin a backup; the caller holds the device lock.
+
+    Raises:
+        ConfError, VirError: as the message says.
+    """
+    if guest.status.job is not None:
+        owner = guest.status.job.owner
+        detail = f"'{guest.name}' has job '{guest.status.job.job.value}' of {owner} already"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+    backup = read_backup(request.xml)
+    found = await query_nodes(guest)
+    plans = _plan(guest, backup, free_index(found))
+    tops = [
+        live_nodes(find_disk(guest.domain, target)).images[0].format_name
+        for target in request.checkpoint_disks
+    ]
+    actions = transaction(plans, bitmaps_of(found), request.checkpoint, tops)
+    _record(guest, request, backup, plans, [(top, request.checkpoint) for top in tops])
+    record = guest.status.backup
+    assert record is not None, "just made"
+    try:
+        async with AsyncExitStack() as nodes:
+            for disk, plan in zip(record.disks, plans, strict=True):
+                await _add_store(guest, request, disk, plan, found, nodes)
+            if backup.is_pull:
+                await _start_server(guest, backup)
+            arguments = {"actions": actions}
+            await guest.monitor.execute("transaction", arguments, timeout_s=TRANSACTION_S)
+            nodes.pop_all()
+    except BaseException:
+        await undo(guest)
+        raise
+    await _export(guest, record, plans)
+
+
+def _plan(guest: Guest, backup: Backup, index: int) -> list[DiskPlan]:
+    """Check the disks, and give their stores numbers.
+
+    Raises:
+        VirError: a disk cannot be backed up.
+    """
+    plans = []
+    for number, item in enumerate(backup.selected):
+        disk = find_disk(guest.domain, item.name)
+        check_supports_jobs(disk)
+        if job_of(guest.status, item.name) is not None:
+            detail = f"disk '{item.name}' has a blockjob assigned"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+        item.index = index + number
+        chain = tuple(image.format_name for image in live_nodes(disk).images)
+        store = layer_nodes(item.layer, read_only=False).format_name
+        plans.append(DiskPlan(item, chain, store, backup.is_pull))
+    return plans
+
+
+def _record(
+    guest: Guest,
+    request: BeginBackup,
+    backup: Backup,
+    plans: Sequence[DiskPlan],
+    checkpoint: list[tuple[str, str]],
+) -> None:
+    """Record what is about to be made: whoever comes after this worker can remove it."""
+    status = guest.status
+    status.job = request.job
+    status.backup = BackupRecord(
+        xml=format_backup(backup),
+        pull=backup.is_pull,
+        reuse=request.reuse,
+        disks=[
+            BackupDiskRecord(
+                target=plan.item.name, job=plan.job, node=plan.chain[0], bitmap=plan.bitmap
+            )
+            for plan in plans
+        ],
+        checkpoint=checkpoint,
+        socket=socket_of(backup),
+        tls=backup.server is not None and bool(backup.server.tls),
+    )
+    status.block_jobs = [
+        *status.block_jobs,
+        *(
+            BlockJobRecord(id=plan.job, kind=BlockJobKind.BACKUP, target=plan.item.name)
+            for plan in plans
+        ),
+    ]
+    guest.save()
+
+
+async def _add_store(
+    guest: Guest,
+    request: BeginBackup,
+    record: BackupDiskRecord,
+    plan: DiskPlan,
+    found: Mapping[str, NamedNode],
+    nodes: AsyncExitStack,
+) -> None:
+    """Make a target or scratch image, and add its nodes.
+
+    Raises:
+        VirError: INVALID_ARG: the file is there; SYSTEM_ERROR; QEMU's.
+    """
+    layer = plan.item.layer
+    if not request.reuse and plan.item.created_path:
+        await asyncio.to_thread(_create, guest, record, plan.item.created_path)
+    elif layer.path:
+        await asyncio.to_thread(_require, layer.path)
+    await chown_files(guest, Disk(type=layer.type, source=layer.source))
+    new = None
+    if not request.reuse:
+        new = NewImage(virtual_size(dict(found), plan.chain[0]))
+    # Without the disk's cache mode and discards: the image is nothing of the guest's.
+    holder = Disk(
+        type=layer.type, source=layer.source, target=find_disk(guest.domain, record.target).target
+    )
+    below = plan.chain[0] if plan.pull else None
+    await add_image(guest, holder, layer, nodes, new=new, below=below)
+
+
+def _create(guest: Guest, record: BackupDiskRecord, path: str) -> None:
+    """Make a store's file.
+
+    Raises:
+        VirError: INVALID_ARG: there is one; SYSTEM_ERROR.
+    """
+    record.created, record.is_creating = path, True
+    if not os.path.lexists(path):
+        guest.save()
+        if create_file(path):
+            record.is_creating = False
+            guest.save()
+            return
+    record.created, record.is_creating = "", False
+    detail = f"store '{path}' for backup of '{record.target}' exists"
+    raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
+
+
+def _require(path: str) -> None:
+    """Refuse an image that is not there.
+
+    Raises:
+        VirError: SYSTEM_ERROR.
+    """
+    try:
+        os.stat(path)
+    except OSError as error:
+        detail = f"unable to stat: {path}: {error.strerror}"
+        code = ErrorCode.SYSTEM_ERROR
+        raise VirError(code, detail, ErrorDomain.SECURITY, int1=error.errno or -1) from error
+
+
+# The NBD server of a pull.
+
+
+async def _start_server(guest: Guest, backup: Backup) -> None:
+    """Have QEMU listen for the backup's clients.
+
+    Raises:
+        ConfError, VirError: QEMU refuses; the secret of the key is missing.
+    """
+    server = backup.server
+    assert server is not None, "a prepared pull has one"
+    tls = bool(server.tls)
+    if tls:
+        await _add_certificates(guest)
+    await guest.monitor.execute("nbd-server-start", server_arguments(server, tls=tls))
+
+
+async def _add_certificates(guest: Guest) -> None:
+    config = guest.context.config
+    secret = config.backup_tls_x509_secret_uuid or config.default_tls_x509_secret_uuid
+    if secret:
+        request = GetSecret(usage_type="tls", uuid=secret, usage="")
+        value = (await guest.context.node.link("hostd").call(request)).value
+        context = await plan_context(guest, guest.domain.devices.disks[0], [])
+        step = qmp_step(*secret_object(context, TLS_SECRET_ID, value))
+        await guest.monitor.execute(step.command, step.arguments)
+    arguments = tls_arguments(
+        certificates_folder(config),
+        verify=config.backup_tls_x509_verify,
+        with_secret=bool(secret),
+    )
+    await guest.monitor.execute("object-add", arguments)
+
+
+def certificates_folder(config: QemuConfig) -> str:
+    """Return the folder of the server's certificates.
+
+    Source: libvirt 9.0, virQEMUDriverConfigSetDefaults.
+    """
+    if config.backup_tls_x509_cert_dir:
+        return config.backup_tls_x509_cert_dir
+    if os.path.exists(BACKUP_CERTIFICATES):
+        return BACKUP_CERTIFICATES
+    return config.default_tls_x509_cert_dir
+
+
+async def _export(guest: Guest, backup: BackupRecord, plans: Sequence[DiskPlan]) -> None:
+    """Export the scratch images; from now on the backup ends as its jobs do.
+
+    Raises:
+        VirError: QEMU refuses an export; the backup is being ended.
+    """
+    try:
+        for plan in plans:
+            if plan.pull:
+                await guest.monitor.execute("block-export-add", plan.export_arguments)
+    except VirError as error:
+        backup.error = str(error)
+        _set_begun(guest, backup)
+        await abort_backup(guest)
+        raise
+    _set_begun(guest, backup)
+
+
+def _set_begun(guest: Guest, backup: BackupRecord) -> None:
+    backup.began = True
+    for disk in backup.disks:
+        if disk.state is DiskState.NONE:
+            disk.state = DiskState.RUNNING
+    for record in guest.status.block_jobs:
+        if record.kind is BlockJobKind.BACKUP and record.state is BlockJobState.NEW:
+            record.state = BlockJobState.RUNNING
+    guest.save()
+    guest.publish_status()
+
+
+# Its progress, and taking it over.
+
+
+async def progress(guest: Guest) -> JobProgress:
+    """Return how far the backup is.
+
+    Raises:
+        VirError: OPERATION_INVALID: there is none; QEMU does not reply.
+    """
+    backup = guest.status.backup
+    if backup is None:
+        detail = "no domain backup job present"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+    jobs = await query_jobs(guest)
+    done, total = backup.done, backup.total
+    for disk in backup.disks:
+        job = jobs.get(disk.job) if not disk.state.is_ended else None
+        if job is not None:
+            done += job.current_progress
+            total += job.total_progress
+    return JobProgress.of_backup(done, total, pull=backup.pull)
+
+
+async def resume_backup(guest: Guest) -> None:
+    """Undo a backup that a previous worker died over, or finish one whose jobs have all ended."""
+    backup, job = guest.status.backup, guest.status.job
+    if backup is None:
+        if job is not None and job.job is AsyncJob.BACKUP:
+            guest.status.job = None
+            guest.save()
+            guest.publish_status()
+        return
+    if not backup.began:
+        await undo(guest)
+    elif backup.is_ended:
+        await finish(guest)
+    elif any(
+        record.kind is BlockJobKind.BACKUP and record.state is BlockJobState.ABORTING
+        for record in guest.status.block_jobs
+    ):
+        await abort_backup(guest)  # QEMU may not have been told
