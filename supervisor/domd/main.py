@@ -123,7 +123,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         return process.qemu_config
 
     domains.follow_disks = DiskChanges(definitions, workers).follow
-    store = SnapshotStore(paths)
+    store = SnapshotStore(paths, publisher.invalidate)
     services = SnapshotServices(
         store=store,
         definitions=definitions,

@@ -1,44 +1,64 @@
-"""Readahead: which domains a client that asks for one after the other will ask for next.
+"""Readahead: which objects a client that asks for one after the other will ask for next.
 
 Owns: where in the list the last of them was. May not touch: files, workers.
 
-Monitoring and management clients list all domains and ask for the XML of each. Like a file that is
-read from front to back, the next ones can go along with a reply, and cost no hop each.
+Monitoring and management clients list all domains, or all snapshots of one, and ask for the XML of
+each. Like a file that is read from front to back, the next ones can go along with a reply, and cost
+no hop each.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, Generic, Protocol, TypeVar
 
-from supervisor.domd.domain import DomainObject
-from supervisor.domd.registry import DomainRegistry
+AHEAD: Final = 16  # objects that go along with a reply
+SKIPPED: Final = 16  # objects that a client may leave out, as one that lists the running ones
 
-AHEAD: Final = 16  # domains that go along with a reply
-SKIPPED: Final = 16  # domains that a client may leave out, as one that lists the running ones
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 
-class Readahead:
-    """Follows one query over a registry's domains."""
+class Listed(Protocol[T_co]):
+    """Objects in the order in which clients get them."""
 
-    def __init__(self, registry: DomainRegistry) -> None:
-        self._registry = registry
-        self._changes = -1  # of the registry when the order was taken
-        self._order: list[DomainObject] = []
-        self._places: dict[bytes, int] = {}  # in the order, by UUID
+    @property
+    def changes(self) -> int:
+        """How often an object came or went."""
+
+    def __iter__(self) -> Iterator[T_co]:
+        """Iterate over the objects."""
+
+
+class Readahead(Generic[T]):
+    """Follows one query over listed objects."""
+
+    def __init__(self, objects: Listed[T], key: Callable[[T], Hashable]) -> None:
+        """Follow nothing yet.
+
+        Args:
+            objects: that are asked for, in their order.
+            key: tells one from the other.
+        """
+        self._objects = objects
+        self._key = key
+        self._changes = -1  # of the objects when the order was taken
+        self._order: list[T] = []
+        self._places: dict[Hashable, int] = {}  # in the order, by key
         self._next = 0  # the place that would follow
 
-    def after(self, domain: DomainObject) -> list[DomainObject]:
-        """Return the domains to read ahead; none unless this one follows the last."""
-        if self._changes != self._registry.changes:
-            self._changes = self._registry.changes
+    def after(self, asked: T) -> list[T]:
+        """Return the objects to read ahead; none unless this one follows the last."""
+        if self._changes != self._objects.changes:
+            self._changes = self._objects.changes
             self._order.clear()  # not taken yet: the next query may come after another change
             self._places.clear()
             return []
         if not self._order:
-            self._order = list(self._registry)
-            self._places = {each.uuid: place for place, each in enumerate(self._order)}
-            self._next = self._places.get(domain.uuid, 0)  # the query before was the first
-        place = self._places.get(domain.uuid)
+            self._order = list(self._objects)
+            self._places = {self._key(each): place for place, each in enumerate(self._order)}
+            self._next = self._places.get(self._key(asked), 0)  # the query before was the first
+        place = self._places.get(self._key(asked))
         if place is None:
             return []
         follows = self._next <= place <= self._next + SKIPPED

@@ -200,6 +200,49 @@ def test_a_copy_whose_target_is_full_leaves_the_guest_its_image(folder: Path) ->
         link.close()
 
 
+def test_what_one_client_changes_every_other_sees_at_once(
+    daemon: Daemon, link: Any, folder: Path
+) -> None:
+    """Answers about snapshots are kept by rpcd: none outlives a change."""
+    redefine = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE
+    xml = (
+        "<domainsnapshot><name>{name}</name>{parent}<description>{text}</description>"
+        "<creationTime>1</creationTime><state>shutoff</state>{domain}</domainsnapshot>"
+    )
+    domain = link.defineXML(idle("read-by-two", devices=disk(folder / "disk.qcow2")))
+    other = libvirt.open(daemon.uri)
+    reader = other.lookupByName(domain.name())
+
+    def known() -> dict[str, tuple[str, bool, int]]:
+        return {
+            one.getName(): (
+                re.findall("<description>(.*)</description>", one.getXMLDesc())[0],
+                bool(one.isCurrent()),
+                one.numChildren(),
+            )
+            for one in reader.listAllSnapshots()
+        }
+
+    def make(name: str, text: str, parent: str = "", flags: int = 0) -> Any:
+        above = f"<parent><name>{parent}</name></parent>" if parent else ""
+        document = xml.format(name=name, parent=above, text=text, domain=domain.XMLDesc())
+        return domain.snapshotCreateXML(document, redefine | flags)
+
+    try:
+        assert known() == {}
+        one = make("one", "first")
+        assert known() == {"one": ("first", False, 0)}
+        make("two", "second", "one", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT)
+        assert known() == {"one": ("first", False, 1), "two": ("second", True, 0)}
+        make("two", "changed")
+        assert known() == {"one": ("first", False, 0), "two": ("changed", True, 0)}
+        one.delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
+        assert known() == {"two": ("changed", True, 0)}
+    finally:
+        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
+        other.close()
+
+
 def test_virsh_makes_shows_and_deletes_a_tree(daemon: Daemon, folder: Path) -> None:
     document = daemon.root / "web.xml"
     document.write_text(idle("web", devices=disk(folder / "disk.qcow2")))

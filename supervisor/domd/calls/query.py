@@ -49,7 +49,7 @@ class QueryCalls:
         self._errors = registry.errors
         self._files = files
         self._filter = domain_filter(files)
-        self._xml_readahead = Readahead(registry)
+        self._xml_readahead = Readahead(registry, lambda domain: domain.uuid)
 
     # Finding.
 

@@ -43,8 +43,15 @@ class MomentStore(ABC, Generic[M, K]):
     kind: ClassVar[str]  # "snapshot", "checkpoint"
     not_found: ClassVar[ErrorCode]
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, invalidate: Callable[[], None]) -> None:
+        """Read nothing yet.
+
+        Args:
+            paths: of the driver.
+            invalidate: has rpcd drop its cached replies: the answers about moments are among them.
+        """
         self._paths = paths
+        self._invalidate = invalidate
 
     @abstractmethod
     def folder(self, domain: DomainObject) -> Path:
@@ -90,6 +97,7 @@ class MomentStore(ABC, Generic[M, K]):
             raise domain.errors.system_error(what, error) from error
         kept = self.kept(domain)  # another call may have been faster
         if kept is None:
+            loaded.on_change = self._invalidate
             self.keep(domain, loaded)
         return kept or loaded
 
@@ -121,6 +129,7 @@ class MomentStore(ABC, Generic[M, K]):
                 write_document(folder / f"{name}.xml", HEADER.format(kind=self.kind) + text)
 
         await self.change(domain, "save metadata for", write)
+        self._invalidate()  # what is saved may have been changed in place
 
     async def remove(self, domain: DomainObject, names: Iterable[str]) -> None:
         """Remove moments from the tree, and their files.
@@ -143,6 +152,7 @@ class MomentStore(ABC, Generic[M, K]):
     async def discard_all(self, domain: DomainObject) -> None:
         """Forget all moments of a domain that ceases to be; errors are logged."""
         self.keep(domain, None)
+        self._invalidate()
 
         def unlink() -> None:
             folder = self.folder(domain)

@@ -6,10 +6,14 @@ Source: libvirt 9.0, virDomainMomentObjList.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from conf.errors import ConfError
+
+
+def _do_nothing() -> None:
+    """Do nothing: nobody follows the changes."""
 
 
 class Moment(Protocol):
@@ -29,13 +33,26 @@ class MomentTree(Generic[T]):
     def __init__(self) -> None:
         self._moments: dict[str, T] = {}
         self._children: dict[str, list[str]] | None = None  # by parent; "" for none
-        self.current: str | None = None
+        self._current: str | None = None
+        self.changes = 0  # counts them
+        #: Called at each change, of the relations too.
+        self.on_change: Callable[[], None] = _do_nothing
 
     def __len__(self) -> int:
         return len(self._moments)
 
     def __iter__(self) -> Iterator[T]:
         return iter(list(self._moments.values()))
+
+    @property
+    def current(self) -> str | None:
+        """The name of the current moment."""
+        return self._current
+
+    @current.setter
+    def current(self, name: str | None) -> None:
+        self._current = name
+        self.on_change()
 
     def get(self, name: str) -> T | None:
         """Return a moment; None: there is none of that name."""
@@ -44,23 +61,26 @@ class MomentTree(Generic[T]):
     def put(self, moment: T) -> None:
         """Add a moment, or put another in its place."""
         self._moments[moment.name] = moment
-        self._children = None
+        self.moved()
 
     def remove(self, name: str) -> None:
         """Remove a moment; its children have been given another parent, or are removed too."""
         del self._moments[name]
-        self._children = None
-        if self.current == name:
-            self.current = None
+        if self._current == name:
+            self._current = None
+        self.moved()
 
     def clear(self) -> None:
         """Forget everything."""
         self._moments.clear()
-        self._children, self.current = None, None
+        self._current = None
+        self.moved()
 
     def moved(self) -> None:
         """Have the relations found anew: one got another parent."""
         self._children = None
+        self.changes += 1
+        self.on_change()
 
     # Relations.
 
@@ -157,4 +177,4 @@ class MomentTree(Generic[T]):
         """Put the moments in the order in which they were made."""
         by_age = sorted(self._moments.values(), key=lambda one: one.creation_time or 0)
         self._moments = {moment.name: moment for moment in by_age}
-        self._children = None
+        self.moved()

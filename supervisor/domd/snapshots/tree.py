@@ -11,6 +11,7 @@ from typing import Final
 from conf.snapshot.model import Snapshot, SnapshotState
 from rpc.enums import DomainSnapshotListFlags as ListFlags
 from supervisor.domd.moments.tree import MomentTree
+from supervisor.domd.readahead import Readahead
 
 #: Filters of which a client gives one, or all: then the group says nothing.
 GROUPS: Final = (
@@ -23,6 +24,10 @@ METADATA: Final = ListFlags.METADATA | ListFlags.NO_METADATA
 
 class SnapshotTree(MomentTree[Snapshot]):
     """The snapshots of one domain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readahead: Readahead[Snapshot] = Readahead(self, lambda snapshot: snapshot.name)
 
     def list(self, flags: int, below: str = "") -> list[Snapshot]:
         """List snapshots as a client asks for them, parents before children.

@@ -23,7 +23,7 @@ def registry_of(count: int) -> tuple[DomainRegistry, list[DomainObject]]:
 
 def test_one_after_the_other_is_answered_once_in_so_many() -> None:
     registry, domains = registry_of(1000)
-    readahead = Readahead(registry)
+    readahead = Readahead(registry, lambda domain: domain.uuid)
     known: set[bytes] = set()
     asked = 0
     for domain in domains:
@@ -35,7 +35,7 @@ def test_one_after_the_other_is_answered_once_in_so_many() -> None:
 
 def test_the_first_query_and_leaps_read_nothing_ahead() -> None:
     registry, domains = registry_of(200)
-    readahead = Readahead(registry)
+    readahead = Readahead(registry, lambda domain: domain.uuid)
     assert readahead.after(domains[0]) == []
     assert readahead.after(domains[1]) == domains[2 : 2 + AHEAD]
     assert readahead.after(domains[150]) == []
@@ -45,7 +45,7 @@ def test_the_first_query_and_leaps_read_nothing_ahead() -> None:
 
 def test_domains_that_a_client_leaves_out_do_not_end_it() -> None:
     registry, domains = registry_of(100)
-    readahead = Readahead(registry)
+    readahead = Readahead(registry, lambda domain: domain.uuid)
     readahead.after(domains[0])
     readahead.after(domains[0])
     assert readahead.after(domains[AHEAD + SKIPPED]) == domains[AHEAD + SKIPPED + 1 :][:AHEAD]
@@ -53,7 +53,7 @@ def test_domains_that_a_client_leaves_out_do_not_end_it() -> None:
 
 def test_a_domain_that_was_removed_is_not_read_ahead() -> None:
     registry, domains = registry_of(10)
-    readahead = Readahead(registry)
+    readahead = Readahead(registry, lambda domain: domain.uuid)
     readahead.after(domains[0])
     assert domains[5] in readahead.after(domains[1])
     registry.remove(domains[5])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,3 +91,23 @@ def test_an_impossible_parent_is_refused(parent: str, message: str) -> None:
     with pytest.raises(ConfError) as refused:
         tree.check_parent(Snapshot(name="a", parent=parent))
     assert (refused.value.kind, refused.value.message) == ("invalid_arg", message)
+
+
+def test_each_change_is_told_of() -> None:
+    told: list[None] = []
+    tree = tree_of({"a": None, "b": "a"})
+    tree.on_change = lambda: told.append(None)
+    extra = Snapshot(name="c", parent="b", state="shutoff")
+    changes: list[Callable[[], object]] = [
+        lambda: tree.put(extra),
+        lambda: setattr(tree, "current", "c"),
+        lambda: tree.remove("c"),
+        tree.moved,
+        tree.sort,
+        tree.clear,
+    ]
+    for change in changes:
+        told.clear()
+        change()
+        assert told
+    assert tree.current is None

@@ -1,0 +1,274 @@
+"""Snapshots and block jobs: ours, and beside a stock libvirtd in the same run.
+
+    python -m bench.snapshots [--with-stock [DIR]] [--only WORD …] [--mib 1024]
+
+Each row is the median of its samples; ours and stock take turns, and a ratio is ours / stock. The
+guests are paused: a disk is written to by nobody but the jobs. Nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from bench.ours import own_daemon, own_side
+from bench.sides import HEADER, Action, Comparison, Side, compare, show
+from bench.stock import CHROOT, Stock
+from tests.clients.libvirt_binding import libvirt, libvirt_qemu
+
+MIB: Final = 1024 * 1024
+NAME: Final = "bench-snapshots"
+LISTED: Final = 500
+CHAIN: Final = 100
+JOB_S: Final = 300.0
+XML: Final = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
+<vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type></os><devices>
+<emulator>/usr/bin/qemu-system-x86_64</emulator><controller type='usb' model='none'/>
+<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{disk}'/>
+<target dev='vda' bus='virtio'/></disk></devices></domain>"""
+REDEFINED: Final = """<domainsnapshot><name>{name}</name>{parent}<creationTime>{time}</creationTime>
+<state>shutoff</state>{domain}</domainsnapshot>"""
+
+
+@contextmanager
+def guest(side: Side, *, chain: int = 0, mib: int = 0) -> Iterator[Any]:
+    """A defined guest with one disk, which has so many images below it and so much data."""
+    folder = side.images / NAME
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
+    base = folder / "base.qcow2"
+    _image(["create", "-f", "qcow2", str(base), f"{max(mib, 64)}M"])
+    if mib:
+        _io(base, f"write -P 7 0 {mib}M")
+    for number in range(chain):
+        below = "base" if not number else f"overlay{number - 1}"
+        overlay = str(folder / f"overlay{number}.qcow2")
+        _image(["create", "-f", "qcow2", "-F", "qcow2", "-b", f"{below}.qcow2", overlay])
+    top = "base" if not chain else f"overlay{chain - 1}"
+    link = side.connect()
+    domain = link.defineXML(XML.format(name=NAME, disk=side.seen_as / NAME / f"{top}.qcow2"))
+    for image in folder.iterdir():
+        image.chmod(0o666)
+    try:
+        yield domain
+    finally:
+        if domain.isActive():
+            domain.destroy()
+        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
+        link.close()
+        for image in folder.iterdir():
+            image.unlink()
+        folder.rmdir()
+
+
+def _image(arguments: list[str]) -> None:
+    subprocess.run(["qemu-img", *arguments], check=True, capture_output=True)
+
+
+def _io(image: Path, command: str) -> None:
+    subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-c", command, str(image)], check=True, capture_output=True
+    )
+
+
+def _paused(domain: Any) -> None:
+    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+
+
+def _snapshot(domain: Any, side: Side, number: int) -> None:
+    overlay = side.seen_as / NAME / f"snapshot{number}.qcow2"
+    document = (
+        f"<domainsnapshot><name>s{number}</name><disks><disk name='vda' snapshot='external'>"
+        f"<source file='{overlay}'/></disk></disks></domainsnapshot>"
+    )
+    domain.snapshotCreateXML(document, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY)
+
+
+@contextmanager
+def disk_snapshot(side: Side) -> Iterator[Action]:
+    """Take an external snapshot of the disk of a running guest."""
+    with guest(side) as domain:
+        _paused(domain)
+        yield lambda number: _snapshot(domain, side, number)
+
+
+@contextmanager
+def listed(side: Side) -> Iterator[Any]:
+    """A guest that is off and has 500 snapshots, each the parent of the next."""
+    with guest(side) as domain:
+        for number in range(LISTED):
+            parent = f"<parent><name>s{number - 1:03d}</name></parent>" if number else ""
+            document = REDEFINED.format(
+                name=f"s{number:03d}", parent=parent, time=1_700_000_000 + number,
+                domain=domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE),
+            )  # fmt: skip
+            domain.snapshotCreateXML(document, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)
+        yield domain
+
+
+def of_list(action: Callable[[Any], object]) -> Callable[[Side], Any]:
+    """Prepare a query of a guest with many snapshots."""
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with listed(side) as domain:
+            yield lambda _: action(domain)
+
+    return prepare
+
+
+@contextmanager
+def start_of_chain(side: Side) -> Iterator[Action]:
+    """Start and stop a guest whose disk has 100 images below it."""
+    with guest(side, chain=CHAIN) as domain:
+
+        def run(_: int) -> None:
+            _paused(domain)
+            domain.destroy()
+
+        yield run
+
+
+@contextmanager
+def xml_of_chain(side: Side) -> Iterator[Action]:
+    """Read the XML of a running guest with such a disk; each read is of another state."""
+    with guest(side, chain=CHAIN) as domain:
+        _paused(domain)
+
+        def read(number: int) -> None:
+            domain.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_TITLE, f"n{number}", None, None,
+                libvirt.VIR_DOMAIN_AFFECT_LIVE,
+            )  # fmt: skip
+            domain.XMLDesc()
+
+        yield read
+
+
+@contextmanager
+def snapshot_of_chain(side: Side) -> Iterator[Action]:
+    """Take a snapshot of such a disk."""
+    with guest(side, chain=CHAIN) as domain:
+        _paused(domain)
+        yield lambda number: _snapshot(domain, side, number)
+
+
+def _finish(domain: Any, flags: int) -> None:
+    until = time.monotonic() + JOB_S
+    while time.monotonic() < until:
+        info = domain.blockJobInfo("vda", 0)
+        if not info:
+            return
+        if info["cur"] == info["end"] and info["end"]:
+            try:
+                domain.blockJobAbort("vda", flags)
+            except libvirt.libvirtError:
+                time.sleep(0.01)  # it mirrors the last of it
+                continue
+            return
+        time.sleep(0.005)
+    raise TimeoutError("the block job does not end")
+
+
+def commit(mib: int) -> Callable[[Side], Any]:
+    """Prepare the commit of an overlay with so much data into its base, and the pivot."""
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with guest(side, mib=mib) as domain:
+            _paused(domain)
+            _snapshot(domain, side, 0)
+            command = f'qemu-io -d virtio-disk0 "write -P 9 0 {mib}M"'
+            hmp = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+            libvirt_qemu.qemuMonitorCommand(domain, command, hmp)
+
+            def run(_: int) -> None:
+                active = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
+                domain.blockCommit("vda", None, None, 0, active)
+                _finish(domain, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+
+            yield run
+
+    return prepare
+
+
+def copy(mib: int) -> Callable[[Side], Any]:
+    """Prepare the copy of a disk with so much data to a new file."""
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with guest(side, mib=mib) as domain:
+            _paused(domain)
+
+            def run(number: int) -> None:
+                target = side.seen_as / NAME / f"copy{number}.qcow2"
+                document = (
+                    f"<disk type='file'><source file='{target}'/><driver type='qcow2'/></disk>"
+                )
+                domain.blockCopy("vda", document, flags=libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB)
+                _finish(domain, 0)
+                (side.images / NAME / f"copy{number}.qcow2").unlink()
+
+            yield run
+
+    return prepare
+
+
+def comparisons(mib: int) -> list[Comparison]:
+    """List the rows."""
+    fetch = libvirt.VIR_DOMAIN_SNAPSHOT_LIST_ROOTS
+    return [
+        Comparison("disk snapshot of a running guest", "<= 0.5", disk_snapshot, 40, 5),
+        Comparison(
+            f"list of {LISTED} snapshots", "<= 0.7",
+            of_list(lambda domain: domain.listAllSnapshots(0)), 60, 10,
+        ),
+        Comparison(
+            "their names", "<= 0.7", of_list(lambda domain: domain.snapshotListNames(0)), 60, 10
+        ),
+        Comparison(
+            "the list of their roots", "<= 0.7",
+            of_list(lambda domain: domain.listAllSnapshots(fetch)), 60, 10,
+        ),
+        Comparison(
+            "the list, with the XML of each (virsh's)", "<= 0.7",
+            of_list(lambda domain: [one.getXMLDesc() for one in domain.listAllSnapshots(0)]), 6, 1,
+        ),
+        Comparison(f"start + destroy on a chain of {CHAIN}", "<= 1", start_of_chain, 6, 1),
+        Comparison(f"snapshot on a chain of {CHAIN}", "<= 1", snapshot_of_chain, 10, 2),
+        Comparison(f"live XML of a chain of {CHAIN}", "<= 1", xml_of_chain, 20, 5),
+        Comparison(f"copy of {mib} MiB", "<= 1", copy(mib), 3, 1),
+        Comparison(f"commit of {mib} MiB, with the pivot", "<= 1", commit(mib), 1, 1),
+    ]  # fmt: skip
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--with-stock", metavar="DIR", type=Path, nargs="?", const=CHROOT)
+    parser.add_argument("--only", nargs="*", help="rows whose name contains one of these strings")
+    parser.add_argument("--mib", type=int, default=1024)
+    options = parser.parse_args()
+    tempfile.tempdir = "/var/tmp"  # on a disk, as stock's files are
+    sys.stdout.write(HEADER + "\n")
+    with ExitStack() as stack:
+        sides = [own_side(stack.enter_context(own_daemon()))]
+        if options.with_stock:
+            sides.append(stack.enter_context(Stock(options.with_stock)).side)
+        for row in comparisons(options.mib):
+            if not options.only or any(text in row.name for text in options.only):
+                show(row, compare(row, sides))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
