@@ -23,6 +23,7 @@ from typing import Final, cast
 
 import uvloop
 
+from conf.mapper.safe_parse import RECURSION_LIMIT
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import Ack, BusError, Event, Node, current_call, handles
 from ipc.node import ROOT
@@ -122,6 +123,7 @@ def run_child(
         The exit status: 0 when the role was stopped or had finished.
     """
     start_log(name)
+    sys.setrecursionlimit(RECURSION_LIMIT)
     # For the watchdog: a signal handler writes the stacks, also those of a loop that spins.
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     try:

@@ -135,8 +135,15 @@ async def _start_virtiofsd(guest: Guest, filesystem: Filesystem, undo: AsyncExit
 
 async def free_index(guest: Guest) -> int:
     """Return a number that no block node of the running QEMU has."""
-    listed = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
-    return nodes.free_index(node.node_name for node in listed)
+    return nodes.free_index(await block_node_names(guest))
+
+
+async def block_node_names(guest: Guest) -> list[str]:
+    """Return the names of QEMU's block nodes."""
+    # Not flat, each node is described with all images below it: megabytes for a chain of 100.
+    arguments = {"flat": True}
+    listed = await guest.monitor.query("query-named-block-nodes", list[BlockNode], arguments)
+    return [node.node_name for node in listed]
 
 
 async def emulator_facts(guest: Guest) -> EmulatorFacts:

@@ -33,7 +33,7 @@ from supervisor.workers.qemu.block.live_disks import check_no_job
 from supervisor.workers.qemu.block.nodes import PREFIX
 from supervisor.workers.qemu.external.processes import end_process
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.hotplug.attach import BlockNode
+from supervisor.workers.qemu.hotplug.attach import block_node_names
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 from supervisor.workers.qemu.hotplug.output_fds import remove_outputs
 from supervisor.workers.qemu.hotplug.qmp_steps import describe_device, is_hotpluggable
@@ -172,8 +172,7 @@ async def collect(guest: Guest) -> None:
         VirError: QEMU does not reply.
     """
     used = await used_nodes(guest)
-    nodes = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
-    idle = {node.node_name for node in nodes if node.node_name.startswith(PREFIX)} - used
+    idle = {name for name in await block_node_names(guest) if name.startswith(PREFIX)} - used
     for name in sorted(idle):  # libvirt-N-format sorts before N-storage, which it uses
         try:
             await guest.monitor.execute("blockdev-del", {"node-name": name})

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conf.domain import format_domain, parse_domain
 from conf.domain.device_xml import format_device, parse_device
-from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk import Disk, DiskTarget
 from conf.domain.devices.disk_chain import Layer, layers, push_overlay, set_layers
 from conf.domain.devices.source import Auth, Encryption, SecretReference, Source
+from conf.mapper.safe_parse import RECURSION_LIMIT
 
 LAYERS = st.lists(
     st.builds(
@@ -67,3 +74,28 @@ def test_a_secret_beside_the_source_stays_with_its_image() -> None:
 
 def test_an_empty_drive_has_no_images() -> None:
     assert layers(Disk(device="cdrom")) == []
+
+
+@pytest.fixture
+def _as_in_a_service() -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(RECURSION_LIMIT)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("_as_in_a_service")
+def test_the_longest_chain_is_written_copied_and_read_again() -> None:
+    """libvirt's limit is 200 images (VIR_STORAGE_MAX_CHAIN_DEPTH)."""
+    disk = Disk(target=DiskTarget(dev="vda", bus="virtio"))
+    chain = [Layer(type="file", source=Source(file=f"/{n}"), format="qcow2") for n in range(200)]
+    set_layers(disk, chain, terminated=True)
+    domain = parse_domain(
+        "<domain type='qemu'><name>deep</name><memory>65536</memory>"
+        "<os><type arch='x86_64' machine='pc'>hvm</type></os></domain>"
+    )
+    domain.devices.disks.append(disk)
+    again = deepcopy(parse_domain(format_domain(domain, live=True)))
+    assert [layer.location for layer in layers(again.devices.disks[0])] == [
+        f"file:/{n}" for n in range(200)
+    ]
