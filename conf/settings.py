@@ -29,6 +29,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls_port: str = "16514"
     tcp_port: str = "16509"
     listen_addr: str = ""  # "": every address of the host
+    mdns_adv: bool = False  # announce the host by mDNS (libvirt before 8.0)
+    mdns_name: str = ""  # "": "Virtualization Host HOSTNAME"
     unix_sock_group: str = ""  # "" leaves the daemon's own group
     unix_sock_ro_perms: str = "0777"
     unix_sock_rw_perms: str = ""  # "": 0770 with a group of its own, else 0700

@@ -1,14 +1,17 @@
 """authd: entry point of the service that authenticates clients for rpcd.
 
-Owns: SASL conversations and questions to polkit.
+Owns: SASL conversations, questions to polkit, the host's announcement by mDNS.
 May touch: the files of SASL's users and keys, the system's D-Bus. May not touch: guests, domains.
 
 rpcd parses clients' bytes as nobody and may read no password; what needs more is asked of here.
-A daemon whose sockets demand no authentication runs without it.
+A daemon whose sockets demand no authentication, and that is not announced, runs without it.
 """
 
 from __future__ import annotations
 
+import socket
+
+from supervisor.authd.mdns import Announcer, service_of
 from supervisor.authd.polkit import PolkitCalls
 from supervisor.authd.sasl import SaslCalls
 from supervisor.messages.calls import ClientClosed
@@ -17,11 +20,20 @@ from supervisor.runtime.child import ChildProcess
 
 async def run(process: ChildProcess) -> None:
     """Run the service until the process is asked to stop."""
+    announcer = Announcer()
+
+    def announce() -> None:
+        announcer.announce(service_of(process.config, process.tls_port, socket.gethostname()))
+
     sasl = SaslCalls(lambda: process.config, process.paths.root)
     process.node.serve(sasl)
     process.node.serve(PolkitCalls())
     process.node.subscribe("rpcd", ClientClosed, sasl.client_closed)
     process.node.on_peer_lost.append(sasl.client_process_lost)
+    if not process.session:
+        process.on_reload.append(announce)
+        announce()
     await process.ready()
     await process.stopping.wait()
+    announcer.close()
     sasl.close()

@@ -19,6 +19,7 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     config: DaemonConfig
     qemu_config: QemuConfig
     sockets: dict[str, Descriptor] = {}  # rpcd's, listening: "rw", "ro", "tcp:N", "tls:N"
+    tls_port: int = 0  # authd's, for the announcement: where TLS clients come; 0: nowhere
     driver: str = ""  # a worker's: `Driver.name`
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text

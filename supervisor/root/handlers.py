@@ -30,6 +30,7 @@ from supervisor.messages.root import (
     WorkerSpawned,
 )
 from supervisor.root.roles import WORKERS
+from supervisor.root.tcp_sockets import TLS, port_of
 from supervisor.root.tls_files import TlsError
 from supervisor.root.tree import Tree
 
@@ -56,6 +57,7 @@ class TreeHandlers:
             config=config.config,
             qemu_config=config.qemu_config,
             sockets=sockets,
+            tls_port=port_of(config.sockets, TLS) if child.name == "authd" else 0,
             driver=child.role.name if child.is_worker else "",
             domain=child.domain,
             uuid=child.uuid,

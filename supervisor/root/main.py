@@ -208,7 +208,7 @@ def run(
     tree_config = TreeConfig(root, session, config, qemu, sockets.sockets)
     tree_config.pid_file = lambda driver, name: paths.for_driver(driver).pid_file(name)
     tree_config.services = SESSION_SERVICES if session else SERVICES
-    if demands_authentication(config, listens=set(sockets.sockets)):
+    if needs_authd(config, tree_config):
         tree_config.services += (AUTHD,)
     if any(name.startswith(TLS) for name in sockets.sockets):
         parse_priority(config.tls_priority)
@@ -228,6 +228,12 @@ def run(
     finally:
         sockets.close()
         collector.close()
+
+
+def needs_authd(config: DaemonConfig, tree: TreeConfig) -> bool:
+    """Return whether authd runs: clients authenticate, or the host is announced by mDNS."""
+    is_announced = config.mdns_adv and not tree.session
+    return is_announced or demands_authentication(config, listens=set(tree.sockets))
 
 
 def demands_authentication(config: DaemonConfig, *, listens: set[str]) -> bool:
@@ -336,7 +342,7 @@ class Daemon:
         notify(os.environ, "RELOADING=1")
         try:
             config, qemu = read_settings(self._options, self._paths)
-            if demands_authentication(config, listens=set(self._tree.config.sockets)):
+            if needs_authd(config, self._tree.config):
                 self._tree.ensure_service(AUTHD)
             self._tree.reload(config, qemu)
             log_unused_settings(config, qemu)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from collections.abc import Mapping
 from typing import Any, Final
 
 from conf.settings import DaemonConfig
@@ -32,6 +33,14 @@ def requested_ports(config: DaemonConfig) -> dict[str, str]:
     if config.listen_tls:
         ports[TLS] = config.tls_port
     return ports
+
+
+def port_of(sockets: Mapping[str, socket.socket], kind: str) -> int:
+    """Return the port of the first socket of a kind; 0: there is none."""
+    for name, end in sockets.items():
+        if name.startswith(f"{kind}:"):
+            return int(end.getsockname()[1])
+    return 0
 
 
 def listen_tcp(config: DaemonConfig) -> dict[str, socket.socket]:

@@ -51,6 +51,7 @@ class ChildProcess:
     session: bool
     on_reload: list[Callable[[], None]] = field(default_factory=list)
     sockets: dict[str, int] = field(default_factory=dict)  # rpcd's, listening: "rw", "tls:N", …
+    tls_port: int = 0  # authd's: where TLS clients come; 0: nowhere
     driver: str = ""  # a worker's
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text
@@ -188,6 +189,7 @@ def make_process(node: Node, name: str, config: ChildConfig) -> ChildProcess:
         stopping=asyncio.Event(),
         session=session,
         sockets={side: end.take() for side, end in config.sockets.items()},
+        tls_port=config.tls_port,
         driver=config.driver,
         domain=config.domain,
         uuid=config.uuid,
