@@ -18,6 +18,7 @@ from conf.types.mode import parse_mode
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 PORTS: Final = range(1, 65536)
+MAX_USER: Final = (1 << 31) - 1  # the kernel has more, but not every program
 MAX_BACKUPS: Final = 32  # of a rotated log, as in libvirt
 
 
@@ -131,6 +132,9 @@ class QemuConfig(msgspec.Struct, frozen=True, kw_only=True):
     security_require_confined: bool = False
     user: str = ""  # "": libvirt-qemu and its group, by their number on Debian if need be
     group: str = ""  # "": kvm, or the user's own
+    dynamic_users: bool = False  # ours: each guest has a user of its own
+    dynamic_users_min: int = 1_900_000_000
+    dynamic_users_max: int = 1_900_065_535
     dynamic_ownership: bool = True
     remember_owner: bool = True
     cgroup_controllers: list[str] = []
@@ -252,6 +256,12 @@ def parse_qemu_config(data: bytes | str, origin: str) -> QemuConfig:
         if low not in PORTS or high not in PORTS or low > high:
             detail = f"{origin}: {name}_min and {name}_max must be ports, the first not the higher"
             raise ConfError("conf_syntax", detail, origin)
+    if not 0 < config.dynamic_users_min <= config.dynamic_users_max < MAX_USER:
+        detail = f"{origin}: dynamic_users_min and dynamic_users_max must be a range of users"
+        raise ConfError("conf_syntax", detail, origin)
+    if config.dynamic_users and not config.dynamic_ownership:
+        detail = f"{origin}: dynamic_users needs dynamic_ownership"
+        raise ConfError("conf_syntax", detail, origin)
     for namespace in config.namespaces or []:
         if namespace != "mount":
             raise ConfError("conf_syntax", f"{origin}: Unknown namespace: {namespace}", origin)

@@ -36,6 +36,8 @@ class Owner(msgspec.Struct, frozen=True, array_like=True):
     gid: int
     device: int = 0  # which file it was, with the inode: another one may stand at the path later
     inode: int = 0  # 0: not known
+    mode: int = 0  # whose bits for others are restored; 0: they are not
+    grantee: int = 0  # the user who was let open it by an access control list; 0: it was chowned
 
 
 class External(msgspec.Struct, frozen=True, array_like=True):
@@ -83,6 +85,7 @@ class Status(msgspec.Struct, kw_only=True):
     ending: int = 0  # virDomainShutoffReason, once the guest is being stopped
     cgroup: str = ""  # its group's path below each hierarchy's root; "": it has none
     filters_devices: bool = False  # the group keeps QEMU from opening other devices
+    user: list[int] = []  # uid and gid of the emulator, and 1 if they are this guest's alone
     private_dev: int = 0  # device number of its own /dev; 0: it has the host's
     owners: list[Owner] = []  # restored when the guest stops
     externals: list[External] = []  # ended with the guest

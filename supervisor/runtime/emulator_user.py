@@ -25,6 +25,8 @@ class User:
     uid: int
     gid: int
     name: str
+    groups: tuple[int, ...] = ()  # of its processes; (): those of the user database
+    is_dynamic: bool = False  # one guest's alone
 
     @property
     def is_own(self) -> bool:
@@ -126,6 +128,8 @@ def supplementary_groups(user: User) -> list[int]:
 
     The user's primary group stays among them when another one is set: it may be kvm.
     """
+    if user.groups:
+        return list(user.groups)
     if is_unnamed_default(user) and _has_group(KVM_GROUP):
         return [user.gid, grp.getgrnam(KVM_GROUP).gr_gid]
     if not user.name:

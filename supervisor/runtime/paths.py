@@ -99,6 +99,10 @@ class Paths:
         """Locate the directory of the previous owners of running domains' files."""
         return self.run / self.driver / "owners"
 
+    def dynamic_users(self) -> Path:
+        """Locate the directory of which user of qemu.conf's range is which domain's."""
+        return self.lib / self.driver / "users"
+
     def domain_dir(self, identifier: int, name: str) -> Path:
         """Locate the private directory of a running domain, with its monitor socket."""
         return self.lib / self.driver / f"domain-{identifier}-{name[:20]}"
@@ -107,9 +111,16 @@ class Paths:
         """Locate the directory of a running domain's channel sockets."""
         return self.lib / f"{self.driver}/channel/target" / f"domain-{identifier}-{name[:20]}"
 
-    def memory_dir(self, identifier: int, name: str) -> Path:
-        """Locate the directory of a running domain's file-backed memory."""
-        return self.lib / f"{self.driver}/ram" / f"{identifier}-{name[:20]}"
+    def memory_dir(self, identifier: int, name: str, configured: str) -> Path:
+        """Locate the directory of a running domain's file-backed memory.
+
+        Args:
+            identifier: its id.
+            name: its name.
+            configured: memory_backing_dir of qemu.conf; "": the default.
+        """
+        base = Path(configured) / "libvirt/qemu" if configured else self.lib / self.driver / "ram"
+        return base / f"{identifier}-{name[:20]}"
 
     def dumps(self) -> Path:
         """Locate the directory for the dumps of crashed domains."""

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.emulator_user import User
+from supervisor.workers import access_lists
 from supervisor.workers.bendable_files import open_unread
-from supervisor.workers.previous_owners import PreviousOwners
+from supervisor.workers.dynamic_users import grant_error
+from supervisor.workers.previous_owners import PreviousOwners, narrows
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class ChownedFile:
     #: Guests of other hosts may use it at the same time: see `PreviousOwners`.
     shared: bool = False
     keeps_owner: bool = False  # <seclabel relabel='no'>: QEMU opens it as it is
+    writable: bool = True
 
 
 async def chown_for_guest(
@@ -55,7 +58,7 @@ async def chown_for_guest(
         await restore(owners, previous_owners)
         detail = f"unable to set user and group of '{error.filename}': {error.strerror}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECURITY) from error
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, VirError):
         await restore(owners, previous_owners)
         raise
     return owners
@@ -71,15 +74,43 @@ async def _chown(file: ChownedFile, user: User, previous_owners: PreviousOwners)
         status = os.fstat(fd)
         if not _is_chownable(status):
             return None
+        if user.is_dynamic and file.shared:
+            return await _let_open(file, fd, user, previous_owners)
         owner = await previous_owners.take(file.path, status, user, shared=file.shared)
         if (status.st_uid, status.st_gid) != (user.uid, user.gid):
             # By its descriptor: QEMU's user may have put another file at the path by now.
             os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
+        if narrows(status, user):
+            os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(status.st_mode) & ~0o007)
         return owner
     except OSError as error:
         raise OSError(error.errno, error.strerror, file.path) from error
     finally:
         os.close(fd)
+
+
+async def _let_open(
+    file: ChownedFile, fd: int, user: User, previous_owners: PreviousOwners
+) -> Owner | None:
+    """Let one guest's user open a file that other guests use, too; its owner stays.
+
+    Raises:
+        VirError: SYSTEM_ERROR: its file system has no access control lists.
+    """
+    permissions = access_lists.READ | (access_lists.WRITE if file.writable else 0)
+    status = os.fstat(fd)
+    if status.st_uid == user.uid or status.st_mode & permissions == permissions:
+        return None
+    owner = await previous_owners.take_shared(file.path, status, user)
+    try:
+        access_lists.grant(fd, user.uid, permissions)
+    except OSError as error:
+        await previous_owners.release(owner)
+        detail = grant_error(file.path, user, error)
+        raise VirError(
+            ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECURITY, int1=error.errno or -1
+        ) from error
+    return owner
 
 
 def _is_chownable(status: os.stat_result) -> bool:
@@ -113,6 +144,12 @@ def _restore(owner: Owner) -> None:
         if owner.inode and (status.st_dev, status.st_ino) != (owner.device, owner.inode):
             log.warning("%s is another file than at the start; its owner stays", owner.path)
             return
+        if owner.grantee:
+            access_lists.revoke(fd, owner.grantee)
+            return
         os.chown(f"/proc/self/fd/{fd}", owner.uid, owner.gid)
+        if owner.mode:
+            mode = stat.S_IMODE(status.st_mode) & ~0o007 | owner.mode & 0o007
+            os.chmod(f"/proc/self/fd/{fd}", mode)
     finally:
         os.close(fd)

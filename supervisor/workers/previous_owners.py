@@ -19,6 +19,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Final
 
 import msgspec
 
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.emulator_user import User
@@ -84,22 +86,41 @@ class PreviousOwners:
 
         Raises:
             OSError: the record cannot be written; ETIMEDOUT: another worker holds the records.
+            VirError: OPERATION_INVALID: it is another guest's, whose QEMU has another user.
         """
+        is_users = (status.st_uid, status.st_gid) == (user.uid, user.gid)
         async with self._locked():
             record = self._read(path)
             if record is not None and _names(record.owner, status):
                 others = self._others(record)
                 owner = record.owner
+                if others and not shared and not is_users:
+                    raise already_in_use(path)
             else:
-                is_users = (status.st_uid, status.st_gid) == (user.uid, user.gid)
                 if is_users and self._remembers:
                     return None
                 if shared and is_shared_file_system(status.st_dev):
                     return None
                 others = []
                 before = (status.st_uid, status.st_gid) if self._remembers else (0, 0)
-                owner = Owner(path, *before, status.st_dev, status.st_ino)
+                mode = stat.S_IMODE(status.st_mode) if narrows(status, user) else 0
+                owner = Owner(path, *before, status.st_dev, status.st_ino, mode)
             self._write(path, Record(owner=owner, users=[*others, self._domain]))
+        return owner
+
+    async def take_shared(self, path: str, status: os.stat_result, user: User) -> Owner:
+        """Note that this domain's user is let open a file that guests share.
+
+        Raises:
+            OSError: as `take`.
+        """
+        owner = Owner(
+            path,
+            *(status.st_uid, status.st_gid, status.st_dev, status.st_ino),
+            grantee=user.uid,
+        )
+        async with self._locked():
+            self._write(path, Record(owner=owner, users=[self._domain]))
         return owner
 
     async def release(self, owner: Owner) -> bool:
@@ -109,14 +130,14 @@ class PreviousOwners:
             OSError: the records cannot be changed; ETIMEDOUT as `take`.
         """
         async with self._locked():
-            record = self._read(owner.path)
+            record = self._read(owner.path, owner.grantee)
             if record is None or record.owner != owner:
                 return True  # of an earlier version, or of a lost /run
             others = self._others(record)
             if others:
                 self._write(owner.path, Record(owner=owner, users=others))
             else:
-                self._file(owner.path).unlink(missing_ok=True)
+                self._file(owner.path, owner.grantee).unlink(missing_ok=True)
             return not others
 
     def own(self) -> list[Owner]:
@@ -127,11 +148,12 @@ class PreviousOwners:
     def _others(self, record: Record) -> list[str]:
         return [name for name in record.users if name != self._domain and self._is_active(name)]
 
-    def _file(self, path: str) -> Path:
-        return self._folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
+    def _file(self, path: str, grantee: int = 0) -> Path:
+        key = os.fsencode(path) + (b"\0%d" % grantee if grantee else b"")
+        return self._folder / f"{hashlib.sha256(key).hexdigest()[:32]}.json"
 
-    def _read(self, path: str) -> Record | None:
-        return self._load(self._file(path))
+    def _read(self, path: str, grantee: int = 0) -> Record | None:
+        return self._load(self._file(path, grantee))
 
     def _load(self, file: Path) -> Record | None:
         try:
@@ -140,7 +162,8 @@ class PreviousOwners:
             return None
 
     def _write(self, path: str, record: Record) -> None:
-        write_file(self._file(path), msgspec.json.encode(record), durable=False)
+        file = self._file(path, record.owner.grantee)
+        write_file(file, msgspec.json.encode(record), durable=False)
 
     @contextlib.asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
@@ -165,6 +188,21 @@ def _try_lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def narrows(status: os.stat_result, user: User) -> bool:
+    """Return whether a file that becomes one guest's alone is open to others by its mode.
+
+    Not sockets: what else connects to one, connects on.
+    """
+    is_image = stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)
+    return user.is_dynamic and is_image and bool(status.st_mode & 0o007)
+
+
+def already_in_use(path: str) -> VirError:
+    """OPERATION_INVALID: two users' guests would have one file, as libvirt says it."""
+    detail = f"Setting different DAC user or group on {path} which is already in use"
+    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.SECURITY)
 
 
 def _names(owner: Owner, status: os.stat_result) -> bool:

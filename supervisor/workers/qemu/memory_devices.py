@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 
@@ -70,11 +69,10 @@ async def remove_backend(guest: Guest, device: MemoryDevice) -> None:
 
 def _unlink(guest: Guest, device: MemoryDevice) -> None:
     """Remove the file of a module that has one of its own: QEMU keeps it."""
-    folder = guest.context.config.memory_backing_dir or guest.context.paths.memory_dir(
-        guest.status.id, guest.name
-    )
+    configured = guest.context.config.memory_backing_dir
+    folder = guest.context.paths.memory_dir(guest.status.id, guest.name, configured)
     with contextlib.suppress(OSError):
-        (Path(folder) / (device.alias or "none")).unlink()
+        (folder / (device.alias or "none")).unlink()
 
 
 async def on_size_changed(guest: Guest, alias: str, size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from rpc.errors import VirError
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.emulator_user import User
-from supervisor.workers import previous_owners
+from supervisor.workers import access_lists, previous_owners
 from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
 from supervisor.workers.previous_owners import PreviousOwners, is_shared_file_system
 
@@ -196,3 +197,104 @@ async def test_a_lock_that_never_comes_free_is_a_refusal_that_names_it(
         with pytest.raises(VirError, match="timed out"):
             await chown_for_guest([ChownedFile(str(disk))], QEMU, guests.of("web"))
     assert owner_of(disk) == ALICE
+
+
+# A user for each guest.
+
+FIRST = User(5001, 5001, "", groups=(5001,), is_dynamic=True)
+SECOND = User(5002, 5002, "", groups=(5002,), is_dynamic=True)
+
+
+def named_users(path: Path) -> set[int]:
+    """Whom the access control list of a file names."""
+    try:
+        entries = access_lists.parse(os.getxattr(path, access_lists.ATTRIBUTE))
+    except OSError:
+        return set()
+    return {entry.id for entry in entries if entry.tag is access_lists.Tag.USER}
+
+
+async def test_a_guests_own_image_is_closed_to_others_while_it_runs(
+    tmp_path: Path, guests: Guests
+) -> None:
+    disk = image(tmp_path, "disk")
+    disk.chmod(0o644)
+    owners = await chown_for_guest([ChownedFile(str(disk))], FIRST, guests.of("web"))
+    assert owner_of(disk) == (5001, 5001)
+    assert disk.stat().st_mode & 0o777 == 0o640
+    await restore(owners, guests.of("web"))
+    assert owner_of(disk) == ALICE
+    assert disk.stat().st_mode & 0o777 == 0o644
+
+
+async def test_an_image_that_guests_share_keeps_its_owner_and_lets_each_of_them_in(
+    tmp_path: Path, guests: Guests
+) -> None:
+    base = image(tmp_path, "base")
+    base.chmod(0o600)
+    file = ChownedFile(str(base), shared=True, writable=False)
+    first = await chown_for_guest([file], FIRST, guests.of("web"))
+    second = await chown_for_guest([file], SECOND, guests.of("mail"))
+    assert owner_of(base) == ALICE
+    assert named_users(base) == {5001, 5002}
+    await restore(first, guests.of("web"))
+    assert named_users(base) == {5002}
+    await restore(second, guests.of("mail"))
+    assert named_users(base) == set()
+    assert base.stat().st_mode & 0o777 == 0o600
+    assert not list((tmp_path / "owners").glob("*.json"))
+
+
+async def test_an_image_that_everybody_may_read_is_left_alone(
+    tmp_path: Path, guests: Guests
+) -> None:
+    base = image(tmp_path, "base")
+    base.chmod(0o644)
+    file = ChownedFile(str(base), shared=True, writable=False)
+    assert await chown_for_guest([file], FIRST, guests.of("web")) == []
+    assert named_users(base) == set()
+    shareable = ChownedFile(str(base), shared=True)
+    assert len(await chown_for_guest([shareable], FIRST, guests.of("web"))) == 1
+    assert named_users(base) == {5001}
+
+
+async def test_an_image_that_another_guest_writes_is_refused(
+    tmp_path: Path, guests: Guests
+) -> None:
+    disk, more = ChownedFile(str(image(tmp_path, "disk"))), ChownedFile(str(image(tmp_path, "m")))
+    await chown_for_guest([disk], FIRST, guests.of("web"))
+    with pytest.raises(VirError, match=r"DAC user or group on .* already in use"):
+        await chown_for_guest([more, disk], SECOND, guests.of("mail"))
+    assert owner_of(Path(disk.path)) == (5001, 5001)
+    assert owner_of(Path(more.path)) == ALICE
+    guests.active = {"mail"}  # the first has ended, and its worker with it
+    await chown_for_guest([disk], SECOND, guests.of("mail"))
+    assert owner_of(Path(disk.path)) == (5002, 5002)
+
+
+async def test_a_file_system_without_access_control_lists_is_told(
+    tmp_path: Path, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = image(tmp_path, "base")
+    base.chmod(0o600)
+
+    def grant(fd: int, uid: int, permissions: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(access_lists, "grant", grant)
+    file = ChownedFile(str(base), shared=True, writable=False)
+    with pytest.raises(VirError, match="has no access control lists; let others read it"):
+        await chown_for_guest([file], FIRST, guests.of("web"))
+    assert not list((tmp_path / "owners").glob("*.json"))
+
+
+async def test_a_worker_that_died_leaves_a_list_that_the_next_one_cleans(
+    tmp_path: Path, guests: Guests
+) -> None:
+    base = image(tmp_path, "base")
+    base.chmod(0o600)
+    file = ChownedFile(str(base), shared=True, writable=False)
+    await chown_for_guest([file], FIRST, guests.of("web"))
+    successor = guests.of("web")
+    await restore(successor.own(), successor)
+    assert named_users(base) == set()

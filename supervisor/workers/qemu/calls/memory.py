@@ -17,9 +17,8 @@ from rpc.enums import DomainMemoryFlags as Flags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers.qemu.guest import Guest, GuestProvider
-from supervisor.workers.qemu.start.live_xml import static_dac_label
+from supervisor.workers.qemu.guest_user import guest_user
 
 MAX_PEEK: Final = 4 << 20  # bytes: the protocol's limit
 PEEK_S: Final = 10.0
@@ -73,7 +72,7 @@ def _create(guest: Guest, path: Path) -> int:
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        user = emulator_user(guest.context.config, static_dac_label(guest.domain))
+        user = guest_user(guest)
         if not user.is_own:
             os.fchown(fd, user.uid, user.gid)
     except OSError as error:

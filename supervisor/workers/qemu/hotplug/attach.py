@@ -27,7 +27,6 @@ from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
-from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers import usb_devices, usb_sharing
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs
@@ -40,6 +39,7 @@ from supervisor.workers.qemu.external import virtiofsd
 from supervisor.workers.qemu.external.processes import end_process
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.guest_user import guest_user
 from supervisor.workers.qemu.hotplug.file_owners import chown_files, give_back
 from supervisor.workers.qemu.hotplug.output_fds import pass_outputs
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
@@ -127,7 +127,7 @@ async def _start_virtiofsd(guest: Guest, filesystem: Filesystem, undo: AsyncExit
     context, status = guest.context, guest.status
     descriptors = context.paths.vhost_user_descriptors(session=context.session)
     virtiofsd.complete([filesystem], descriptors)
-    user = emulator_user(context.config, live_xml.static_dac_label(guest.domain))
+    user = guest_user(guest)
     await ExternalDevices(context, status, guest.domain_dir, user).start_virtiofsd(filesystem)
     undo.push_async_callback(end_process, status, filesystem.alias or "")
     guest.save()
@@ -183,12 +183,12 @@ def launch_context(
 ) -> Context:
     """Make the inputs of the argv planner, which plans hotplugged devices, too."""
     outputs = outputs or OutputFds()
-    paths, status = guest.context.paths, guest.status
+    paths, status, config = guest.context.paths, guest.status, guest.context.config
     runtime = LaunchInputs(
         id=status.id,
         domain_dir=str(guest.domain_dir),
         channel_dir=str(paths.channels(status.id, guest.name)),
-        memory_dir=str(paths.memory_dir(status.id, guest.name)),
+        memory_dir=str(paths.memory_dir(status.id, guest.name, config.memory_backing_dir)),
         tap_fds=fds.taps,
         vhost_fds=fds.vhosts,
         char_fds=outputs.chars,
@@ -196,7 +196,7 @@ def launch_context(
         secrets=secrets or {},
         encrypt=_encryptor(guest.domain_dir / KEY_FILE),
         now=status.started_at,
-        default_tls_dir=guest.context.config.default_tls_x509_cert_dir,
+        default_tls_dir=config.default_tls_x509_cert_dir,
     )
     return Context(plan.domain, plan.facts, runtime)
 

@@ -13,10 +13,10 @@ from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.memory import MemoryDevice
 from supervisor.objects.domain_status_xml import Owner
-from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
 from supervisor.workers.qemu.cgroup import devices
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.guest_user import guest_user
 from supervisor.workers.qemu.namespace.guest_dev import (
     add_nodes,
     outside_dev,
@@ -82,7 +82,7 @@ async def chown_files(guest: Guest, device: Device) -> GivenFiles:
 async def _give(guest: Guest, device: Device) -> list[Owner]:
     paths, files = opened_by(device), device_files(device)
     config = guest.context.config
-    user = emulator_user(config, live_xml.static_dac_label(guest.domain))
+    user = guest_user(guest)
     managed = config.dynamic_ownership and live_xml.allows_relabel(guest.domain)
     if user.is_own or not managed:
         add_nodes(guest, paths, (), None)

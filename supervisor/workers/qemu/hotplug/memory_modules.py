@@ -27,9 +27,9 @@ from conf.errors import ConfError
 from conf.types.size import KIB, Amount
 from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers.qemu.argv.launch_inputs import Context
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.guest_user import guest_user
 from supervisor.workers.qemu.hotplug.attach import emulator_facts, launch_context, run_steps
 from supervisor.workers.qemu.hotplug.file_owners import (
     chown_files,
@@ -40,7 +40,7 @@ from supervisor.workers.qemu.hotplug.qmp_steps import attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds
 from supervisor.workers.qemu.memory_devices import backend_name, forget_module, refresh_modules
 from supervisor.workers.qemu.memory_policy import host_nodes
-from supervisor.workers.qemu.start import hugepages, live_xml
+from supervisor.workers.qemu.start import hugepages
 
 log = logging.getLogger(__name__)
 
@@ -98,14 +98,12 @@ def _context(guest: Guest, plan: HotplugPlan) -> Context:
     pages = hugepages.find_hugepages(config)
     inputs = replace(
         context.inputs,
-        memory_dir=config.memory_backing_dir or context.inputs.memory_dir,
         hugepage_dirs=pages.guest_dirs(status),
         default_hugepage=pages.default_kib,
         numa_nodes=host_nodes(),
     )
     if hugepages.has_hugepages(plan.domain):
-        user = emulator_user(config, live_xml.static_dac_label(guest.domain))
-        hugepages.make_directories(pages, status, user)
+        hugepages.make_directories(pages, status, guest_user(guest))
     return replace(context, inputs=inputs)
 
 

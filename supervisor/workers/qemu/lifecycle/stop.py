@@ -106,7 +106,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     context.paths.swtpm_socket(status.id, name).unlink(missing_ok=True)
     await restore(status.owners, context.previous_owners)
     await placement.remove(GuestCgroup(layout(), status.cgroup))
-    remove_directories(context.paths, status)
+    remove_directories(context.paths, context.config, status)
     if "<hugepages" in xml or "<pagesize" in xml:
         hugepages.remove_directories(hugepages.find_hugepages(context.config), status)
     clean_up_memory(status)

@@ -64,6 +64,11 @@ def dev_paths(domain: Domain, config: QemuConfig) -> Iterator[str]:
         yield domain.os.loader.path
     if domain.launch_security is not None:
         yield SEV
+    yield from shared_hardware(domain)
+
+
+def shared_hardware(domain: Domain) -> Iterator[str]:
+    """List the nodes of sound, rendering and SCSI, of which the XML names no single one."""
     patterns: list[str] = []
     patterns += SOUND if has_hardware_sound(domain) else ()
     patterns += RENDER if renders(domain) else ()
@@ -92,6 +97,7 @@ def start_entries(
     devices = domain.devices
     named: list[Device] = [*devices.hostdevs, *devices.rngs, *devices.tpms, *devices.inputs]
     owned = owned_paths(domain_files(domain), [*named, *devices.memories])
+    owned.update(shared_hardware(domain))
     return with_owner(dev_paths(domain, config), owned, user, kept)
 
 

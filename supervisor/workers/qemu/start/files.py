@@ -44,7 +44,7 @@ def domain_files(domain: Domain) -> Iterator[ChownedFile]:
         yield from disk_files(disk)
     for path in (domain.os.kernel, domain.os.initrd, domain.os.dtb):
         if path:
-            yield ChownedFile(path, shared=True)
+            yield ChownedFile(path, shared=True, writable=False)
     nvram = nvram_path(domain)
     if nvram:
         yield ChownedFile(nvram)
@@ -69,7 +69,12 @@ def disk_files(disk: Disk) -> Iterator[ChownedFile]:
         path = source.place or (source.file if source.type == "file" else source.dev)
         if path and source.type in ("file", "block"):
             keeps_owner = _keeps_labels(source.labels)
-            yield ChownedFile(path, shared=depth > 0 or shared, keeps_owner=keeps_owner)
+            yield ChownedFile(
+                path,
+                shared=depth > 0 or shared,
+                keeps_owner=keeps_owner,
+                writable=depth == 0 and not disk.readonly and disk.device != "cdrom",
+            )
 
 
 def character_device_files(device: CharDevice) -> Iterator[ChownedFile]:
@@ -107,27 +112,27 @@ def character_devices(domain: Domain) -> Iterator[CharDevice]:
     yield from (console for console in devices.consoles if console.target_type != "serial")
 
 
-def make_directories(paths: Paths, status: Status, user: User) -> None:
+def make_directories(paths: Paths, config: QemuConfig, status: Status, user: User) -> None:
     """Make the domain's private directories, for QEMU's user alone.
 
     Raises:
         OSError: they cannot be made.
     """
-    for path in _directories(paths, status):
+    for path in _directories(paths, config, status):
         make_private_folder(path, user, 0o750)
 
 
-def remove_directories(paths: Paths, status: Status) -> None:
+def remove_directories(paths: Paths, config: QemuConfig, status: Status) -> None:
     """Remove the domain's private directories with all that is in them."""
-    for path in _directories(paths, status):
+    for path in _directories(paths, config, status):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _directories(paths: Paths, status: Status) -> tuple[Path, ...]:
+def _directories(paths: Paths, config: QemuConfig, status: Status) -> tuple[Path, ...]:
     return (
         paths.domain_dir(status.id, status.name),
         paths.channels(status.id, status.name),
-        paths.memory_dir(status.id, status.name),
+        paths.memory_dir(status.id, status.name, config.memory_backing_dir),
     )
 
 

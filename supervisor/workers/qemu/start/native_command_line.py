@@ -102,7 +102,7 @@ def pretended_inputs(
         id=NO_ID,
         domain_dir=str(paths.domain_dir(NO_ID, name)),
         channel_dir=str(paths.channels(NO_ID, name)),
-        memory_dir=config.memory_backing_dir or str(paths.memory_dir(NO_ID, name)),
+        memory_dir=str(paths.memory_dir(NO_ID, name, config.memory_backing_dir)),
         tap_fds={item.alias or "": (FIRST_FD + n,) for n, item in enumerate(interfaces)},
         vsock_fd=-1,
         tpm_sockets={tpm.alias or "": socket for tpm in swtpm.emulated(domain)},

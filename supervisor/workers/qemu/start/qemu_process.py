@@ -71,7 +71,7 @@ def launch_inputs(
         id=status.id,
         domain_dir=str(start.domain_dir),
         channel_dir=str(paths.channels(status.id, start.name)),
-        memory_dir=config.memory_backing_dir or str(paths.memory_dir(status.id, start.name)),
+        memory_dir=str(paths.memory_dir(status.id, start.name, config.memory_backing_dir)),
         incoming=incoming(start.request.source),
         load_snapshot=loaded_snapshot(start.request.source),
         monitor_fd=monitor.fileno(),

@@ -26,7 +26,6 @@ from supervisor.images.firmware_descriptors import read_descriptors
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
 from supervisor.objects.domain_status_xml import remove_status
-from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers import usb_devices, usb_sharing
 from supervisor.workers.bendable_files import give_socket
 from supervisor.workers.cgroups.hierarchies import layout
@@ -45,6 +44,7 @@ from supervisor.workers.qemu.external import virtiofsd
 from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.guest_user import choose_user
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
 from supervisor.workers.qemu.namespace.guest_dev import outside_dev, wants_private_dev
 from supervisor.workers.qemu.outputs import Outputs
@@ -99,8 +99,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     await usb_devices.resolve_addresses(domain)
     for disk in domain.devices.disks:
         complete_live_cache(disk)
-    label = live_xml.static_dac_label(domain)
-    user = emulator_user(context.config, label)
+    user = await choose_user(context, domain)
     warn_of_missing_user(domain.name, user)
     probed = await context.node.link("hostd").call(probe_request(domain))
     assign_addresses(domain, probed.facts)
@@ -118,6 +117,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     monitor = str(domain_dir / "monitor.sock")
     status = new_status(domain, request.id, request.autodestroy, monitor)
     status.agent_timeout = request.agent_timeout
+    status.user = [user.uid, user.gid, int(user.is_dynamic)]
     status.deprecations = deprecations_of(domain, probed.facts)
     as_root = user.uid == 0 and not context.session
     status.taints = [*taints_of(domain, is_deprecated=bool(status.deprecations), as_root=as_root)]
@@ -222,8 +222,8 @@ async def _prepare_domain(start: StartContext, ports: DisplayPorts, undo: AsyncE
 async def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
     """Make the domain's directories and NVRAM, give its images to QEMU's user, write the status."""
     context, status = start.context, start.status
-    undo.callback(files.remove_directories, context.paths, status)
-    files.make_directories(context.paths, status, start.user)
+    undo.callback(files.remove_directories, context.paths, context.config, status)
+    files.make_directories(context.paths, context.config, status, start.user)
     check_reachable(start.domain_dir, start.user)
     if has_hugepages(start.domain):
         undo.callback(hugepages.remove_directories, start.hugepages, status)

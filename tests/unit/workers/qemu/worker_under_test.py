@@ -209,7 +209,7 @@ class WorkerTree:
             self.paths.pid_file(self.name),
             self.paths.domain_dir(1, self.name),
             self.paths.channels(1, self.name),
-            self.paths.memory_dir(1, self.name),
+            self.paths.memory_dir(1, self.name, ""),
         )
         left = [str(path) for path in paths if path.exists()]
         left += [f"process {pid}" for pid in self.qemu_pids()]
