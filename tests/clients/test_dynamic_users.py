@@ -71,7 +71,15 @@ def user_of(pid: int) -> int:
 def can_open(uid: int, path: Path, *, write: bool = False) -> bool:
     """Whether a process of a guest's user may open a file or socket."""
     test = "-w" if write else "-r"
-    command = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "test", test, path]
+    command = [
+        "setpriv",
+        f"--reuid={uid}",
+        f"--regid={uid}",
+        "--clear-groups",
+        "test",
+        test,
+        str(path),
+    ]
     return subprocess.run(command, check=False, timeout=20).returncode == 0
 
 
