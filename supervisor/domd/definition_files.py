@@ -53,7 +53,7 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
         """
         folders = Folders(paths.domain_configs(), paths.autostart(), paths.status_dir())
         super().__init__(object_type, folders)
-        self._snapshots = paths.snapshots
+        self._moments = (paths.snapshots, paths.checkpoints)
 
     def load_headers(self) -> list[DefinitionHeader]:
         """Read the header of every definition; an unreadable file stays on disk and is logged.
@@ -68,7 +68,7 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
                 if old.autostart:
                     self.set_autostart(stored.name, on=True)
                     headers[stored.name] = replace(stored, autostart=True)
-                self._move_snapshots(old.name, stored.name)
+                self._move_moments(old.name, stored.name)
                 self.remove(old.name)
                 del headers[old.name]
         return list(headers.values())
@@ -99,15 +99,16 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
         self.save(new, xml, above=RENAMED.format(name=old) if escape_comment(old) == old else "")
         if autostart:
             self.set_autostart(new, on=True)
-        self._move_snapshots(old, new)
+        self._move_moments(old, new)
         self.remove(old)
 
-    def _move_snapshots(self, old: str, new: str) -> None:
-        """Move the files of a domain's snapshots, which its name leads to."""
-        before, after = self._snapshots(old), self._snapshots(new)
-        if before.is_dir() and not after.exists():
-            before.rename(after)
-            sync_folder(after.parent)
+    def _move_moments(self, old: str, new: str) -> None:
+        """Move the files of a domain's snapshots and checkpoints, which its name leads to."""
+        for folder in self._moments:
+            before, after = folder(old), folder(new)
+            if before.is_dir() and not after.exists():
+                before.rename(after)
+                sync_folder(after.parent)
 
 
 def read_header(text: str) -> DefinitionHeader:

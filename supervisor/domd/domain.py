@@ -13,6 +13,7 @@ from conf.domain.migratable import format_migratable
 from conf.domain.resources import read_resources
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
+from supervisor.domd.checkpoints.tree import CheckpointTree
 from supervisor.domd.snapshots.tree import SnapshotTree
 from supervisor.messages.worker import DomainStatus
 from supervisor.objects.disk_change import DiskChange
@@ -125,6 +126,7 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
     agent_timeout: int = -2  # for its guest agent: virDomainAgentResponseTimeoutValues, or seconds
     worker: str = ""  # the worker's name on the bus, while there is one
     snapshots: SnapshotTree | None = None  # None: not read yet (`SnapshotStore.tree`)
+    checkpoints: CheckpointTree | None = None  # the same (`CheckpointStore.tree`)
     #: Of its guest's disks, which the definition does not have yet (`DiskChanges`).
     disk_changes: list[DiskChange] = field(default_factory=list)
     phases: PhaseTracker = field(init=False)

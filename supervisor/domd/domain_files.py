@@ -94,6 +94,8 @@ class DomainFiles:
             remove(path, what, domain.errors)
             if what == "snapshots":
                 domain.snapshots = None
+            elif what == "checkpoints":
+                domain.checkpoints = None
 
     def _to_remove(self, domain: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
         if not domain.is_active:
@@ -128,7 +130,7 @@ class DomainFiles:
                 raise domain.errors.operation_invalid(
                     f"{detail}; say --{kind}-metadata to forget them"
                 )
-            if count:
+            if folder.is_dir():  # it may have what a checkpoint half made has left
                 yield kind, folder
 
     def _nvram(self, domain: DomainObject) -> Path | None:

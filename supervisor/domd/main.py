@@ -45,6 +45,9 @@ from supervisor.domd.calls.tuning import TuningCalls
 from supervisor.domd.calls.tuning_access import TuningAccess
 from supervisor.domd.calls.vcpu import VcpuCalls
 from supervisor.domd.change_domain import DomainChanger
+from supervisor.domd.checkpoints.create import CheckpointCreator
+from supervisor.domd.checkpoints.presence import BitmapPresence
+from supervisor.domd.checkpoints.store import CheckpointStore
 from supervisor.domd.definition_builder import Completion, DefinitionBuilder
 from supervisor.domd.definition_files import DomainDefinitionFiles
 from supervisor.domd.definitions import DomainDefinitions
@@ -124,8 +127,11 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
 
     domains.follow_disks = DiskChanges(definitions, workers).follow
     store = SnapshotStore(paths, publisher.invalidate)
+    checkpoints = CheckpointStore(paths, publisher.invalidate, BitmapPresence(workers).is_made)
+    checkpoint_creator = CheckpointCreator(checkpoints, builder, domains, workers)
     services = SnapshotServices(
         store=store,
+        checkpoints=checkpoints,
         definitions=definitions,
         builder=builder,
         domains=domains,
@@ -136,7 +142,12 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         images=images,
         config=config,
     )
-    domains.on_transient_gone = store.discard_all
+
+    async def discard_moments(domain: DomainObject) -> None:
+        await store.discard_all(domain)
+        await checkpoints.discard_all(domain)
+
+    domains.on_transient_gone = discard_moments
     queries = QueryCalls(registry, domain_files)
     stats = StatsCalls(node, registry, queries, driver)
     targets = (
@@ -166,7 +177,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         SnapshotCalls(registry, services),
         BlockJobCalls(registry, domains, workers),
         BackupCalls(registry, domains, workers),
-        CheckpointCalls(registry, domain_files),
+        CheckpointCalls(registry, checkpoints, checkpoint_creator, workers),
         stats,
     )
     load(definition_files, registry)

@@ -56,6 +56,8 @@ class BlockJobRecord(msgspec.Struct, kw_only=True):
     shallow: bool = False  # of a copy: it keeps the images below
     late_chain: bool = False  # of a copy: its chain is opened at the pivot
     created: str = ""  # a file that was made for a copy, removed if the copy cannot begin
+    #: Why QEMU has concluded it, "" where all is done; None: it has not, or still knows the job.
+    error: str | None = None
 
 
 class PendingOverlay(msgspec.Struct, frozen=True, kw_only=True):

@@ -96,8 +96,8 @@ class DefinitionCalls:
         """Rename an inactive domain.
 
         Raises:
-            VirError: OPERATION_INVALID when it runs, is transient or has a saved state or
-                snapshots, and when the name is taken; XML_ERROR when it is none.
+            VirError: OPERATION_INVALID when it runs, is transient or has a saved state, and when
+                the name is taken; XML_ERROR when it is none.
         """
         self._errors.check_flags("DomainRename", flags)
         name = new_name or ""
@@ -125,10 +125,6 @@ class DefinitionCalls:
         if self._files.has_managed_save(domain):
             raise domain.errors.operation_invalid(
                 f"domain '{domain.name}' with a managed saved state can't be renamed"
-            )
-        if self._files.has_checkpoints(domain):
-            raise domain.errors.operation_invalid(
-                f"cannot rename domain '{domain.name}' with checkpoints"
             )
 
     async def domain_set_autostart(self, call: ClientCall, dom: DomainId, autostart: int) -> None:

@@ -40,6 +40,7 @@ from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.events import Publisher
 from supervisor.dispatch.schema import require_valid
 from supervisor.dispatch.service_errors import ServiceErrors
+from supervisor.domd.checkpoints.store import CheckpointStore
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import Definition, DomainObject
@@ -80,6 +81,7 @@ class SnapshotServices:
     """What snapshots are made, reverted and deleted with."""
 
     store: SnapshotStore
+    checkpoints: CheckpointStore
     definitions: DomainDefinitions
     builder: DefinitionBuilder
     domains: RunningDomains
@@ -112,6 +114,8 @@ class SnapshotCreator:
         if domain.definition is None and flags & CreateFlags.HALT:
             detail = "cannot halt after transient domain snapshot"
             raise domain.errors.operation_invalid(detail)
+        if not domain.is_active:
+            await refuse_checkpoints(self._services, domain)
         await require_valid(xml, SCHEMA, Snapshot, flags & CreateFlags.VALIDATE)
         redefine = bool(flags & CreateFlags.REDEFINE)
         offline = bool(flags & CreateFlags.DISK_ONLY) or not domain.is_active
@@ -318,6 +322,19 @@ class SnapshotCreator:
         except BaseException:
             await asyncio.to_thread(remove_created, created)
             raise
+
+
+async def refuse_checkpoints(services: SnapshotServices, domain: DomainObject) -> None:
+    """Refuse what would have a disk's content change without its checkpoints noting it.
+
+    qemu-img and QEMU's -loadvm leave bitmaps as they are, or refuse half way.
+
+    Raises:
+        VirError: OPERATION_UNSUPPORTED.
+    """
+    if len(await services.checkpoints.tree(domain)):
+        detail = "cannot perform block operations while checkpoint exists"
+        raise domain.errors.operation_unsupported(detail)
 
 
 async def put_overlay(

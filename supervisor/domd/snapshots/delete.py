@@ -23,7 +23,12 @@ from conf.snapshot.model import Snapshot, SnapshotLocation
 from rpc.enums import DomainSnapshotDeleteFlags as DeleteFlags
 from rpc.errors import ErrorCode
 from supervisor.domd.domain import Definition, DomainObject
-from supervisor.domd.snapshots.create import SnapshotServices, disk_of, remove_created
+from supervisor.domd.snapshots.create import (
+    SnapshotServices,
+    disk_of,
+    refuse_checkpoints,
+    remove_created,
+)
 from supervisor.domd.snapshots.forget_image import forget_layer, forget_overlays
 from supervisor.domd.snapshots.image_users import (
     ImageUsers,
@@ -68,6 +73,8 @@ class SnapshotDeleter:
             tree, snapshot = await self._store.find(domain, name)
             if not flags & DeleteFlags.METADATA_ONLY:
                 self._check(domain, tree, snapshot, flags)
+                if not domain.is_active and snapshot.is_external:
+                    await refuse_checkpoints(self._services, domain)
             if not flags & WITH_CHILDREN:
                 await self._delete_one(domain, tree, snapshot, flags)
                 return

@@ -34,6 +34,7 @@ from supervisor.domd.snapshots.create import (
     SnapshotServices,
     disk_of,
     put_overlay,
+    refuse_checkpoints,
     remove_created,
     snapshot_errors,
     use_overlay,
@@ -75,6 +76,7 @@ class SnapshotReverter:
         async with domain.jobs.hold("remoteDispatchDomainRevertToSnapshot", JobKind.ASYNC):
             await self._services.domains.follow_disks(domain)
             tree, snapshot = await self._store.find(domain, name)
+            await refuse_checkpoints(self._services, domain)
             self._check(domain, snapshot, flags)
             config, inactive = definitions_of(domain, snapshot)
             if snapshot.kind.is_online:

@@ -31,9 +31,23 @@ from supervisor.messages.block import (
     SaveExternal,
     SaveInternal,
 )
+from supervisor.messages.checkpoint import (
+    CheckpointDiskState,
+    CreateCheckpoint,
+    DeleteCheckpoint,
+    FindCheckpoint,
+    MeasureCheckpoint,
+)
 from supervisor.messages.worker import DomainStatus
 from supervisor.runtime.shield import run_to_completion
-from supervisor.workers.qemu.block import backups, block_jobs, copies, internal_snapshots, overlays
+from supervisor.workers.qemu.block import (
+    backups,
+    block_jobs,
+    checkpoints,
+    copies,
+    internal_snapshots,
+    overlays,
+)
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.migration.snapshot import save_external
 from supervisor.workers.worker import Worker
@@ -132,3 +146,29 @@ class ImageRequests(Worker[Guest]):
     async def get_block_job(self, request: GetBlockJob) -> BlockJobProgress:
         """Query a disk's block job."""
         return await block_jobs.progress(await self.wait_running(), request.path)
+
+    @handles(CreateCheckpoint)
+    async def create_checkpoint(self, request: CreateCheckpoint) -> Ack:
+        """Have the writes to some disks noted."""
+        guest = await self.wait_running()
+        await self._change_device(checkpoints.create(guest, request))
+        return Ack()
+
+    @handles(DeleteCheckpoint)
+    async def delete_checkpoint(self, request: DeleteCheckpoint) -> Ack:
+        """Note the writes since a checkpoint no more."""
+        guest = await self.wait_running()
+        await self._change_device(checkpoints.delete(guest, request))
+        return Ack()
+
+    @handles(FindCheckpoint)
+    async def find_checkpoint(self, request: FindCheckpoint) -> list[CheckpointDiskState]:
+        """Query what QEMU has of a checkpoint."""
+        return await checkpoints.find(await self.wait_running(), request)
+
+    @handles(MeasureCheckpoint)
+    async def measure_checkpoint(self, request: MeasureCheckpoint) -> dict[str, int]:
+        """Query how much was written since a checkpoint."""
+        guest = await self.wait_running()
+        async with guest.device_lock:  # two measurements would have one bitmap's name
+            return await checkpoints.measure(guest, request)

@@ -35,6 +35,7 @@ from supervisor.objects.block_job import (
     BlockJobState,
 )
 from supervisor.workers.qemu.argv.storage import backing_string
+from supervisor.workers.qemu.block import job_bitmaps
 from supervisor.workers.qemu.block.chain_lookup import find_image, relative_name
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.image_nodes import plan_context
@@ -371,6 +372,7 @@ async def _pivot(guest: Guest, disk: Disk, record: BlockJobRecord) -> None:
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
     if record.late_chain:
         await attach_late_chain(guest, disk, record)
+    await job_bitmaps.before_pivot(guest, disk, record)
     record.state = BlockJobState.PIVOTING
     if disk.mirror is not None:
         disk.mirror.ready = "pivot"

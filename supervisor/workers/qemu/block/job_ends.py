@@ -4,9 +4,12 @@ Owns: the transitions of a chain when a job has ended; both events that clients 
 May touch: QEMU, by QMP; images that a commit was to delete.
 Source: libvirt 9.0, qemuBlockJobEventProcessConcludedTransition and its callees.
 
-The live XML, the change for the definition and the removal of the job's record are one write of the
-status file. Only then QEMU forgets the job: a worker that dies before finds the job concluded in
-QEMU and the record, one that dies after finds neither.
+The record has how a job has ended before QEMU forgets it, and is there until its end is in the live
+XML: that, the change for the definition and the removal of the record are one write of the status
+file. A worker that dies before finds the job in QEMU, or its end in the record.
+
+QEMU 7.2 crashes when its nodes are queried while a concluded pull is not dismissed, so that comes
+first, and does not wait for the device lock.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from supervisor.objects.block_job import (
     BlockJobRecord,
     BlockJobState,
 )
+from supervisor.workers.qemu.block import job_bitmaps
 from supervisor.workers.qemu.block.backup_ends import end_disk
 from supervisor.workers.qemu.block.image_nodes import remove_images
 from supervisor.workers.qemu.block.job_commands import QemuJob, dismiss, query_jobs
@@ -38,6 +42,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import collect
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 
+NO_JOB: Final = "QEMU has no such job any more"
 OURS: Final = ("pull-", "commit-", "copy-", "create-", "backup-")  # the beginnings of our jobs' ids
 
 log = logging.getLogger(__name__)
@@ -51,14 +56,23 @@ def on_job_status(guest: Guest, job: str, status: str) -> None:
 
 
 async def _advance(guest: Guest, job: str, status: str) -> None:
+    record = _record(guest, job)
+    if status == CONCLUDED and record is not None and record.kind is not BlockJobKind.BACKUP:
+        await _conclude(guest, record)
     async with guest.device_lock:
-        record = next((item for item in guest.status.block_jobs if item.id == job), None)
+        record = _record(guest, job)
         if record is None:
             return
         if status == "ready":
             _set_ready(guest, record)
+        elif record.kind is BlockJobKind.BACKUP:
+            await _conclude_backup(guest, record)
         else:
-            await _conclude(guest, record)
+            await _finish(guest, record)
+
+
+def _record(guest: Guest, job: str) -> BlockJobRecord | None:
+    return next((item for item in guest.status.block_jobs if item.id == job), None)
 
 
 def _set_ready(guest: Guest, record: BlockJobRecord) -> None:
@@ -79,34 +93,37 @@ def _disk(guest: Guest, record: BlockJobRecord) -> Disk | None:
 
 
 async def _conclude(guest: Guest, record: BlockJobRecord) -> None:
-    """Record a job that QEMU has concluded.
+    """Record how QEMU has concluded a job, and have it forget the job.
 
     Raises:
         VirError: QEMU does not reply; the job is looked at again when it does.
     """
+    if record.error is None:
+        found = (await query_jobs(guest)).get(record.id)
+        record.error = found.error if found is not None else NO_JOB
+        guest.save()
+    await dismiss(guest, record.id)
+
+
+async def _conclude_backup(guest: Guest, record: BlockJobRecord) -> None:
     found = (await query_jobs(guest)).get(record.id)
-    error = found.error if found is not None else "QEMU has no such job any more"
-    await _finish(guest, record, error, found)
+    await _finish_backup(guest, record, found.error if found is not None else NO_JOB, found)
 
 
-async def _finish(
-    guest: Guest, record: BlockJobRecord, error: str, found: QemuJob | None = None
-) -> None:
-    if record.kind is BlockJobKind.BACKUP:
-        await _finish_backup(guest, record, error, found)
-        return
+async def _finish(guest: Guest, record: BlockJobRecord) -> None:
+    error = record.error or ""
     outcome = JobStatus.FAILED if error else JobStatus.COMPLETED
     if record.state is BlockJobState.ABORTING:
         outcome = JobStatus.CANCELED
     disk = _disk(guest, record)
     gone: list[Layer] = []
     if disk is not None:
-        gone = _change_disk(guest, disk, record, done=outcome is JobStatus.COMPLETED)
+        done = outcome is JobStatus.COMPLETED
+        await job_bitmaps.after_job(guest, disk, record, done=done)
+        gone = _change_disk(guest, disk, record, done=done)
     forget_job(guest, record)
     guest.update_and_publish()
     log.info("%s: block job %s: %s %s", guest.name, record.id, outcome.name.lower(), error)
-    # QEMU holds the images until its job is dismissed.
-    await dismiss(guest, record.id)
     await remove_images(guest, gone)
     for layer in gone:
         await restore_file_owners(guest, Disk(type=layer.type, source=layer.source))
@@ -245,16 +262,23 @@ async def resume_jobs(guest: Guest) -> None:
 
 async def _resume(guest: Guest, record: BlockJobRecord, job: QemuJob | None) -> None:
     if job is None:
-        if record.state is BlockJobState.NEW:
+        if record.state is BlockJobState.NEW and record.error is None:
             log.info("%s: block job %s was never begun", guest.name, record.id)
             if record.created:
                 remove_file(record.created)
             forget_job(guest, record)
             guest.update_and_publish()
             return
-        await _finish(guest, record, "QEMU has lost it")
+        if record.kind is BlockJobKind.BACKUP:
+            await _finish_backup(guest, record, "QEMU has lost it", None)
+            return
+        record.error = record.error if record.error is not None else "QEMU has lost it"
+        await _finish(guest, record)
+    elif job.status == CONCLUDED and record.kind is BlockJobKind.BACKUP:
+        await _conclude_backup(guest, record)
     elif job.status == CONCLUDED:
         await _conclude(guest, record)
+        await _finish(guest, record)
     elif job.status == "ready" and record.state in (BlockJobState.NEW, BlockJobState.RUNNING):
         _set_ready(guest, record)
     elif record.state is BlockJobState.NEW:

@@ -22,9 +22,11 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.block import CreateOverlays
 from supervisor.objects.block_job import PendingOverlay
 from supervisor.workers.qemu.agent import freezing
+from supervisor.workers.qemu.block.bitmaps import Action, overlay_actions
 from supervisor.workers.qemu.block.image_nodes import (
     NewImage,
     add_image,
+    bitmaps_of,
     query_nodes,
     virtual_size,
 )
@@ -72,13 +74,14 @@ async def create_overlays(guest: Guest, request: CreateOverlays) -> None:
         guest.status.overlays = pending
         guest.save()
         undo.callback(_forget, guest)
-        actions = []
+        actions: list[Action] = []
         for overlay in overlays:
             top = live_nodes(overlay.disk).images[0]
             size = virtual_size(found, top.format_name)
             new = None if request.reuse else NewImage(size, top)
             nodes = await add_image(guest, overlay.disk, overlay.layer, undo, new=new)
             data = {"node": top.format_name, "overlay": nodes.format_name}
+            actions += overlay_actions(top.format_name, nodes.format_name, bitmaps_of(found))
             actions.append({"type": "blockdev-snapshot", "data": data})
         async with freezing.frozen(guest, wanted=request.quiesce):
             await guest.monitor.execute(

@@ -120,7 +120,11 @@ class ModelDisk:
         if not self.since:
             return
         name = sorted(self.since)[number % len(self.since)]
-        plan = deletion(self.chain, name, self.qemu.found(), disk="vda")
+        try:
+            plan = deletion(self.chain, name, self.qemu.found(), disk="vda")
+        except VirError:
+            assert self.lost(name), f"{name} is there, and not found"
+            return
         self.qemu.transaction(plan.actions)
         del self.since[name]
 

@@ -1,0 +1,1 @@
+"""Checkpoints of domains: their tree and files, and what makes and deletes them."""
