@@ -42,6 +42,8 @@ UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
 )  # fmt: skip
 #: Security drivers that this build lacks; it has "dac", a user of the guest's own.
 UNSUPPORTED_SECURITY_DRIVERS: Final = frozenset({"apparmor", "selinux"})
+#: What `access_drivers` may name; "none" allows everything, as in libvirt.
+ACCESS_DRIVERS: Final = frozenset({"none", "polkit", "roles"})
 
 
 def unsupported_settings(config: DaemonConfig | QemuConfig) -> list[str]:
@@ -63,7 +65,7 @@ def check_security_settings(config: DaemonConfig | QemuConfig, origin: str) -> N
         ConfError: kind "conf_syntax".
     """
     if isinstance(config, DaemonConfig):
-        wrong = "access_drivers" if config.access_drivers else ""
+        wrong = "access_drivers" if set(config.access_drivers) - ACCESS_DRIVERS else ""
     elif config.security_require_confined:
         wrong = "security_require_confined"
     else:

@@ -91,6 +91,10 @@ def files_of(layout: Layout) -> dict[Path, tuple[Path, int]]:
             SOURCE / "polkit/org.libvirt.unix.policy",
             0o644,
         ),
+        Path("/usr/share/polkit-1/actions/org.libvirt.api.policy"): (
+            SOURCE / "polkit/org.libvirt.api.policy",
+            0o644,
+        ),
         Path("/usr/share/polkit-1/rules.d/60-libvirt.rules"): (
             SOURCE / "polkit/60-libvirt.rules",
             0o644,

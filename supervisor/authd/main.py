@@ -13,6 +13,7 @@ import socket
 
 from supervisor.authd.mdns import Announcer, service_of
 from supervisor.authd.polkit import PolkitCalls
+from supervisor.authd.polkit_actions import PolkitActions
 from supervisor.authd.sasl import SaslCalls
 from supervisor.messages.calls import ClientClosed
 from supervisor.runtime.child import ChildProcess
@@ -28,6 +29,8 @@ async def run(process: ChildProcess) -> None:
     sasl = SaslCalls(lambda: process.config, process.paths.root)
     process.node.serve(sasl)
     process.node.serve(PolkitCalls())
+    actions = PolkitActions()
+    process.node.serve(actions)
     process.node.subscribe("rpcd", ClientClosed, sasl.client_closed)
     process.node.on_peer_lost.append(sasl.client_process_lost)
     if not process.session:
@@ -37,3 +40,4 @@ async def run(process: ChildProcess) -> None:
     await process.stopping.wait()
     announcer.close()
     sasl.close()
+    await actions.close()

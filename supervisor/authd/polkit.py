@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Final
 
-from jeepney import DBusAddress, DBusErrorResponse, new_method_call
+from jeepney import DBusAddress, DBusErrorResponse, Message, new_method_call
 from jeepney.io.asyncio import open_dbus_router
 
 from ipc import Ack, handles
@@ -72,25 +73,43 @@ Answer = tuple[bool, bool, dict[str, str]]
 
 
 async def ask(action: str, pid: int, started: int, uid: int) -> Answer:
-    """Ask polkit about a process; the start time tells it from a later one with its pid.
+    """Ask polkit about a process; it may ask the user.
 
     Raises:
         OSError, KeyError, DBusErrorResponse: there is no D-Bus, or no polkit on it.
     """
-    details = {
-        "pid": ("u", pid),
-        "start-time": ("t", started),
-        "uid": ("i", uid),
-    }
-    subject = ("unix-process", details)
-    question = new_method_call(
+    question = question_about((pid, started, uid), action, {}, ALLOW_USER_INTERACTION)
+    async with open_dbus_router(bus="SYSTEM") as router:
+        return answer_of(await router.send_and_get_reply(question))
+
+
+def question_about(
+    process: tuple[int, int, int], action: str, details: Mapping[str, str], flags: int = 0
+) -> Message:
+    """Make the message of a question.
+
+    Args:
+        process: its pid, its start, which tells it from a later one with its pid, and its user.
+        action: that it wants to do.
+        details: for polkit's rules.
+        flags: `ALLOW_USER_INTERACTION` or 0.
+    """
+    pid, started, uid = process
+    subject = {"pid": ("u", pid), "start-time": ("t", started), "uid": ("i", uid)}
+    return new_method_call(
         AUTHORITY,
         "CheckAuthorization",
         "(sa{sv})sa{ss}us",
-        (subject, action, {}, ALLOW_USER_INTERACTION, ""),
+        (("unix-process", subject), action, dict(details), flags, ""),
     )
-    async with open_dbus_router(bus="SYSTEM") as router:
-        reply = await router.send_and_get_reply(question)
+
+
+def answer_of(reply: Message) -> Answer:
+    """Read polkit's reply.
+
+    Raises:
+        DBusErrorResponse: it is an error.
+    """
     if reply.header.message_type.name == "error":
         raise DBusErrorResponse(reply)
     is_authorized, is_challenge, further = reply.body[0]

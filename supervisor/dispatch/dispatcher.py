@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from ipc import Descriptor, handles
 from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -80,6 +82,27 @@ class ProcedureTable(Protocol):
         """List every procedure of every program."""
 
 
+class CallGuard(Protocol):
+    """Access control (`supervisor.access.guard`): decides which calls reach their methods."""
+
+    def attach(self, invoke: Callable[..., Awaitable[Any]]) -> None:
+        """Take what calls the service's own methods: `invoke(name, client, *arguments)`."""
+
+    async def admit(
+        self, procedure: wire_table.Procedure, call: ClientCall, arguments: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """Return the arguments to call the method with; raises VirError: ACCESS_DENIED."""
+
+    async def release(
+        self,
+        procedure: wire_table.Procedure,
+        call: ClientCall,
+        arguments: tuple[Any, ...],
+        result: Any,  # noqa: ANN401  (any result of any procedure)
+    ) -> Any:  # noqa: ANN401
+        """Return what the client may see of a result; raises VirError: ACCESS_DENIED."""
+
+
 @dataclass(slots=True)
 class ClientCall:
     """A method's first argument: the client, and what goes with the reply beside its result."""
@@ -92,6 +115,28 @@ class ClientCall:
     cpu_time_of: Descriptor | None = None  # … but for its last field: as in `ClientReply`
     #: Arguments and results of the same procedure, as cacheable, that may be asked for next.
     readahead: list[tuple[tuple[Any, ...], Any]] = field(default_factory=list)
+    #: With access control, of a call whose object the method alone finds: checks the permission.
+    permit: Callable[[str], Awaitable[None]] | None = None
+
+    async def check_access(self, xml: str) -> None:
+        """Check that the client may do the call to the domain of this document.
+
+        For methods that read it from a file (`supervisor.access.subjects.CHECKS_ITSELF`); all
+        other calls are checked before their method.
+
+        Raises:
+            VirError: ACCESS_DENIED.
+        """
+        if self.permit is not None:
+            await self.permit(xml)
+
+    def forbid_cache(self) -> None:
+        """Have rpcd ask again for each client: the reply depends on who asks."""
+        self.cacheable = False
+        self.readahead.clear()
+        if self.cpu_time_of is not None:
+            self.cpu_time_of.close()
+            self.cpu_time_of = None
 
     def set_stream(self, fd: int, token: str = "", *, sparse: bool = False) -> None:
         """Open a stream to the client; rpcd pumps the descriptor and owns it from now on.
@@ -126,6 +171,7 @@ class Dispatcher:
         self,
         owner: str,
         *targets: object,
+        guard: CallGuard | None,
         table: ProcedureTable | None = None,
         driver: str = "",
         fallback: Callable[[ClientRequest], Awaitable[ClientReply]] | None = None,
@@ -135,6 +181,7 @@ class Dispatcher:
         Args:
             owner: in the table.
             targets: objects whose methods answer; the first that has a procedure's method does.
+            guard: access control; None: every client may call everything.
             table: the protocol; the loaded one unless given.
             driver: `Driver.name` of the only driver that the service answers for; "": every driver.
             fallback: answers the calls of other owners (domd forwards them to the worker).
@@ -143,6 +190,7 @@ class Dispatcher:
             SystemExit: methods are missing or differ from the table; the message names them all.
         """
         self._fallback = fallback
+        self._guard = guard
         self._targets = targets
         self._entries: dict[tuple[int, int], _Entry] = {}  # of the procedures called so far
         classes = tuple(type(target) for target in targets)
@@ -156,19 +204,17 @@ class Dispatcher:
             raise SystemExit(
                 f"{owner} does not implement the protocol table:\n  " + "\n  ".join(mismatches)
             )
+        if guard is not None:
+            guard.attach(self._invoke)
 
     @handles(ClientRequest)
     def on_request(self, request: ClientRequest) -> ClientReply | Coroutine[Any, Any, ClientReply]:
         """Answer a client's call; without a task of its own where its method is not async."""
-        number = request.program, request.procedure
-        entry = self._entries.get(number)
+        if self._guard is not None:
+            return self._guarded(self._guard, request)
+        entry = self._entry((request.program, request.procedure))
         if entry is None:
-            procedure = self._procedures.get(number)
-            if procedure is None:
-                return self._call_fallback(request)
-            # Not before the first call: looking at a method writes to its reference count, and so
-            # copies a page that is shared with the zygote.
-            entry = self._entries[number] = make_entry(procedure, self._targets)
+            return self._call_fallback(request)
         call = ClientCall(request.client, request.descriptors)
         try:
             arguments = decode(entry.procedure, request.payload)
@@ -182,6 +228,56 @@ class Dispatcher:
         except Exception as error:
             call.discard()
             raise to_vir_error(entry.procedure.name, error) from error
+
+    def _entry(self, number: tuple[int, int]) -> _Entry | None:
+        """Return a procedure and its method; None: another owner's."""
+        entry = self._entries.get(number)
+        if entry is None:
+            procedure = self._procedures.get(number)
+            if procedure is None:
+                return None
+            # Not before the first call: looking at a method writes to its reference count, and so
+            # copies a page that is shared with the zygote.
+            entry = self._entries[number] = make_entry(procedure, self._targets)
+        return entry
+
+    async def _guarded(self, guard: CallGuard, request: ClientRequest) -> ClientReply:
+        """Answer a client's call if its client may make it."""
+        program = wire_table.load().program(request.program)
+        procedure = program.procedure(request.procedure) if program is not None else None
+        if procedure is None:
+            return await self._call_fallback(request)
+        call = ClientCall(request.client, request.descriptors)
+        entry = self._entry((request.program, request.procedure))
+        try:
+            given = decode(procedure, request.payload)
+            refuse_exclusive(procedure, given)
+            arguments = await guard.admit(procedure, call, given)
+            if entry is not None:
+                result = entry.method(call, *arguments)
+                if entry.is_async:
+                    result = await result
+                result = await guard.release(procedure, call, given, result)
+                encode = procedure.encode_ret
+                long = is_long(result)
+                payload = await asyncio.to_thread(encode, result) if long else encode(result)
+                return _reply(procedure, call, payload)
+        except asyncio.CancelledError:
+            call.discard()
+            raise
+        except Exception as error:
+            call.discard()
+            raise to_vir_error(procedure.name, error) from error
+        reply = await self._call_fallback(request)
+        return msgspec.structs.replace(reply, cacheable=False, readahead=[])
+
+    async def _invoke(self, name: str, client: Client, *arguments: object) -> object:
+        """Call a method of the service itself for a client, as access control does."""
+        procedure = wire_table.load().named(name)
+        entry = self._entry((procedure.program, procedure.number))
+        assert entry is not None, f"{name} is not of this service"
+        result = entry.method(ClientCall(client), *arguments)
+        return await result if entry.is_async else result
 
     async def _await_method(
         self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...], result: object = None

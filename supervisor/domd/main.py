@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from conf.settings import QemuConfig
 from rpc.enums import DomainStatsTypes
+from supervisor.access.setup import open_guard
 from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.calls.agent_timeout import AgentTimeoutCalls
@@ -182,7 +183,15 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     )
     load(definition_files, registry)
     forward = WorkerForwarding(node, registry, driver).forward
-    node.serve(Dispatcher("domd", *targets, driver=driver.name, fallback=forward))
+    node.serve(
+        Dispatcher(
+            "domd",
+            *targets,
+            guard=open_guard(process),
+            driver=driver.name,
+            fallback=forward,
+        )
+    )
     process.on_reload.append(builder.invalidate)
     await recovery.recover(paths)
     await process.ready()

@@ -16,6 +16,7 @@ from typing import Final
 
 from ipc import handles
 from rpc.errors import VirError
+from supervisor.access.setup import open_guard
 from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import Publisher
 from supervisor.drivers.lxc import LXC
@@ -98,6 +99,7 @@ async def run(process: ChildProcess) -> None:
             CpuCalls(node, emulators),
             calls,
             secrets,
+            guard=open_guard(process),
         )
     )
     process.node.serve(secrets)

@@ -93,3 +93,29 @@ class CheckPolkit(Request[Ack], frozen=True, kw_only=True, tag="authd.check_polk
     pid: int
     uid: int
     action: str
+
+
+class PolkitAction(msgspec.Struct, frozen=True, array_like=True):
+    """An action of polkit, on an object."""
+
+    id: str
+    details: dict[str, str]
+
+
+class AllowedActions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of the actions polkit allows, in their order."""
+
+    allowed: list[bool]
+
+
+class CheckActions(Request[AllowedActions], frozen=True, kw_only=True, tag="authd.check_actions"):
+    """Ask polkit which of some actions a process may do; no user is asked. Sent by every service.
+
+    Errors: AUTH_FAILED: polkit does not answer, or the process has ended.
+    """
+
+    deadline_s = 15.0
+    pid: int
+    started: int  # clock ticks after the boot; 0: read it now
+    uid: int
+    actions: list[PolkitAction]

@@ -19,6 +19,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     sasl_name: str = ""  # of a SASL authentication
     tls_dn: str = ""  # the distinguished name of a client certificate
     selinux_context: str = ""  # by SO_PEERSEC; "": no SELinux
+    groups: tuple[int, ...] = ()  # further ones than gid, by SO_PEERGROUPS
+    process_time: int = 0  # when that process started, in clock ticks after the boot; 0: unknown
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -30,6 +32,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     uri: str  # the one it opened, in full
     driver: str  # `Driver.name`
     session: bool = False  # a daemon of one user
+    #: Who it is itself, where it stands for the identity above (CONNECT_SET_IDENTITY).
+    proven: Identity | None = None
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -72,6 +76,19 @@ class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.
     payload: bytes  # XDR of the arguments
     client: Client
     descriptors: list[Descriptor] = msgspec.field(default_factory=list)
+
+
+class CheckAccess(Request[Ack], frozen=True, kw_only=True, tag="calls.check_access"):
+    """Check whether a client may see an object that an event is about, which may be gone by now.
+
+    Sent by rpcd to the object's owner. Errors: ACCESS_DENIED.
+    """
+
+    deadline_s = 20.0
+    client: Client
+    permission: tuple[str, str]  # type of object and name
+    uuid: bytes = b""  # of the object; b"": its type has none
+    name: str = ""
 
 
 class StreamEnd(Request[Ack], frozen=True, kw_only=True, tag="calls.stream_end"):

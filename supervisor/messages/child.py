@@ -9,6 +9,7 @@ import msgspec
 
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import Ack, Descriptor, Event, Request
+from supervisor.access.roles import Roles
 
 
 class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,7 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     driver: str = ""  # a worker's: `Driver.name`
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text
+    roles: Roles = Roles()  # of roles.conf; a worker gets none
     memory: int = 0  # bytes that it may write to; 0: no limit
     is_replacement: bool = False  # a worker: its predecessor ended for it to take over, and is well
 
@@ -44,6 +46,7 @@ class Reload(Event, frozen=True, kw_only=True, tag="child.reload"):
 
     config: DaemonConfig
     qemu_config: QemuConfig
+    roles: Roles = Roles()
 
 
 class SetLogLevel(Event, frozen=True, kw_only=True, tag="child.set_log_level"):

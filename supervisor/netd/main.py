@@ -18,6 +18,7 @@ from typing import Any, Final
 from conf.errors import ConfError
 from conf.nwfilter import stock_filters
 from rpc.errors import VirError
+from supervisor.access.setup import open_guard
 from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.netd.dnsmasq.files import install_script
@@ -126,7 +127,7 @@ async def run(process: ChildProcess) -> None:
         if ports.any():
             recovering.append(asyncio.ensure_future(restore_ports(ports)))
         await asyncio.sleep(0)  # each task takes its lock before the first call is answered
-    process.node.serve(Dispatcher("netd", *targets))
+    process.node.serve(Dispatcher("netd", *targets, guard=open_guard(process)))
     process.node.serve(ports)
     process.node.serve(AddressService(registry, services.leases, links))
     process.on_reload.append(lambda: start_task(tasks, refresh_rules(networks, filters)))

@@ -12,6 +12,7 @@ import os
 
 from ipc import Ack, Descriptor, current_call, handles
 from rpc.errors import ErrorCode, VirError
+from supervisor.access.roles import Roles
 from supervisor.messages.child import ChildConfig, GetConfig
 from supervisor.messages.root import (
     EndWorker,
@@ -61,6 +62,7 @@ class TreeHandlers:
             driver=child.role.name if child.is_worker else "",
             domain=child.domain,
             uuid=child.uuid,
+            roles=Roles() if child.is_worker else config.roles,
             memory=child.role.memory,
             is_replacement=child.is_replacement,
         )

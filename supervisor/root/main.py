@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvloop
 
 from conf.errors import ConfError
@@ -28,6 +29,8 @@ from conf.settings import (
 )
 from conf.settings_support import check_security_settings, unsupported_settings
 from conf.tls_priority import parse_priority
+from supervisor.access.roles import Roles
+from supervisor.root.access_roles import read_roles
 from supervisor.root.admin_socket import AdminSocket
 from supervisor.root.command_line import Options, parse
 from supervisor.root.folders import let_search, take_folders
@@ -208,6 +211,7 @@ def run(
     tree_config = TreeConfig(root, session, config, qemu, sockets.sockets)
     tree_config.pid_file = lambda driver, name: paths.for_driver(driver).pid_file(name)
     tree_config.services = SESSION_SERVICES if session else SERVICES
+    tree_config.roles = read_roles(config, paths.roles_file())
     if needs_authd(config, tree_config):
         tree_config.services += (AUTHD,)
     if any(name.startswith(TLS) for name in sockets.sockets):
@@ -231,7 +235,9 @@ def run(
 
 
 def needs_authd(config: DaemonConfig, tree: TreeConfig) -> bool:
-    """Return whether authd runs: clients authenticate, or the host is announced by mDNS."""
+    """Return whether authd runs: for authentication, polkit's permissions, or mDNS."""
+    if "polkit" in config.access_drivers:
+        return True
     is_announced = config.mdns_adv and not tree.session
     return is_announced or demands_authentication(config, listens=set(tree.sockets))
 
@@ -341,16 +347,32 @@ class Daemon:
     async def _reload_config(self) -> None:
         notify(os.environ, "RELOADING=1")
         try:
-            config, qemu = read_settings(self._options, self._paths)
+            # In a thread: a user or a group of roles.conf may be in a directory on the network.
+            config, qemu, roles = await asyncio.to_thread(self._read_again)
             if needs_authd(config, self._tree.config):
                 self._tree.ensure_service(AUTHD)
-            self._tree.reload(config, qemu)
+            self._tree.reload(config, qemu, roles)
             log_unused_settings(config, qemu)
             log.info("the configuration is reloaded")
         except ConfError as error:
             log.error("the configuration is not reloaded: %s", error)
         await self._hooks.notify("-", "reload", "", sub="begin", extra="SIGHUP")
         notify(os.environ, "READY=1")
+
+    def _read_again(self) -> tuple[DaemonConfig, QemuConfig, Roles]:
+        """Read the files; access_drivers are those of the start.
+
+        A process that is restarted would else check other rules than its neighbours.
+
+        Raises:
+            ConfError: a file has an error.
+        """
+        config, qemu = read_settings(self._options, self._paths)
+        drivers = self._settings[0].access_drivers
+        if config.access_drivers != drivers:
+            log.warning("access_drivers is changed at the next start of the daemon")
+            config = msgspec.structs.replace(config, access_drivers=drivers)
+        return config, qemu, read_roles(config, self._paths.roles_file())
 
     def _set_timeout(self, seconds: int) -> None:
         log.info("an administrator set the timeout: %d s", seconds)

@@ -20,6 +20,7 @@ from typing import Final
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import BusError, Switchboard
 from rpc.errors import ErrorCode, VirError
+from supervisor.access.roles import Roles
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.child import Reload, SetLogLevel, Stop
 from supervisor.messages.root import LogSettings, ProcessState, ProcessStatus, TlsFiles
@@ -57,6 +58,7 @@ class TreeConfig:
     preload: tuple[str, ...] = PRELOAD
     zygote_restarts: Policy = RESTARTS
     default_output: Output = field(default_factory=stderr_output)
+    roles: Roles = field(default_factory=Roles)
     read_tls: Callable[[DaemonConfig], TlsFiles] = no_tls_files  # raises TlsError
 
 
@@ -102,13 +104,15 @@ class Tree:
         """Wait until every service is running; False after the timeout."""
         return await self._wait_until(self._all_running, timeout_s)
 
-    def reload(self, config: DaemonConfig, qemu_config: QemuConfig) -> None:
+    def reload(self, config: DaemonConfig, qemu_config: QemuConfig, roles: Roles) -> None:
         """Send a new configuration to every process."""
         self.config.config, self.config.qemu_config = config, qemu_config
+        self.config.roles = roles
         for child in self._children.values():
             if child.peer is not None:
                 with contextlib.suppress(BusError):  # a lost peer gets it when it is restarted
-                    child.peer.send(Reload(config=config, qemu_config=qemu_config))
+                    given = Roles() if child.is_worker else roles
+                    child.peer.send(Reload(config=config, qemu_config=qemu_config, roles=given))
 
     def set_log(self, outputs: str | None, filters: str | None) -> None:
         """Change the log of every process; None leaves a setting as it is.

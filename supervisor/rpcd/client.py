@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Final
 
 from ipc import Descriptor, new_trace, trace
@@ -19,13 +19,16 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.framing import Frame, Header, MessageType, Status
 from rpc.streams import STREAM_TYPES
 from rpc.table import DecodeError, Procedure
+from supervisor.access.control import AccessControl
 from supervisor.messages.calls import Client, ClientEvent, Identity
 from supervisor.rpcd.auth import access
 from supervisor.rpcd.auth.authentication import Authentication
+from supervisor.rpcd.auth.permissions import connection_questions, opened_driver
 from supervisor.rpcd.call_queue import CallQueue
 from supervisor.rpcd.client_table import ClientTable
 from supervisor.rpcd.connection import Connection
-from supervisor.rpcd.event_callbacks import EventCallbacks
+from supervisor.rpcd.event_access import EventAccess
+from supervisor.rpcd.event_callbacks import EventCallbacks, EventMessage
 from supervisor.rpcd.keepalive_timer import KeepaliveTimer
 from supervisor.rpcd.programs import Programs
 from supervisor.rpcd.reply_cache import cache_key
@@ -80,6 +83,7 @@ class ServerClient:
         self._drain: asyncio.Task[None] | None = None  # waits until the client has read
         self._streams = ClientStreams(self._connection, router.end_stream)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._event_access = None if router.access is None else EventAccess(router.may_see, self)
         self._keepalive: KeepaliveTimer | None = None
         self._loop = asyncio.get_running_loop()
         clients.add(self)
@@ -93,7 +97,7 @@ class ServerClient:
         return self._claimed_identity or self.authentication.identity
 
     def claim_identity(self, identity: Identity) -> None:
-        """Tell services from now on that the client is somebody else; its rights stay."""
+        """Tell services from now on that the client is somebody else; it gains no right by that."""
         self._claimed_identity, self._client = identity, None
 
     def start_keepalive(self) -> None:
@@ -171,7 +175,14 @@ class ServerClient:
         """Send an event that the client registered for and that its driver's clients may see."""
         if event.driver and (self.target is None or self.target.driver != event.driver):
             return
-        for message in self.callbacks.matching(event):
+        if self._event_access is None:
+            self.send_events(self.callbacks.matching(event))
+        elif messages := list(self.callbacks.matching(event)):
+            self._event_access.offer(self._client_info(), event, messages)
+
+    def send_events(self, messages: Iterable[EventMessage]) -> None:
+        """Send the messages of an event, which the client may see."""
+        for message in messages:
             procedure = message.procedure
             header = Header(
                 procedure.program,
@@ -182,6 +193,10 @@ class ServerClient:
                 Status.OK,
             )
             self._connection.send(framing.encode(header, message.payload))
+
+    def refuse_events(self, reason: str) -> None:
+        """Close the connection: it would miss events."""
+        self._connection.drop(reason)
 
     # What comes from the client.
 
@@ -287,11 +302,36 @@ class ServerClient:
     def _call_local(
         self, header: Header, procedure: Procedure, arguments: tuple[object, ...]
     ) -> None:
+        access = self._router.access
+        if access is not None and not procedure.before_auth and self._programs.has_access:
+            self._start_task(self._call_permitted(access, header, procedure, arguments))
+            return
         value = self._programs.local_call(procedure)(self, *arguments)
         if isinstance(value, Coroutine):
             self._start_task(self._answer_later(header, procedure, value))
         else:
             self._connection.send(framing.encode_reply(header, procedure.encode_ret(value)))
+
+    async def _call_permitted(
+        self,
+        access: AccessControl,
+        header: Header,
+        procedure: Procedure,
+        arguments: tuple[object, ...],
+    ) -> None:
+        """Answer a call about the connection if the client may make it."""
+        trace.set(new_trace())
+        try:
+            opened = self.target.driver if self.target is not None else ""
+            driver = opened or opened_driver(procedure, arguments, session=self._router.session)
+            questions = connection_questions(procedure, arguments, driver)
+            await access.require(self._describe(driver), questions)
+            value = self._programs.local_call(procedure)(self, *arguments)
+            payload = procedure.encode_ret(value)
+        except VirError as error:
+            self._reply_error(header, error)
+            return
+        self._connection.send(framing.encode_reply(header, payload))
 
     async def _answer_later(
         self, header: Header, procedure: Procedure, value: Coroutine[object, object, object]
@@ -340,15 +380,19 @@ class ServerClient:
         """Describe the connection to services; built once, for it is sent with every call."""
         assert self.target is not None, "access checks refuse other calls before CONNECT_OPEN"
         if self._client is None:
-            self._client = Client(
-                id=self.identifier,
-                identity=self.identity,
-                read_only=self.read_only,
-                uri=self.target.uri,
-                driver=self.target.driver,
-                session=self.is_session_daemon,
-            )
+            self._client = self._describe(self.target.driver)
         return self._client
+
+    def _describe(self, driver: str) -> Client:
+        return Client(
+            id=self.identifier,
+            identity=self.identity,
+            read_only=self.read_only,
+            uri=self.target.uri if self.target is not None else "",
+            driver=driver,
+            session=self.is_session_daemon,
+            proven=self.authentication.identity if self._claimed_identity is not None else None,
+        )
 
     def _call_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -372,5 +416,7 @@ class ServerClient:
         if self._drain is not None:
             self._drain.cancel()
         self._streams.close()
+        if self._event_access is not None:
+            self._event_access.close()
         self.callbacks.clear()
         self._clients.remove(self)

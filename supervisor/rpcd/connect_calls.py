@@ -30,7 +30,7 @@ IDENTITY: Final = {
     "group-name": "",
     "unix-group-id": "gid",
     "process-id": "pid",
-    "process-time": "",
+    "process-time": "process_time",
     "sasl-user-name": "sasl_name",
     "x509-distinguished-name": "tls_dn",
     "selinux-context": "selinux_context",
@@ -87,15 +87,15 @@ class ConnectCalls:
     ) -> None:
         """Have the client stand for somebody else, as a proxy does for its own clients.
 
-        It changes what services are told, never what the client may do: that is of whom its
-        transport and authentication have proved it to be. libvirt ignores the flags.
+        It gains the client nothing: a permission must be the other's and its own. What is not
+        said of the other is unknown. libvirt ignores the flags.
 
         Raises:
             VirError: ARGUMENT_UNSUPPORTED, INVALID_ARG: other parameters.
         """
         values = read_params(params, declared(*IDENTITY))
         changed = {IDENTITY[name]: given[-1] for name, given in values.items() if IDENTITY[name]}
-        client.claim_identity(msgspec.structs.replace(client.identity, **changed))
+        client.claim_identity(msgspec.structs.replace(Identity(), **changed))
 
     def connect_get_uri(self, client: CallingClient) -> str:
         """Return the URI that was opened."""

@@ -13,6 +13,7 @@ import socket
 from typing import Final
 
 from rpc import keepalive, table
+from supervisor.access.setup import open_access
 from supervisor.rpcd.admin_calls import AdminCalls
 from supervisor.rpcd.auth.auth_calls import AuthCalls
 from supervisor.rpcd.client_table import Limits
@@ -28,7 +29,7 @@ ADMIN_PROGRAM: Final = 0x06900690
 async def run(process: ChildProcess) -> None:
     """Serve clients until SIGTERM or the root's order to stop."""
     protocol = table.load()
-    router = Router(process.node, protocol, session=process.session)
+    router = Router(process.node, protocol, session=process.session, access=open_access(process))
     server = Server(
         process.node,
         main_programs(protocol),
@@ -41,7 +42,8 @@ async def run(process: ChildProcess) -> None:
     admin_calls = AdminCalls(process.node, servers, lambda: process.config)
     servers["admin"] = admin = Server(
         process.node,
-        Programs([protocol.programs[ADMIN_PROGRAM]], admin_calls, AuthCalls()),
+        # The admin socket is for administrators alone, who may do everything.
+        Programs([protocol.programs[ADMIN_PROGRAM]], admin_calls, AuthCalls(), has_access=False),
         router,
         Limits.of_admin(process.config),
         {"admin": SocketPolicy("none", read_only=False, administrators_only=True)},

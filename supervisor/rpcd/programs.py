@@ -19,16 +19,20 @@ LocalCall = Callable[..., object]
 class Programs:
     """What clients of one server may call."""
 
-    def __init__(self, programs: Iterable[Program], *targets: object) -> None:
+    def __init__(
+        self, programs: Iterable[Program], *targets: object, has_access: bool = True
+    ) -> None:
         """Find the method of each procedure that rpcd answers itself.
 
         Args:
             programs: a call of any other is refused as unknown.
             targets: objects with a method for each such procedure, named as it is.
+            has_access: whether access control, where it is on, is for these programs.
 
         Raises:
             SystemExit: the table names a procedure that has no method.
         """
+        self.has_access = has_access
         self._programs = {program.number: program for program in programs}
         self._local = {
             procedure.name: _method(procedure, targets)

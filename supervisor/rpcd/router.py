@@ -12,6 +12,7 @@ from typing import Final
 from ipc import BusError, Descriptor, Node, PeerGone
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import Procedure, ProtocolTable
+from supervisor.access.control import AccessControl
 from supervisor.dispatch.errors import no_reply
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.table import DRIVERS, DriverTable
@@ -23,6 +24,7 @@ from supervisor.messages.calls import (
     InvalidateCache,
     StreamEnd,
 )
+from supervisor.rpcd.event_access import may_see
 from supervisor.rpcd.reply_cache import ReplyCache, cache_key
 
 #: Deadline of `long` procedures, which may write a whole volume; they end with their client.
@@ -33,7 +35,13 @@ class Router:
     """The way from clients' calls to services; one in the process."""
 
     def __init__(
-        self, node: Node, table: ProtocolTable, *, session: bool, drivers: DriverTable = DRIVERS
+        self,
+        node: Node,
+        table: ProtocolTable,
+        *,
+        session: bool,
+        access: AccessControl | None,
+        drivers: DriverTable = DRIVERS,
     ) -> None:
         """Link to every service that answers calls, and subscribe to its events.
 
@@ -41,9 +49,12 @@ class Router:
             node: this process on the bus.
             table: whose owners are linked to.
             session: whether this is a session daemon, which has fewer drivers.
+            access: checks the calls that rpcd answers; None: there is no access control.
             drivers: the table of drivers.
         """
         self.session = session
+        self._node = node
+        self.access = access
         self.cache = ReplyCache()
         self.on_event: list[Callable[[ClientEvent], None]] = []
         self._drivers = drivers
@@ -94,6 +105,10 @@ class Router:
         if reply.cacheable:
             self.keep(procedure, payload, client.driver, reply, generation)
         return reply
+
+    async def may_see(self, client: Client, event: ClientEvent) -> bool:
+        """Ask the owner of an event's object whether a client may see it."""
+        return await may_see(self._node, client, event)
 
     def keep(
         self, procedure: Procedure, payload: bytes, driver: str, reply: ClientReply, generation: int

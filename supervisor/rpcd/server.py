@@ -106,7 +106,7 @@ class Server:
 
     def connect_unix(self, client: socket.socket) -> Transport:
         """Make the transport of a client of a Unix socket."""
-        return unix_transport(client)
+        return unix_transport(client, with_process=self._router.access is not None)
 
     def accept(self, transport: Transport, policy: SocketPolicy) -> None:
         """Serve a client, or close it when too many clients are not authenticated."""

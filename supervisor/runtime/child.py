@@ -27,6 +27,7 @@ from conf.mapper.safe_parse import RECURSION_LIMIT
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import Ack, BusError, Event, Node, current_call, handles
 from ipc.node import ROOT
+from supervisor.access.roles import Roles
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.child import ChildConfig, GetConfig, Reload, SetLogLevel, SignOfLife, Stop
 from supervisor.messages.root import Ready
@@ -55,6 +56,7 @@ class ChildProcess:
     driver: str = ""  # a worker's
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text
+    roles: Roles = field(default_factory=Roles)  # of roles.conf; replaced at SIGHUP
     is_replacement: bool = False  # a worker's: its predecessor ended for it to take over
 
     async def ready(self) -> None:
@@ -80,6 +82,7 @@ class ChildProcess:
         if not _is_from_root(event):
             return
         self.config, self.qemu_config = event.config, event.qemu_config
+        self.roles = event.roles
         for callback in self.on_reload:
             callback()
 
@@ -193,6 +196,7 @@ def make_process(node: Node, name: str, config: ChildConfig) -> ChildProcess:
         driver=config.driver,
         domain=config.domain,
         uuid=config.uuid,
+        roles=config.roles,
         is_replacement=config.is_replacement,
     )
 

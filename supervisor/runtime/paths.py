@@ -230,6 +230,10 @@ class Paths:
         """Locate libvirtd.conf."""
         return self.etc / "libvirtd.conf"
 
+    def roles_file(self) -> Path:
+        """Locate roles.conf, the rules of access_drivers = ["roles"]."""
+        return self.etc / "roles.conf"
+
     def qemu_config_file(self) -> Path:
         """Locate qemu.conf."""
         return self.etc / "qemu.conf"

@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from supervisor.access.setup import open_guard
 from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.messages.calls import ClientClosed
@@ -91,6 +92,7 @@ async def run(process: ChildProcess) -> None:
             VolumeCreateCalls(registry, pools, publisher, keep_running, client_tasks),
             VolumeCalls(registry, pools, publisher, keep_running, client_tasks),
             transfers,
+            guard=open_guard(process),
         )
     )
     process.node.on_peer_lost += [transfers.on_peer_lost, client_tasks.on_peer_lost]

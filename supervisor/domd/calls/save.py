@@ -150,7 +150,7 @@ class SaveCalls:
 
     async def domain_restore(self, call: ClientCall, from_: str) -> None:
         """Restore a guest from a file."""
-        await self._restore(from_, None, 0)
+        await self._restore(call, from_, None, 0)
 
     async def domain_restore_flags(
         self, call: ClientCall, from_: str, dxml: str | None, flags: int
@@ -163,7 +163,7 @@ class SaveCalls:
                 starting.
         """
         self._errors.check_flags("DomainRestoreInternal", flags, RESTORE_FLAGS)
-        await self._restore(from_, dxml, flags)
+        await self._restore(call, from_, dxml, flags)
 
     async def domain_restore_params(
         self, call: ClientCall, params: list[TypedParam], flags: int
@@ -177,11 +177,12 @@ class SaveCalls:
         if path is None:
             raise self._errors.invalid_arg("missing path to restore from")
         self._errors.check_flags("DomainRestoreInternal", flags, RESTORE_FLAGS)
-        await self._restore(path, dxml, flags)
+        await self._restore(call, path, dxml, flags)
 
-    async def _restore(self, path: str, dxml: str | None, flags: int) -> None:
+    async def _restore(self, call: ClientCall, path: str, dxml: str | None, flags: int) -> None:
         image = await self._images.open(path)
         try:
+            await call.check_access(image.data.xml)  # before any hook script runs
             definition = await self._saved.restored(image.data, dxml)
             domain = await self._definitions.claim(definition)
             try:
@@ -209,7 +210,7 @@ class SaveCalls:
             VirError: SYSTEM_ERROR, OPERATION_FAILED: of the file.
         """
         self._errors.check_flags("DomainSaveImageGetXMLDesc", flags, DomainSaveImageXMLFlags.SECURE)
-        return await self._xml_of(file, flags)
+        return await self._xml_of(call, file, flags)
 
     async def domain_save_image_define_xml(
         self, call: ClientCall, file: str, dxml: str, flags: int
@@ -220,7 +221,7 @@ class SaveCalls:
             VirError: SYSTEM_ERROR, OPERATION_FAILED: of the file; CONFIG_UNSUPPORTED: the XML is
                 another machine's.
         """
-        await self._define_image(file, dxml, flags)
+        await self._define_image(call, file, dxml, flags)
 
     async def domain_managed_save_get_xml_desc(
         self, call: ClientCall, dom: DomainId, flags: int
@@ -232,7 +233,7 @@ class SaveCalls:
         """
         secure = DomainSaveImageXMLFlags.SECURE
         self._errors.check_flags("DomainManagedSaveGetXMLDesc", flags, secure)
-        return await self._xml_of(self._managed_image(dom), flags)
+        return await self._xml_of(call, self._managed_image(dom), flags)
 
     async def domain_managed_save_define_xml(
         self, call: ClientCall, dom: DomainId, dxml: str | None, flags: int
@@ -244,7 +245,7 @@ class SaveCalls:
         """
         domain = self._registry.find(dom)
         async with domain.jobs.hold("remoteDispatchDomainManagedSaveDefineXML"):
-            await self._define_image(self._managed_image(dom), dxml, flags)
+            await self._define_image(call, self._managed_image(dom), dxml, flags)
 
     def _managed_image(self, dom: DomainId) -> str:
         domain = self._registry.find(dom)
@@ -253,16 +254,20 @@ class SaveCalls:
             raise self._errors.operation_invalid(detail)
         return str(self._files.managed_save(domain))
 
-    async def _xml_of(self, path: str, flags: int) -> str:
+    async def _xml_of(self, call: ClientCall, path: str, flags: int) -> str:
         data = await self._images.read(path)
+        await call.check_access(data.xml)
         definition = await self._builder.build(data.xml)
         secure = flags & DomainSaveImageXMLFlags.SECURE
         return definition.secure_xml if secure else definition.public_xml
 
-    async def _define_image(self, path: str, dxml: str | None, flags: int) -> None:
+    async def _define_image(
+        self, call: ClientCall, path: str, dxml: str | None, flags: int
+    ) -> None:
         supported = Flags.RUNNING | Flags.PAUSED
         self._errors.check_flags("DomainSaveImageDefineXML", flags, supported)
         data: SaveData = await self._images.read(path)
+        await call.check_access(data.xml)
         wanted = _wanted_state(flags)
         was_running = data.header.was_running if wanted is None else wanted
         xml = data.xml

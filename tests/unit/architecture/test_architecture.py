@@ -25,7 +25,7 @@ SERVICES: Final = (
     *("root", "authd", "rpcd", "domd", "hostd", "netd", "stord", "logd", "workers", "ctl"),
 )
 #: A folder of supervisor/ that services are built from; it knows none of them.
-LIBRARIES: Final = ("runtime", "dispatch", "objects", "drivers", "messages", "images")
+LIBRARIES: Final = ("access", "runtime", "dispatch", "objects", "drivers", "messages", "images")
 #: What may start with each driver's worker: these two never know each other.
 WORKER_DRIVERS: Final = ("qemu", "lxc")
 #: Parts of a module's name that say nothing, or that only this project would understand.

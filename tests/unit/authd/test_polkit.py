@@ -10,8 +10,10 @@ import pytest
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.authd import polkit as polkit_module
+from supervisor.authd import polkit_actions as actions_module
 from supervisor.authd.polkit import PolkitCalls
-from supervisor.messages.authd import CheckPolkit
+from supervisor.authd.polkit_actions import PolkitActions
+from supervisor.messages.authd import CheckActions, CheckPolkit, PolkitAction
 from supervisor.runtime.procfs import start_time
 from tests.unit.authd.polkit_under_test import polkit, system_bus
 
@@ -89,3 +91,53 @@ async def test_a_client_that_has_ended_is_refused() -> None:
     gone = CheckPolkit(name="c", pid=2**22 + 1, uid=0, action=MANAGE)
     with pytest.raises(VirError, match="the client has ended"):
         await PolkitCalls().check(gone)
+
+
+ACTIONS = [PolkitAction(f"org.libvirt.api.domain.{name}", {"domain_name": "web"}) for name in "abc"]
+
+
+def questions(*actions: PolkitAction) -> CheckActions:
+    return CheckActions(pid=os.getpid(), started=0, uid=1000, actions=list(actions))
+
+
+async def test_polkit_is_asked_about_each_action_with_its_object_and_asks_no_user(
+    tmp_path: Path,
+) -> None:
+    async with asyncio.timeout(DEADLINE_S), polkit(tmp_path) as service:
+        calls = PolkitActions()
+        assert (await calls.check(questions(*ACTIONS))).allowed == [True] * 3
+        service.answer = (False, True, {})  # a user could be asked: nobody is
+        assert (await calls.check(questions(ACTIONS[0]))).allowed == [False]
+        await calls.close()
+    asked = sorted(question[1] for question in service.questions)
+    assert asked == sorted([*(action.id for action in ACTIONS), ACTIONS[0].id])
+    assert all(question[2:4] == ({"domain_name": "web"}, 0) for question in service.questions)
+
+
+async def test_an_action_that_polkit_does_not_know_is_refused(tmp_path: Path) -> None:
+    async with asyncio.timeout(DEADLINE_S), polkit(tmp_path) as service:
+        service.answer = None
+        calls = PolkitActions()
+        assert (await calls.check(questions(ACTIONS[0]))).allowed == [False]
+        await calls.close()
+
+
+async def test_a_restarted_message_bus_is_connected_to_again(tmp_path: Path) -> None:
+    calls = PolkitActions()
+    async with asyncio.timeout(DEADLINE_S):
+        async with polkit(tmp_path):
+            assert (await calls.check(questions(ACTIONS[0]))).allowed == [True]
+        async with polkit(tmp_path):
+            assert (await calls.check(questions(ACTIONS[0]))).allowed == [True]
+            await calls.close()
+
+
+async def test_a_silent_polkit_keeps_no_call_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions_module, "ANSWER_S", 0.2)
+    async with asyncio.timeout(DEADLINE_S), polkit(tmp_path) as service:
+        service.is_silent = True
+        calls = PolkitActions()
+        with pytest.raises(VirError, match="polkit does not answer"):
+            await calls.check(questions(*ACTIONS))

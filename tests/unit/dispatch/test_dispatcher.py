@@ -124,7 +124,7 @@ def ask(procedure: Proc, *numbers: int, surface: Dispatcher | None = None) -> Cl
     async def story() -> ClientReply:
         ours, theirs = socket.socketpair()
         home = StandaloneEndpoint(VirErrorCodec())
-        home.handlers.add(surface or Dispatcher("domd", Calls(), table=TABLE))
+        home.handlers.add(surface or Dispatcher("domd", Calls(), guard=None, table=TABLE))
         peer, other = (
             Peer(ours, "domd", StandaloneEndpoint(VirErrorCodec())),
             Peer(theirs, "rpcd", home),
@@ -181,7 +181,7 @@ def test_the_encoding_of_a_long_list_holds_up_no_other_call(name: str) -> None:
 
     async def story() -> None:
         LongList.encoded.clear()
-        surface = Dispatcher("domd", Lists(), table=Protocol([LongList(9, name), ADD]))
+        surface = Dispatcher("domd", Lists(), guard=None, table=Protocol([LongList(9, name), ADD]))
         home = StandaloneEndpoint(VirErrorCodec())
         home.handlers.add(surface)
         ours, theirs = socket.socketpair()
@@ -212,7 +212,7 @@ def test_a_result_that_is_not_the_tables_is_an_internal_error() -> None:
             return "five"  # type: ignore[return-value]
 
     with pytest.raises(VirError, match="add") as refused:
-        ask(ADD, 2, 3, surface=Dispatcher("domd", Wrong(), table=TABLE))
+        ask(ADD, 2, 3, surface=Dispatcher("domd", Wrong(), guard=None, table=TABLE))
     assert refused.value.code == ErrorCode.INTERNAL_ERROR
 
 
@@ -235,7 +235,7 @@ def test_what_a_refused_call_carried_is_closed() -> None:
 
     calls = Late()
     with pytest.raises(VirError):
-        ask(GIVE, surface=Dispatcher("domd", calls, table=TABLE))
+        ask(GIVE, surface=Dispatcher("domd", calls, guard=None, table=TABLE))
     for fd in calls.offered:
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(fd)
@@ -245,7 +245,7 @@ def test_calls_of_other_owners_are_handed_on_or_refused() -> None:
     async def worker(invoke: ClientRequest) -> ClientReply:
         return ClientReply(payload=b"from the worker")
 
-    surface = Dispatcher("domd", Calls(), table=TABLE, fallback=worker)
+    surface = Dispatcher("domd", Calls(), guard=None, table=TABLE, fallback=worker)
     assert ask(OTHER, surface=surface).payload == b"from the worker"
     with pytest.raises(VirError) as refused:
         ask(OTHER)
@@ -261,7 +261,7 @@ def test_start_up_names_every_method_that_is_missing_or_differs() -> None:
             return one
 
     with pytest.raises(SystemExit) as refused:
-        Dispatcher("domd", Partial(), table=TABLE)
+        Dispatcher("domd", Partial(), guard=None, table=TABLE)
     words = str(refused.value)
     assert "add(call, one, three) should be (call, one, two)" in words
     assert "fail has no method" in words
@@ -276,7 +276,7 @@ def test_a_method_may_be_on_any_of_the_targets() -> None:
             return 4
 
     table = Protocol([ADD, Proc(5, "other")])
-    surface = Dispatcher("domd", Calls(), Rest(), table=table)
+    surface = Dispatcher("domd", Calls(), Rest(), guard=None, table=table)
     assert ask(OTHER, surface=surface).payload == struct.pack(">i", 4)
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from installer.access_policy import policy
 from installer.deb import REPLACED, control, scripts
 from installer.install import ENABLED, UNITS, Layout, copy_files, files_of, write_launchers
+from rpc.access_table import load_access
 from supervisor.root.sockets import BY_TCP_UNIT, BY_UNIT
 
 USR = Path("/usr")
@@ -73,6 +75,18 @@ def test_the_policy_names_the_actions_that_authd_asks_for(staged: Path) -> None:
     policy = etree.parse(str(staged / "usr/share/polkit-1/actions/org.libvirt.unix.policy"))
     actions = [str(node.get("id")) for node in policy.getroot().iter("action")]
     assert actions == ["org.libvirt.unix.monitor", "org.libvirt.unix.manage"]
+
+
+def test_the_policy_has_each_permission_and_gives_everybody_what_only_reads(staged: Path) -> None:
+    written = (staged / "usr/share/polkit-1/actions/org.libvirt.api.policy").read_text()
+    assert written == policy(), "python -m installer.access_policy > installer/polkit/…"
+    allowed = {
+        str(action.get("id")): action.findtext("defaults/allow_any")
+        for action in etree.fromstring(written.encode()).iter("action")
+    }
+    assert len(allowed) == len(load_access().permissions)
+    assert allowed["org.libvirt.api.storage-vol.data-write"] == "no"
+    assert allowed["org.libvirt.api.domain.getattr"] == "yes"
 
 
 def test_the_package_is_for_one_python_and_never_beside_debians_daemon() -> None:

@@ -14,8 +14,10 @@ from rpc import framing
 from rpc import table as wire_table
 from rpc.framing import Frame, FrameDecoder, Header, MessageType, Status
 from rpc.table import Procedure
-from supervisor.messages.calls import Client, ClientReply, Identity
+from supervisor.access.control import AccessControl
+from supervisor.messages.calls import Client, ClientEvent, ClientReply, Identity
 from supervisor.rpcd.client_table import ClientHandle, Limits
+from supervisor.rpcd.event_access import name_in
 from supervisor.rpcd.main import main_programs
 from supervisor.rpcd.router import Router
 from supervisor.rpcd.server import Server, SocketPolicy, socket_policies
@@ -37,14 +39,18 @@ class TestedRouter(Router):
 
     __test__ = False
 
-    def __init__(self, node: Node, service: Service) -> None:
-        super().__init__(node, wire_table.load(), session=False)
+    def __init__(self, node: Node, service: Service, access: AccessControl | None) -> None:
+        super().__init__(node, wire_table.load(), session=False, access=access)
         self._service = service
+        self.visible: set[str] = set()  # names of objects whose events clients may see
 
     async def invoke(
         self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
     ) -> ClientReply:
         return await self._service(procedure, payload, descriptors)
+
+    async def may_see(self, client: Client, event: ClientEvent) -> bool:
+        return name_in(event) in self.visible
 
 
 class TestedServer(Server):
@@ -52,10 +58,12 @@ class TestedServer(Server):
 
     __test__ = False
 
-    def __init__(self, config: DaemonConfig, service: Service) -> None:
+    def __init__(
+        self, config: DaemonConfig, service: Service, access: AccessControl | None = None
+    ) -> None:
         self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.node = Node(self._ends[0], "rpcd")
-        self.router = TestedRouter(self.node, service)
+        self.router = TestedRouter(self.node, service, access)
         programs = main_programs(wire_table.load())
         limits, policies = Limits.from_config(config), socket_policies(config)
         super().__init__(self.node, programs, self.router, limits, policies)
@@ -128,13 +136,18 @@ class Peer:
 
 @asynccontextmanager
 async def client(
-    service: Service = refuse_all, *, read_only: bool = False, config: DaemonConfig | None = None
+    service: Service = refuse_all,
+    *,
+    read_only: bool = False,
+    config: DaemonConfig | None = None,
+    access: AccessControl | None = None,
+    identity: Identity = ROOT,
 ) -> AsyncIterator[Peer]:
     """A client of a server of its own."""
-    server = TestedServer(config or DaemonConfig(), service)
+    server = TestedServer(config or DaemonConfig(), service, access)
     client_end, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     client_end.settimeout(0)
-    transport = SocketTransport(server_end, ROOT, "pid 1 uid 0", is_secure=True)
+    transport = SocketTransport(server_end, identity, "pid 1 uid 0", is_secure=True)
     server.accept(transport, SocketPolicy("none", read_only=read_only))
     (session,) = server.clients.clients
     try:

@@ -37,6 +37,7 @@ def test_a_guests_confinement_is_not_left_out_silently(text: bytes) -> None:
 
 def test_access_rules_are_not_left_out_silently() -> None:
     with pytest.raises(ConfError, match="access_drivers"):
-        check_security_settings(parse_daemon_config(b'access_drivers = [ "polkit" ]', "f"), "f")
+        check_security_settings(parse_daemon_config(b'access_drivers = [ "selinux" ]', "f"), "f")
+    check_security_settings(parse_daemon_config(b'access_drivers = [ "polkit" ]', "f"), "f")
     check_security_settings(parse_daemon_config(b"access_drivers = []", "f"), "f")
     check_security_settings(parse_qemu_config(b'security_driver = [ "dac", "none" ]', "f"), "f")
