@@ -37,6 +37,7 @@ class BackupDiskRecord(msgspec.Struct, kw_only=True):
     #: The file is about to be made: only an empty one is ours.
     is_creating: bool = False
     bitmap: str = ""  # a temporary one of the node, removed at the end
+    error: str = ""  # why it fails, where that is known before the end of its job
 
 
 class BackupRecord(msgspec.Struct, kw_only=True):
@@ -53,6 +54,7 @@ class BackupRecord(msgspec.Struct, kw_only=True):
     socket: str = ""  # where its NBD server listens
     tls: bool = False
     error: str = ""  # the first one of a disk
+    resume: bool = False  # QEMU has stopped the guest for it: it goes on afterwards
     done: int = 0  # bytes, of disks that have ended
     total: int = 0
 

@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import pexpect
 import pytest
 
 from tests.certificates import CLIENT, SERVER, Issued, authority, issue
 from tests.clients.conftest import open_directory
-from tests.clients.daemon import Daemon
-from tests.clients.domains import idle
+from tests.clients.daemon import VIRSH, Daemon
+from tests.clients.domains import booting, idle
 from tests.clients.event_watch import EventLoop, Watch, wait_until
+from tests.clients.guest import Guest
 from tests.clients.libvirt_binding import libvirt, libvirt_qemu
 from tests.clients.namespace import own_mounts, shown
 
@@ -315,3 +317,42 @@ def test_a_pull_with_tls_asks_clients_for_a_certificate() -> None:
         machine.wait_ended()
         assert "objbackup" not in machine.nodes
         machine.domain.destroy()
+
+
+def test_a_scratch_image_without_room_ends_the_backup_and_not_the_guest(tiny: Guest) -> None:
+    EventLoop.start()
+    with own_mounts(), open_directory() as folder, Daemon() as daemon:
+        small = folder / "small"
+        small.mkdir()
+        shown("mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "small", str(small))
+        image, socket = folder / "a.qcow2", small / "nbd"
+        make(image)
+        filled = ["qemu-io", "-f", "qcow2", "-c", f"write -P 7 0 {SIZE}", str(image)]
+        subprocess.run(filled, check=True, capture_output=True, timeout=60)
+        disk = (
+            "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>"
+            f"<source file='{image}'/><target dev='vda' bus='virtio'/></disk>"
+        )
+        domain = libvirt.open(daemon.uri).createXML(booting("full", tiny, devices=disk))
+        console = pexpect.spawn(VIRSH, ["-c", daemon.uri, "console", "full"], timeout=60)
+        console.expect("login: ")
+        console.sendline("root")
+        console.expect("# ")
+        domain.backupBegin(
+            f"<domainbackup mode='pull'><server transport='unix' socket='{socket}'/><disks>"
+            f"<disk name='vda' type='file'><scratch file='{small}/s'/></disk></disks>"
+            "</domainbackup>",
+            None,
+        )
+        console.sendline("dd if=/dev/zero of=/dev/vda bs=64k oflag=direct; echo it is $?.")
+        console.expect("it is 1")  # the end of the disk
+        wait_until("the end of the backup", lambda: domain.jobInfo()[0] == 0)
+        stats = domain.jobStats(COMPLETED)
+        assert (stats["type"], stats["errmsg"]) == (
+            libvirt.VIR_DOMAIN_JOB_FAILED,
+            "No space left on device",
+        )
+        assert domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+        assert list(small.iterdir()) == []
+        console.close(force=True)
+        domain.destroy()

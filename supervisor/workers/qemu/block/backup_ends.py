@@ -10,27 +10,26 @@ The status file has what is to be removed until it is. Every step can be repeate
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
-import stat
 import time
 from typing import Final
 
 from conf.backup.model import read_backup
 from conf.domain.devices.disk import Disk
 from rpc.enums import ConnectDomainEventBlockJobStatus as JobStatus
-from rpc.enums import DomainJobType
+from rpc.enums import DomainJobType, DomainPausedReason
 from rpc.errors import VirError
 from supervisor.objects.backup_job import (
-    BackupDiskRecord,
     BackupEnd,
     BackupRecord,
     DiskState,
     outcome_state,
 )
 from supervisor.objects.block_job import BlockJobKind, BlockJobRecord, BlockJobState
-from supervisor.objects.domain_status_xml import Status
 from supervisor.workers.qemu.block import bitmaps
+from supervisor.workers.qemu.block.backup_files import remove_files
 from supervisor.workers.qemu.block.backup_plan import TLS_ID, TLS_SECRET_ID
 from supervisor.workers.qemu.block.image_nodes import query_nodes, remove_images
 from supervisor.workers.qemu.block.job_commands import QemuJob, dismiss, query_jobs
@@ -38,6 +37,8 @@ from supervisor.workers.qemu.block.job_waits import CONCLUDED
 from supervisor.workers.qemu.block.nodes import layer_nodes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
+from supervisor.workers.qemu.migration.resume import resume_after_job
+from supervisor.workers.state_table import Trigger
 
 CANCEL_S: Final = 20.0  # QEMU finishes the requests under way first
 OUTCOMES: Final = {
@@ -84,20 +85,56 @@ def _has_jobs(guest: Guest) -> bool:
     return any(record.kind is BlockJobKind.BACKUP for record in guest.status.block_jobs)
 
 
+def on_write_error(guest: Guest, alias: str, *, nospace: bool) -> None:
+    """Fail the backup of a disk for which QEMU has stopped the guest.
+
+    QEMU fails the guest's write where the old data cannot be kept, and stops the guest by its
+    policy for such errors. Without the backup the write succeeds: QEMU does it again when the guest
+    goes on. A disk whose own image is full stops the guest once more.
+
+    Args:
+        guest: the guest.
+        alias: of the disk.
+        nospace: the error was ENOSPC.
+    """
+    backup = guest.status.backup
+    if backup is None or not backup.began:
+        return
+    disks = guest.domain.devices.disks
+    target = next((disk.target.dev for disk in disks if disk.alias == alias), "")
+    for disk in backup.disks:
+        if disk.target == target and not disk.state.is_ended:
+            disk.error = os.strerror(errno.ENOSPC if nospace else errno.EIO)
+            backup.resume = True
+            guest.save()
+            log.warning("%s: the backup of %s fails: %s", guest.name, target, disk.error)
+            guest.run(abort_backup(guest))
+            return
+
+
 async def end_disk(
-    guest: Guest, record: BlockJobRecord, outcome: JobStatus, job: QemuJob | None, error: str
-) -> None:
+    guest: Guest, record: BlockJobRecord, job: QemuJob | None, error: str
+) -> JobStatus:
     """Record the end of one disk's job, and of the backup if it was the last.
 
     Args:
         guest: the guest; the caller holds its device lock.
         record: the job's, which is removed.
-        outcome: how it ended.
         job: what QEMU says of it; None: it does not know it any more.
         error: QEMU's.
+
+    Returns:
+        How the job has ended.
     """
     backup = guest.status.backup
     disk = backup.disk_of(record.id) if backup is not None else None
+    outcome = JobStatus.COMPLETED
+    if disk is not None and disk.error:
+        outcome, error = JobStatus.FAILED, disk.error
+    elif error:  # a job that had ended before it was to be aborted is complete
+        is_aborted = record.state is BlockJobState.ABORTING
+        outcome = JobStatus.CANCELED if is_aborted else JobStatus.FAILED
+    log.info("%s: block job %s: %s %s", guest.name, record.id, outcome.name.lower(), error)
     if backup is not None and disk is not None:
         disk.state = STATES[outcome]
         backup.error = backup.error or error
@@ -107,13 +144,13 @@ async def end_disk(
     guest.status.block_jobs = [item for item in guest.status.block_jobs if item is not record]
     guest.save()
     await dismiss(guest, record.id)
-    if backup is None or not backup.began:
-        return
-    if backup.is_ended:
-        await finish(guest)
-    elif outcome is not JobStatus.COMPLETED:
-        # One disk's backup without the others' is of no use.
-        await abort_backup(guest)
+    if backup is not None and backup.began:
+        if backup.is_ended:
+            await finish(guest)
+        elif outcome is not JobStatus.COMPLETED:
+            # One disk's backup without the others' is of no use.
+            await abort_backup(guest)
+    return outcome
 
 
 async def finish(guest: Guest) -> None:
@@ -124,7 +161,7 @@ async def finish(guest: Guest) -> None:
     state = outcome_state([disk.state for disk in backup.disks], pull=backup.pull)
     await _remove_from_qemu(guest, backup)
     keeps = backup.reuse or (state is DiskState.COMPLETE and not backup.pull)
-    await asyncio.to_thread(_remove_files, backup, keeps=keeps)
+    await asyncio.to_thread(remove_files, backup, keeps=keeps)
     started_at = job.started_at if job is not None else time.time()
     guest.status.backup_end = BackupEnd(
         started_at=started_at,
@@ -138,6 +175,8 @@ async def finish(guest: Guest) -> None:
     guest.status.job = guest.status.backup = None
     guest.save()
     guest.publish_status()
+    if backup.resume and guest.status.reason == DomainPausedReason.IOERROR:
+        await resume_after_job(guest, Trigger.RESUMED)
     log.info("%s: the backup has ended: %s %s", guest.name, state, backup.error)
 
 
@@ -154,7 +193,7 @@ async def undo(guest: Guest) -> None:
         await _remove_from_qemu(guest, backup, began=False)
     except (VirError, TimeoutError) as error:
         log.warning("%s: what is left of a backup is not removed: %s", guest.name, error)
-    await asyncio.to_thread(_remove_files, backup, keeps=backup.reuse)
+    await asyncio.to_thread(remove_files, backup, keeps=backup.reuse)
     guest.status.block_jobs = [
         record for record in guest.status.block_jobs if record.kind is not BlockJobKind.BACKUP
     ]
@@ -209,41 +248,3 @@ async def _try(guest: Guest, command: str, arguments: dict[str, object]) -> None
         if not guest.is_connected:
             raise
         log.debug("%s: %s: %s", guest.name, command, error)
-
-
-def _remove_files(backup: BackupRecord, *, keeps: bool) -> None:
-    """Remove the images that were made, unless they are wanted, and the server's socket."""
-    for disk in backup.disks:
-        if disk.created and not keeps:
-            _remove_image(disk)
-    if backup.pull and backup.socket:
-        _remove_socket(backup.socket)
-
-
-def _remove_image(disk: BackupDiskRecord) -> None:
-    try:
-        if disk.is_creating:
-            found = os.lstat(disk.created)
-            if found.st_size or found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
-                return  # somebody else's
-        os.unlink(disk.created)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        log.warning("image %s of a backup cannot be removed: %s", disk.created, error)
-
-
-def _remove_socket(path: str) -> None:
-    """Remove a socket that QEMU, when it was killed, has left."""
-    try:
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            os.unlink(path)
-    except OSError as error:
-        log.debug("%s: %s", path, error)
-
-
-def clean_up_backup(status: Status) -> None:
-    """Remove what the backup of a guest that has ended leaves; the caller writes no status."""
-    backup = status.backup
-    if backup is not None:
-        _remove_files(backup, keeps=backup.reuse)

@@ -21,8 +21,10 @@ from supervisor.workers.qemu.block.bitmaps import (
     checkpoint_actions,
     incremental_actions,
 )
+from supervisor.workers.qemu.block.nodes import backup_filter
 
 PREFIX: Final = "backup-"
+MAX_NODE_NAME: Final = 31  # of QEMU
 TLS_ID: Final = "objbackup_tls0"
 TLS_SECRET_ID: Final = "objbackup_tls0-secret0"
 
@@ -75,6 +77,8 @@ class DiskPlan:
         }
         if self.bitmap and not self.pull:
             data["bitmap"] = self.bitmap
+        if len(name := backup_filter(self.item.name)) <= MAX_NODE_NAME:
+            data["filter-node-name"] = name
         return {"type": "blockdev-backup", "data": data}
 
     @property

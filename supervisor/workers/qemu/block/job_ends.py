@@ -137,12 +137,7 @@ async def _finish(guest: Guest, record: BlockJobRecord) -> None:
 async def _finish_backup(
     guest: Guest, record: BlockJobRecord, error: str, found: QemuJob | None
 ) -> None:
-    outcome = JobStatus.COMPLETED
-    if error:  # one that had ended before it was to be aborted is complete
-        is_aborted = record.state is BlockJobState.ABORTING
-        outcome = JobStatus.CANCELED if is_aborted else JobStatus.FAILED
-    log.info("%s: block job %s: %s %s", guest.name, record.id, outcome.name.lower(), error)
-    await end_disk(guest, record, outcome, found, error)
+    outcome = await end_disk(guest, record, found, error)
     _publish(guest, record, _disk(guest, record), outcome)
     guest.job_waits.ended(record.id, JobEnd(outcome, error))
 

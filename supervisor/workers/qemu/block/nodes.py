@@ -201,11 +201,16 @@ def image_of_node(disks: Iterable[Disk], node_name: str) -> tuple[Disk, int] | N
     return None
 
 
+def backup_filter(target: str) -> str:
+    """Name the filter that a backup puts above a disk: QEMU's errors name it, not the disk."""
+    return f"{PREFIX}backup-{target}"
+
+
 def disk_of_node(disks: Iterable[Disk], node_name: str) -> Disk | None:
     """Find the disk of the live XML that a node belongs to."""
     match = NODE_NAME.fullmatch(node_name)
     for disk in disks:
-        if node_name == f"{PREFIX}CoR-{disk.target.dev}":
+        if node_name in (f"{PREFIX}CoR-{disk.target.dev}", backup_filter(disk.target.dev)):
             return disk
         if match and any(item.index == int(match[1]) for item in _indexed_elements(disk)):
             return disk

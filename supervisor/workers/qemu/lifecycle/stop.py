@@ -21,7 +21,7 @@ from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
-from supervisor.workers.qemu.block.backup_ends import clean_up_backup
+from supervisor.workers.qemu.block.backup_files import clean_up_backup
 from supervisor.workers.qemu.cgroup import placement
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.external.processes import end_processes

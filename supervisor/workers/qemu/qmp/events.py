@@ -27,6 +27,7 @@ from supervisor.dispatch.events import encode_event
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.qemu.agent.guest_agent import CHANNEL, publish_state
 from supervisor.workers.qemu.balloon import current_kib
+from supervisor.workers.qemu.block.backup_ends import on_write_error
 from supervisor.workers.qemu.block.job_ends import on_job_status
 from supervisor.workers.qemu.block.nodes import (
     disk_of_node,
@@ -268,6 +269,7 @@ def _io_error(guest: Guest, message: Message) -> None:
     if action is DomainEventIOErrorAction.PAUSE:
         guest.disk_errors[alias] = data.nospace
         guest.transition(Trigger.STOPPED_BY_ERROR)
+        on_write_error(guest, alias, nospace=data.nospace)
 
 
 def _threshold_exceeded(guest: Guest, message: Message) -> None:

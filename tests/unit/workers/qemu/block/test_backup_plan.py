@@ -50,6 +50,12 @@ def test_a_job_copies_what_its_kind_says(pull: bool, since: str | None, sync: st
     assert ("bitmap" in data) is (sync == "incremental")
 
 
+def test_errors_of_a_disk_under_backup_name_the_disk() -> None:
+    assert job_of(plan(pull=True))["filter-node-name"] == "libvirt-backup-vda"
+    long = DiskPlan(BackupDisk(name="v" * 40), (TOP,), "libvirt-5-format", True)
+    assert "filter-node-name" not in job_of(long)
+
+
 def test_everything_of_a_backup_is_one_moment() -> None:
     actions = transaction([plan(pull=True, since="c1")], NOTED, "c2", [TOP])
     kinds = [action["type"] for action in actions]
