@@ -158,7 +158,7 @@ def _grow(nodes: ImageNodes, size: int) -> None:
 
 async def _add(guest: Guest, options: Iterable[Option], undo: AsyncExitStack) -> None:
     for step in [qmp_step(*option) for option in options]:
-        await guest.monitor.execute(step.command, step.arguments)
+        await guest.monitor.execute(step.command, step.arguments, timeout_s=step.timeout_s)
         undo.push_async_callback(_undo, guest, step.undo, step.undo_arguments)
 
 

@@ -246,7 +246,7 @@ async def _getfd(guest: Guest, name: str, fd: int) -> str:
 async def run_steps(guest: Guest, steps: list[QmpStep], undo: AsyncExitStack) -> None:
     """Execute the steps; `undo` gets what undoes each. Raises as `Monitor.execute`."""
     for step in steps:
-        await guest.monitor.execute(step.command, step.arguments)
+        await guest.monitor.execute(step.command, step.arguments, timeout_s=step.timeout_s)
         undo.push_async_callback(_undo, guest, step)
 
 

@@ -41,8 +41,12 @@ from supervisor.workers.qemu.argv.small_devices import rng_options, watchdog_opt
 from supervisor.workers.qemu.argv.usb import redirdev_options
 from supervisor.workers.qemu.block.nodes import number_disk
 from supervisor.workers.qemu.hotplug.chardevs import chardev_arguments
+from supervisor.workers.qemu.qmp.monitor import COMMAND_S
 
 Arguments = dict[str, object]
+
+#: To open an image: LUKS makes its key in two seconds of processor time, a server may be far away.
+OPEN_S: Final = 30.0
 
 #: Buses that take a drive while the machine runs; IDE and floppy controllers do not.
 DISK_BUSES: Final = ("virtio", "scsi", "usb", "sata")
@@ -69,6 +73,11 @@ class QmpStep:
     arguments: Arguments
     undo: str
     undo_arguments: Arguments
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds for QEMU's answer; a guest that hangs was found out by the query before."""
+        return OPEN_S if self.command == "blockdev-add" else COMMAND_S
 
 
 def attach_steps(context: Context, device: Device, *, first_node: int) -> list[QmpStep]:

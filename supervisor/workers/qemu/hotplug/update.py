@@ -140,7 +140,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         plan = HotplugPlan(guest.domain, await emulator_facts(guest), "disk", updated, [])
         context = launch_context(guest, plan, interfaces.InterfaceFds(), secrets)
         for step in [qmp_step(*option) for option in node_options(context, updated, nodes)]:
-            await guest.monitor.execute(step.command, step.arguments)
+            await guest.monitor.execute(step.command, step.arguments, timeout_s=step.timeout_s)
     try:
         tray = {"id": drive.alias}
         await _remove_medium(guest, drive, force=force)
