@@ -370,8 +370,10 @@ async def put_overlay(
 
 def use_overlay(disk: Disk, overlay: Layer, *, reuse: bool = False) -> None:
     """Put an overlay on a disk of a definition."""
-    # What lies below is in the overlay's header; a definition that says more must say all.
-    if not reuse and disk.backing_store is not None:
+    # What lies below is in the overlay's header, but for the secrets of encrypted images; a
+    # definition that says more must say all.
+    is_encrypted = any(layer.source.encryption is not None for layer in layers(disk))
+    if not reuse and (disk.backing_store is not None or is_encrypted):
         push_overlay(disk, overlay)
     else:
         set_layers(disk, [overlay], terminated=False)

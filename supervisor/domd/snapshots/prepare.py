@@ -136,6 +136,13 @@ def _check_external(item: SnapshotDisk, disk: Disk, *, active: bool, reuse: bool
     if cache is not None and item.format != "qcow2":
         detail = "metadata cache max size control is supported only with qcow2 images"
         raise ConfError("config_unsupported", detail)
+    encrypted = item.source is not None and item.source.encryption is not None
+    if not active and encrypted and not reuse:
+        detail = (
+            f"overlay for disk {item.name} cannot be encrypted while the domain is off; make it "
+            "with qemu-img and use --reuse-external, or take the snapshot of the running guest"
+        )
+        raise ConfError("config_unsupported", detail)
     if not active:
         for type_ in (disk.type, item.type or "file"):
             _check_inactive_type(type_, disk)

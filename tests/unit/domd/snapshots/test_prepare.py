@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from conf.domain import Domain, parse_domain
+from conf.domain.devices.disk_chain import Layer, layers
+from conf.domain.devices.source import Source
 from conf.errors import ConfError
 from conf.snapshot.align import align_disks
 from conf.snapshot.model import Snapshot, SnapshotLocation, SnapshotMemory, SnapshotState
 from conf.snapshot.snapshot_xml import parse_snapshot
 from rpc.errors import ErrorCode, VirError
+from supervisor.domd.snapshots.create import use_overlay
 from supervisor.domd.snapshots.prepare import check_snapshot, refuse_mirrors
 
 DISK = """<disk type='file' device='disk'><driver name='qemu' type='{form}'/>
@@ -122,6 +125,36 @@ def test_an_overlay_replaces_no_other_image(tmp_path: Path) -> None:
     path.write_bytes(b"data")
     refused(model, item, "config_unsupported", "already exists and is not a block device")
     assert check(model, item, reuse=True) == 1
+
+
+ENCRYPTION = (
+    "<encryption format='luks'><secret type='passphrase' "
+    "uuid='11111111-2222-4333-8444-555555555555'/></encryption>"
+)
+
+
+def test_qemu_alone_makes_an_encrypted_overlay(tmp_path: Path) -> None:
+    model = domain(disk())
+    path = tmp_path / "overlay"
+    item = one(f"<disk name='vda'><source file='{path}'>{ENCRYPTION}</source></disk>")
+    assert check(model, item) == 1
+    refused(model, item, "config_unsupported", "cannot be encrypted while", active=False)
+    path.write_bytes(b"made by qemu-img")
+    assert check(model, item, active=False, reuse=True) == 1
+
+
+def test_the_secret_of_an_encrypted_image_stays_with_it_below_an_overlay() -> None:
+    plain, locked = (
+        domain(disk()),
+        domain(disk("vdb").replace("img'/>", f"img'>{ENCRYPTION}</source>")),
+    )
+    overlay = Layer(type="file", source=Source(file="/o"), format="qcow2")
+    for model, length in ((plain, 1), (locked, 2)):
+        changed = model.devices.disks[0]
+        use_overlay(changed, overlay)
+        assert len(layers(changed)) == length
+        assert not changed.chain_ends()
+    assert layers(locked.devices.disks[0])[1].source.encryption is not None
 
 
 def test_a_shared_disk_has_no_snapshot() -> None:
