@@ -177,7 +177,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         SnapshotQueries(registry, store),
         SnapshotCalls(registry, services),
         BlockJobCalls(registry, domains, workers),
-        BackupCalls(registry, domains, workers),
+        BackupCalls(registry, domains, workers, checkpoints, checkpoint_creator),
         CheckpointCalls(registry, checkpoints, checkpoint_creator, workers),
         stats,
     )

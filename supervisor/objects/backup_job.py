@@ -31,12 +31,12 @@ class BackupDiskRecord(msgspec.Struct, kw_only=True):
 
     target: str
     job: str  # its id in QEMU
-    node: str  # of the disk's top image
+    node: str  # that has the bitmap
     state: DiskState = DiskState.NONE
     created: str = ""  # the file that was made for it
     #: The file is about to be made: only an empty one is ours.
     is_creating: bool = False
-    bitmap: str = ""  # a temporary one of the node, removed at the end
+    bitmap: str = ""  # a temporary one, removed at the end
     error: str = ""  # why it fails, where that is known before the end of its job
 
 

@@ -6,6 +6,7 @@ The guest's writes are QEMU's own (`qemu-io` of the human monitor), so no guest 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -29,6 +30,7 @@ from tests.clients.namespace import own_mounts, shown
 pytestmark = pytest.mark.skipif(shutil.which("qemu-io") is None, reason="qemu-io is not installed")
 MIB: Final = 1 << 20
 SIZE: Final = 4 * MIB
+SINCE: Final = "<domaincheckpoint><name>c1</name></domaincheckpoint>"
 COMPLETED: Final = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED
 BACKUP: Final = libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP
 
@@ -62,7 +64,9 @@ class Machine:
         line = f'qemu-io -d {backend} "write -P {pattern} {offset} {length}"'
         assert not libvirt_qemu.qemuMonitorCommand(self.domain, line, 1).strip()
 
-    def push(self, *names: str, flags: int = 0, since: str = "") -> list[Path]:
+    def push(
+        self, *names: str, flags: int = 0, since: str = "", checkpoint: str | None = None
+    ) -> list[Path]:
         """Begin a push; the targets."""
         targets = [self.folder / f"{name}.backup" for name in names]
         disks = "".join(
@@ -71,7 +75,7 @@ class Machine:
         )
         incremental = f"<incremental>{since}</incremental>" if since else ""
         xml = f"<domainbackup>{incremental}<disks>{disks}</disks></domainbackup>"
-        self.domain.backupBegin(xml, None, flags)
+        self.domain.backupBegin(xml, checkpoint, flags)
         return targets
 
     @property
@@ -79,7 +83,7 @@ class Machine:
         """Where the server of a pull listens."""
         return self.folder / "nbd.sock"
 
-    def pull(self, server: str = "", inside: str = "") -> None:
+    def pull(self, server: str = "", inside: str = "", checkpoint: str | None = None) -> None:
         """Begin a pull of both disks."""
         server = server or f"<server transport='unix' socket='{self.socket}'/>"
         disks = "".join(
@@ -88,7 +92,7 @@ class Machine:
         )
         self.domain.backupBegin(
             f"<domainbackup mode='pull'>{inside}{server}<disks>{disks}</disks></domainbackup>",
-            None,
+            checkpoint,
         )
 
     def export(self, name: str) -> str:
@@ -124,7 +128,7 @@ def machine(daemon: Daemon) -> Iterator[Machine]:
         yield made
         with contextlib.suppress(libvirt.libvirtError):
             made.domain.destroy()
-        made.domain.undefine()
+        made.domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
 
 
 def holds(image: Path | str, pattern: int, length: int = SIZE, form: str = "qcow2") -> bool:
@@ -175,6 +179,69 @@ def test_a_pull_exports_the_bytes_of_its_begin(machine: Machine, daemon: Daemon)
     assert "scratch" not in machine.nodes
     with pytest.raises(libvirt.libvirtError, match="no domain backup job present"):
         machine.domain.backupGetXMLDesc()
+
+
+def extents(image: str, **wanted: object) -> list[tuple[int, int]]:
+    """Where an image is so: the beginnings and lengths."""
+    command = ["qemu-img", "map", "--output=json", "--image-opts", image]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    return [
+        (part["start"], part["length"])
+        for part in json.loads(done.stdout)
+        if all(part[name] == value for name, value in wanted.items())
+    ]
+
+
+def test_an_incremental_push_has_what_was_written_since(machine: Machine) -> None:
+    machine.write(1)
+    machine.push("vda", "vdb", checkpoint=SINCE)
+    machine.wait_ended()
+    machine.write(2, offset=MIB, length=MIB)
+    for target in machine.folder.glob("*.backup"):
+        target.unlink()
+    target, other = machine.push("vda", "vdb", since="c1")
+    assert machine.wait_ended()["success"]
+    opened = f"driver=qcow2,file.filename={target}"
+    assert extents(opened, data=True, zero=False) == [(MIB, MIB)]
+    assert extents(f"driver=qcow2,file.filename={other}", data=True, zero=False) == []
+    assert machine.domain.listAllCheckpoints()[0].getName() == "c1"
+    assert "backup-vda" not in machine.nodes
+
+
+def test_an_incremental_pull_says_what_was_written_since(machine: Machine) -> None:
+    machine.pull(checkpoint=SINCE)
+    machine.write(3, length=2 * MIB)
+    machine.domain.abortJob()
+    machine.wait_ended()
+    machine.pull(inside="<incremental>c1</incremental>", checkpoint=SINCE.replace("c1", "c2"))
+    machine.write(4, offset=3 * MIB, length=MIB)  # belongs to the next one
+    dirty = (
+        f"driver=nbd,server.type=unix,server.path={machine.socket},export=vda,"
+        "x-dirty-bitmap=qemu:dirty-bitmap:backup-vda"
+    )
+    # QEMU shows what a bitmap has as unallocated.
+    assert extents(dirty, data=False) == [(0, 2 * MIB)]
+    machine.domain.abortJob()
+    machine.wait_ended()
+    (target,) = machine.push("vda", since="c2")
+    machine.wait_ended()
+    opened = f"driver=qcow2,file.filename={target}"
+    assert extents(opened, data=True, zero=False) == [(3 * MIB, MIB)]
+
+
+def test_a_checkpoint_of_a_refused_backup_has_never_been(machine: Machine) -> None:
+    server = "<server transport='unix' socket='/nowhere/nbd'/>"
+    with pytest.raises(libvirt.libvirtError, match="Failed to bind socket"):
+        machine.pull(server, checkpoint=SINCE)
+    assert machine.domain.listAllCheckpoints() == []
+    assert '"c1"' not in machine.nodes
+    with pytest.raises(libvirt.libvirtError) as refused:
+        machine.push("vda", since="c1")
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT
+    assert machine.files == set()
+    machine.push("vda", checkpoint=SINCE)
+    machine.wait_ended()
+    assert len(machine.domain.listAllCheckpoints()) == 1
 
 
 def test_a_target_that_is_there_is_used_on_request_alone(machine: Machine) -> None:

@@ -10,11 +10,14 @@ The job begins with the call and goes on after it: the worker's reports say when
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from typing import Final
 
 from conf.backup.align import align_disks, prepare_server
 from conf.backup.model import SCHEMA, Backup, format_backup, parse_backup
+from conf.checkpoint.model import Checkpoint
 from conf.errors import ConfError
 from conf.mapper import parse_root
 from ipc import BusError, DeadlineExceeded, NoSuchService, PeerGone
@@ -24,6 +27,8 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.schema import require_valid
+from supervisor.domd.checkpoints.create import CheckpointCreator
+from supervisor.domd.checkpoints.store import CheckpointStore
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
@@ -33,13 +38,24 @@ from supervisor.messages.worker import DomainStatus
 from supervisor.objects.job import AsyncJob, Job, JobKind
 from supervisor.runtime.shield import run_to_completion
 
+SETTLED_S: Final = 30.0  # for a new worker to undo what its predecessor had begun
+RETRY_S: Final = 0.05
 CALL: Final = "remoteDispatchDomainBackupBegin"
 
 
 class BackupCalls:
     """The backups of one driver's domains."""
 
-    def __init__(self, registry: DomainRegistry, domains: RunningDomains, workers: Workers) -> None:
+    def __init__(
+        self,
+        registry: DomainRegistry,
+        domains: RunningDomains,
+        workers: Workers,
+        checkpoints: CheckpointStore,
+        creator: CheckpointCreator,
+    ) -> None:
+        self._checkpoints = checkpoints
+        self._creator = creator
         self._registry = registry
         self._errors = registry.errors
         self._domains = domains
@@ -64,28 +80,43 @@ class BackupCalls:
         domain = self._registry.find(dom)
         await require_valid(backup_xml, SCHEMA, Backup, requested=1)
         backup = _parse(backup_xml)
+        checkpoint = None
         if checkpoint_xml is not None:
-            detail = "a checkpoint that begins with a backup is not supported yet"
-            raise self._errors.operation_unsupported(detail)
+            checkpoint = await self._creator.parse(checkpoint_xml)
         reuse = bool(flags & DomainBackupBeginFlags.REUSE_EXTERNAL)
         # To its end: a backup that a client's end had cut short would be unknown to its domain.
-        await run_to_completion(self._begin(domain, backup, reuse=reuse))
+        await run_to_completion(self._begin(domain, backup, checkpoint, reuse=reuse))
 
-    async def _begin(self, domain: DomainObject, backup: Backup, *, reuse: bool) -> None:
+    async def _begin(
+        self, domain: DomainObject, backup: Backup, checkpoint: Checkpoint | None, *, reuse: bool
+    ) -> None:
         async with domain.jobs.hold(CALL, JobKind.ASYNC):
             if not domain.is_active:
                 detail = "cannot perform disk backup for inactive domain"
                 raise domain.errors.operation_unsupported(detail)
-            self._prepare(domain, backup)
+            self._prepare(domain, backup, checkpoint)
+            if checkpoint is not None:
+                await self._creator.prepare(domain, checkpoint)
+            await self._check_since(domain, backup, checkpoint)
             job = domain.jobs.begin(
                 AsyncJob.BACKUP,
                 DomainJobOperation.BACKUP,
                 CALL,
                 lambda _: self._domains.jobs.abort(domain),
             )
-            request = BeginBackup(job=job.record, xml=format_backup(backup), reuse=reuse)
+            request = BeginBackup(
+                job=job.record,
+                xml=format_backup(backup),
+                reuse=reuse,
+                checkpoint=checkpoint.name if checkpoint is not None else "",
+                checkpoint_disks=tuple(checkpoint.noted) if checkpoint is not None else (),
+            )
             try:
-                status = await self._request(domain, request)
+                if checkpoint is None:
+                    status = await self._request(domain, request)
+                else:
+                    async with self._creator.making(domain, checkpoint):
+                        status = await self._request(domain, request)
             except BaseException:
                 self._failed(domain, job)
                 raise
@@ -94,7 +125,7 @@ class BackupCalls:
             if domain.is_active:
                 self._domains.apply_status(domain, status)
 
-    def _prepare(self, domain: DomainObject, backup: Backup) -> None:
+    def _prepare(self, domain: DomainObject, backup: Backup, checkpoint: Checkpoint | None) -> None:
         """Complete a backup with the guest's disks.
 
         Raises:
@@ -105,12 +136,31 @@ class BackupCalls:
         except ConfError as error:
             raise from_conf_error(error, domain.errors.domain) from error
         try:
-            align_disks(backup, domain.current.domain, str(int(time.time())))
+            suffix = checkpoint.name if checkpoint is not None else str(int(time.time()))
+            align_disks(backup, domain.current.domain, suffix)
         except ConfError as error:
             raise from_conf_error(error, ErrorDomain.DOMAIN) from error
         if not backup.selected:
             detail = "no disks selected for backup"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, domain.errors.domain)
+
+    async def _check_since(
+        self, domain: DomainObject, backup: Backup, checkpoint: Checkpoint | None
+    ) -> None:
+        """Refuse an incremental backup since a checkpoint that there is not.
+
+        Raises:
+            VirError: NO_DOMAIN_CHECKPOINT.
+        """
+        for disk in backup.selected:
+            name = disk.incremental
+            if not name or (checkpoint is not None and checkpoint.name == name):
+                continue  # the new one has no bitmap yet, which is another error
+            if (await self._checkpoints.tree(domain)).get(name) is None:
+                detail = (
+                    f"Checkpoint '{name}' for incremental backup of disk '{disk.name}' not found"
+                )
+                raise domain.errors.error(ErrorCode.NO_DOMAIN_CHECKPOINT, detail)
 
     async def _request(self, domain: DomainObject, request: BeginBackup) -> DomainStatus:
         """Have the worker begin it; if it dies, its successor says whether it has begun.
@@ -120,26 +170,36 @@ class BackupCalls:
         """
         try:
             return await self._workers.call(domain, request)
-        except (PeerGone, NoSuchService) as error:
-            status = await self._workers_status(domain)
-            if status is not None and status.job == request.job and status.backup:
+        except (PeerGone, NoSuchService) as lost:
+            status = await self._wait_settled(domain, request)
+            if status is None:
+                detail = (
+                    f"the worker process of '{domain.name}' died when it began the backup, and its "
+                    "successor does not say what became of it"
+                )
+                raise domain.errors.operation_failed(detail) from lost
+            if status.job == request.job:
                 return status
-            detail = (
-                f"the worker process of '{domain.name}' died when it began the backup, which is "
-                f"undone: {error}"
-            )
-            raise domain.errors.operation_failed(detail) from error
         except DeadlineExceeded as error:
             raise no_reply_in_time(domain, request, error) from error
         except BusError as error:
             detail = f"the worker process of '{domain.name}' failed in the backup: {error}"
             raise domain.errors.operation_failed(detail) from error
+        # Not from the lost link: that the backup is undone is known.
+        detail = f"the worker process of '{domain.name}' died when it began the backup: undone"
+        raise domain.errors.operation_failed(detail)
 
-    async def _workers_status(self, domain: DomainObject) -> DomainStatus | None:
-        try:
-            return (await self._workers.get_status(domain)).guest
-        except (BusError, VirError):
-            return None
+    async def _wait_settled(
+        self, domain: DomainObject, request: BeginBackup
+    ) -> DomainStatus | None:
+        """Return the guest's status once its new worker goes on with a backup, or has undone it."""
+        with contextlib.suppress(TimeoutError, BusError, VirError):
+            async with asyncio.timeout(SETTLED_S):
+                while (status := (await self._workers.get_status(domain)).guest) is not None:
+                    if status.job != request.job or status.backup:
+                        return status
+                    await asyncio.sleep(RETRY_S)
+        return None
 
     def _failed(self, domain: DomainObject, job: Job) -> None:
         """End the job of a backup that has not begun, or leave it to the worker to end."""

@@ -164,7 +164,10 @@ class ImageRequests(Worker[Guest]):
     @handles(FindCheckpoint)
     async def find_checkpoint(self, request: FindCheckpoint) -> list[CheckpointDiskState]:
         """Query what QEMU has of a checkpoint."""
-        return await checkpoints.find(await self.wait_running(), request)
+        guest = await self.wait_running()
+        async with guest.device_lock:  # what makes one has made it, or is undone
+            await backups.settle_backup(guest)
+            return await checkpoints.find(guest, request)
 
     @handles(MeasureCheckpoint)
     async def measure_checkpoint(self, request: MeasureCheckpoint) -> dict[str, int]:

@@ -14,6 +14,7 @@ import errno
 import logging
 import os
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from conf.backup.model import read_backup
@@ -31,7 +32,7 @@ from supervisor.objects.block_job import BlockJobKind, BlockJobRecord, BlockJobS
 from supervisor.workers.qemu.block import bitmaps
 from supervisor.workers.qemu.block.backup_files import remove_files
 from supervisor.workers.qemu.block.backup_plan import TLS_ID, TLS_SECRET_ID
-from supervisor.workers.qemu.block.image_nodes import query_nodes, remove_images
+from supervisor.workers.qemu.block.image_nodes import bitmaps_of, query_nodes, remove_images
 from supervisor.workers.qemu.block.job_commands import QemuJob, dismiss, query_jobs
 from supervisor.workers.qemu.block.job_waits import CONCLUDED
 from supervisor.workers.qemu.block.nodes import layer_nodes
@@ -228,17 +229,26 @@ async def _remove_from_qemu(guest: Guest, backup: BackupRecord, *, began: bool =
             await remove_images(guest, [layer])
         await restore_file_owners(guest, Disk(type=layer.type, source=layer.source))
     temporary = [(disk.node, disk.bitmap) for disk in backup.disks if disk.bitmap]
-    unwanted = temporary if began else [*temporary, *backup.checkpoint]
-    actions = [
-        bitmaps.remove(node, name)
-        for node, name in unwanted
-        if node in found and any(one.name == name for one in found[node].dirty_bitmaps)
-    ]
-    if actions:
-        await guest.monitor.execute("transaction", {"actions": actions})
+    await remove_bitmaps(guest, temporary if began else [*temporary, *backup.checkpoint])
     if backup.tls:
         await _try(guest, "object-del", {"id": TLS_ID})
         await _try(guest, "object-del", {"id": TLS_SECRET_ID})
+
+
+async def remove_bitmaps(guest: Guest, unwanted: Iterable[tuple[str, str]]) -> None:
+    """Remove those of some bitmaps, each given as its node and its name, that there are.
+
+    Raises:
+        VirError: QEMU refuses.
+    """
+    found = bitmaps_of(await query_nodes(guest))
+    actions = [
+        bitmaps.remove(node, name)
+        for node, name in unwanted
+        if bitmaps.bitmap_of(found, node, name) is not None
+    ]
+    if actions:
+        await guest.monitor.execute("transaction", {"actions": actions})
 
 
 async def _try(guest: Guest, command: str, arguments: dict[str, object]) -> None:

@@ -52,6 +52,14 @@ class DiskPlan:
             return ""
         return self.item.export_bitmap or f"{PREFIX}{self.item.name}"
 
+    @property
+    def bitmap_node(self) -> str:
+        """The node that has it: the disk for its job, or the scratch image that is exported.
+
+        A client's name for the bitmap may be that of a checkpoint of the disk.
+        """
+        return self.store if self.pull else self.chain[0]
+
     def bitmap_actions(self, found: NodeBitmaps) -> list[Action]:
         """Make that bitmap.
 
@@ -61,7 +69,12 @@ class DiskPlan:
         if not self.item.incremental:
             return []
         return incremental_actions(
-            self.chain, self.item.incremental, found, disk=self.item.name, into=self.bitmap
+            self.chain,
+            self.item.incremental,
+            found,
+            disk=self.item.name,
+            into=self.bitmap,
+            node=self.bitmap_node,
         )
 
     @property
@@ -92,7 +105,7 @@ class DiskPlan:
             "writable": False,
         }
         if self.bitmap:
-            arguments["bitmaps"] = [{"node": self.chain[0], "name": self.bitmap}]
+            arguments["bitmaps"] = [{"node": self.bitmap_node, "name": self.bitmap}]
         return arguments
 
 

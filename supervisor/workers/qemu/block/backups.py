@@ -23,7 +23,7 @@ from supervisor.objects.backup_job import BackupDiskRecord, BackupRecord, DiskSt
 from supervisor.objects.block_job import BlockJobKind, BlockJobRecord, BlockJobState
 from supervisor.objects.job import AsyncJob, JobProgress
 from supervisor.workers.qemu.argv.secrets import secret_object
-from supervisor.workers.qemu.block.backup_ends import abort_backup, finish, undo
+from supervisor.workers.qemu.block.backup_ends import abort_backup, finish, remove_bitmaps, undo
 from supervisor.workers.qemu.block.backup_plan import (
     TLS_SECRET_ID,
     DiskPlan,
@@ -125,7 +125,10 @@ def _record(
         reuse=request.reuse,
         disks=[
             BackupDiskRecord(
-                target=plan.item.name, job=plan.job, node=plan.chain[0], bitmap=plan.bitmap
+                target=plan.item.name,
+                job=plan.job,
+                node=plan.bitmap_node,
+                bitmap=plan.bitmap,
             )
             for plan in plans
         ],
@@ -263,6 +266,7 @@ async def _export(guest: Guest, backup: BackupRecord, plans: Sequence[DiskPlan])
                 await guest.monitor.execute("block-export-add", plan.export_arguments)
     except VirError as error:
         backup.error = str(error)
+        await remove_bitmaps(guest, backup.checkpoint)
         _set_begun(guest, backup)
         await abort_backup(guest)
         raise
@@ -304,6 +308,15 @@ async def progress(guest: Guest) -> JobProgress:
     return JobProgress.of_backup(done, total, pull=backup.pull)
 
 
+async def settle_backup(guest: Guest) -> None:
+    """Undo a backup that a previous worker began and died over; the caller holds the device lock.
+
+    Whether QEMU has its checkpoint is known after that.
+    """
+    if guest.status.backup is not None and not guest.status.backup.began:
+        await undo(guest)
+
+
 async def resume_backup(guest: Guest) -> None:
     """Undo a backup that a previous worker died over, or finish one whose jobs have all ended."""
     backup, job = guest.status.backup, guest.status.job
@@ -314,7 +327,7 @@ async def resume_backup(guest: Guest) -> None:
             guest.publish_status()
         return
     if not backup.began:
-        await undo(guest)
+        await settle_backup(guest)
     elif backup.is_ended:
         await finish(guest)
     elif any(
