@@ -45,6 +45,9 @@ class AccessDriver(Protocol):
     async def allows(self, identity: Identity, questions: Sequence[Question]) -> list[bool]:
         """Answer the questions, in their order; what cannot be found out is a no."""
 
+    def explain(self, identity: Identity, question: Question) -> tuple[bool | None, str]:
+        """Say for a person what decides; None: that cannot be said without a running client."""
+
 
 class RolesAccess:
     """The driver "roles": a file of rules (`AccessDriver`)."""
@@ -64,6 +67,15 @@ class RolesAccess:
             found = roles.decide(identity, str(permission), obj, driver)
             answers.append(found is not None and found[1].allows)
         return answers
+
+    def explain(self, identity: Identity, question: Question) -> tuple[bool | None, str]:
+        """Name the line that decides."""
+        roles, (permission, obj, driver) = self._roles(), question
+        found = roles.decide(identity, str(permission), obj, driver)
+        if found is None:
+            return False, f"{roles.origin}: no line is for it"
+        role, rule = found
+        return rule.allows, f"{roles.origin}:{rule.line}: role {role.name}: {rule.text}"
 
 
 class PolkitAccess:
@@ -90,6 +102,14 @@ class PolkitAccess:
         except (BusError, VirError) as error:
             log.warning("a client of uid %d is refused: polkit: %s", identity.uid, error)
             return [False] * len(questions)
+
+    def explain(self, identity: Identity, question: Question) -> tuple[bool | None, str]:
+        """Tell what polkit is asked."""
+        if identity.uid < 0:
+            return False, "polkit knows processes of this host only"
+        asked = action(question)
+        details = "".join(f" {name}={value}" for name, value in asked.details.items())
+        return None, f"polkit is asked about {asked.id}{details}"
 
 
 def action(question: Question) -> PolkitAction:
@@ -143,6 +163,15 @@ class AccessControl:
                     *(who(client.identity), question.permission, question.obj.text),
                 )
                 raise access_denied(question.driver)
+
+    def explain(self, identity: Identity, question: Question) -> tuple[bool | None, list[str]]:
+        """Say for a person what decides, each driver's reason."""
+        if identity.uid in self._administrators:
+            return True, ["root has every permission"]
+        said = [driver.explain(identity, question) for driver in self._drivers]
+        answers = {allowed for allowed, _ in said}
+        allowed = False if False in answers else None if None in answers else True
+        return allowed, [reason for _, reason in said]
 
     def _identities(self, client: Client) -> list[Identity]:
         """Return the identities that need the permissions: none for an administrator."""

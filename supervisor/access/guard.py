@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from conf.errors import ConfError
 from ipc import Ack, handles
@@ -23,22 +23,16 @@ from rpc.errors import ErrorCode, VirError
 from rpc.table import Procedure
 from rpc.values import (
     Domain,
-    DomainCheckpoint,
-    DomainSnapshot,
     DomainStatsRecord,
-    Interface,
     Network,
-    NetworkPort,
     NodeDevice,
-    Nwfilter,
-    NwfilterBinding,
     Secret,
     StoragePool,
-    StorageVol,
 )
-from supervisor.access.access_object import CONNECTION, AccessObject, ObjectValue, describe, text
+from supervisor.access.access_object import CONNECTION, AccessObject, ObjectValue, describe
 from supervisor.access.control import AccessControl, Question, access_denied, driver_title
-from supervisor.access.documents import defined, metadata_of, text_of_element
+from supervisor.access.documents import defined, metadata_of
+from supervisor.access.explanation import AccessExplainer
 from supervisor.access.lists import (
     FULL_LISTS,
     ListForm,
@@ -49,6 +43,7 @@ from supervisor.access.lists import (
     needs_results,
     widen,
 )
+from supervisor.access.object_finder import BY_NAME, BY_UUID, Invoke, ObjectFinder
 from supervisor.access.subjects import (
     Subject,
     SubjectSource,
@@ -60,28 +55,6 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.messages.calls import CheckAccess, Client
 from supervisor.runtime.off_loop import off_loop
 
-METADATA_ELEMENT: Final = 2  # virDomainMetadataType
-BY_UUID: Final = {
-    Domain: "domain_lookup_by_uuid",
-    Network: "network_lookup_by_uuid",
-    StoragePool: "storage_pool_lookup_by_uuid",
-    Nwfilter: "nwfilter_lookup_by_uuid",
-    Secret: "secret_lookup_by_uuid",
-}
-#: The look-ups of the types of objects that events are about and that have a UUID.
-EVENT_LOOKUPS: Final = {
-    "domain": BY_UUID[Domain],
-    "network": BY_UUID[Network],
-    "storage_pool": BY_UUID[StoragePool],
-    "secret": BY_UUID[Secret],
-}
-BY_NAME: Final = {
-    "domain": "domain_lookup_by_name",
-    "node_device": "node_device_lookup_by_name",
-}
-
-Invoke = Callable[..., Awaitable[Any]]
-
 log = logging.getLogger(__name__)
 
 
@@ -90,11 +63,15 @@ class CallGuard:
 
     def __init__(self, control: AccessControl) -> None:
         self._control = control
-        self._invoke: Invoke
+        self._finder = ObjectFinder(lambda: control.metadata_uris)
 
     def attach(self, invoke: Invoke) -> None:
         """Take what calls the service's own methods: `invoke(name, client, *arguments)`."""
-        self._invoke = invoke
+        self._finder.invoke = invoke
+
+    def explainer(self) -> AccessExplainer:
+        """Make what explains the rules to administrators."""
+        return AccessExplainer(self._control, self._finder)
 
     async def admit(
         self, procedure: Procedure, call: ClientCall, arguments: tuple[Any, ...]
@@ -115,12 +92,12 @@ class CallGuard:
             case SubjectSource.CONNECTION:
                 await self._require(client, permissions, [CONNECTION])
             case SubjectSource.ARGUMENT:
-                value, obj = await self._find(client, arguments[0])
+                value, obj = await self._finder.find(client, arguments[0])
                 await self._require(client, permissions, [obj])
                 arguments = (value, *arguments[1:])
             case SubjectSource.NAME:
                 name = arguments[subject.argument]
-                value = await self._invoke(BY_NAME[subject.access.object_type], client, name)
+                value = await self._finder.invoke(BY_NAME[subject.access.object_type], client, name)
                 await self._require(client, permissions, [describe(value)])
             case SubjectSource.DOCUMENT:
                 arguments = await self._admit_document(subject, client, permissions, arguments)
@@ -157,7 +134,7 @@ class CallGuard:
         subject = self._subject(procedure, call.client)
         if subject.source is SubjectSource.RESULT:
             permissions = subject.access.required(procedure, arguments)
-            _, obj = await self._describe(call.client, result)
+            _, obj = await self._finder.describe(call.client, result)
             await self._require(call.client, permissions, [obj])
         elif subject.source is SubjectSource.METHOD and call.permit is not None:
             log.error("%s has not checked who may call it", procedure.name)
@@ -176,10 +153,10 @@ class CallGuard:
         permission = Permission(*request.permission)
         obj = gone(permission.object, request.uuid, request.name)
         try:
-            lookup = EVENT_LOOKUPS.get(permission.object)
-            if lookup is not None:
-                found = await self._invoke(lookup, request.client, request.uuid)
-                _, obj = await self._describe(request.client, found)
+            if permission.object in BY_UUID:
+                lookup = BY_UUID[permission.object]
+                found = await self._finder.invoke(lookup, request.client, request.uuid)
+                _, obj = await self._finder.describe(request.client, found)
         except VirError as error:
             log.debug("an event is about an object that is gone: %s", error)
         await self._require(request.client, [permission], [obj])
@@ -194,66 +171,6 @@ class CallGuard:
             log.error("%s is refused: no rule says who may call it", procedure.name)
             raise access_denied(driver_title(client)) from None
 
-    async def _find(self, client: Client, value: Any) -> tuple[Any, AccessObject]:  # noqa: ANN401
-        """Look up the object that a client names; the first is its argument as it should be.
-
-        Raises:
-            VirError: there is none; the pool of a volume is off.
-        """
-        match value:
-            case DomainSnapshot() | DomainCheckpoint():
-                dom, obj = await self._find(client, value.dom)
-                return value._replace(dom=dom), obj
-            case StorageVol(pool, name, _):
-                found_pool = await self._invoke("storage_pool_lookup_by_name", client, pool)
-                found = await self._invoke("storage_vol_lookup_by_name", client, found_pool, name)
-                return found, describe(found, text(found_pool.uuid))
-            case NetworkPort(net, uuid):
-                found = await self._invoke("network_port_lookup_by_uuid", client, net, uuid)
-            case Interface(name, _):
-                found = await self._invoke("interface_lookup_by_name", client, name)
-            case NodeDevice(name):
-                found = await self._invoke("node_device_lookup_by_name", client, name)
-            case NwfilterBinding(device, _):
-                found = await self._invoke("nwfilter_binding_lookup_by_port_dev", client, device)
-            case _:
-                found = await self._find_by_uuid(client, value)
-        return await self._describe(client, found)
-
-    async def _find_by_uuid(self, client: Client, value: Any) -> Any:  # noqa: ANN401
-        try:
-            return await self._invoke(BY_UUID[type(value)], client, value.uuid)
-        except VirError as error:
-            name = getattr(value, "name", "")
-            if name and error.detail.endswith(f"uuid '{text(value.uuid)}'"):
-                # As the method says it that looks the client's value up.
-                raise VirError(error.code, f"{error.detail} ({name})", error.domain) from None
-            raise
-
-    async def _describe(
-        self, client: Client, value: ObjectValue
-    ) -> tuple[ObjectValue, AccessObject]:
-        """Describe an object of this service, with what the access drivers look at."""
-        if isinstance(value, StorageVol):
-            pool = await self._invoke("storage_pool_lookup_by_name", client, value.pool)
-            return value, describe(value, text(pool.uuid))
-        obj = describe(value)
-        if isinstance(value, Domain) and self._control.metadata_uris:
-            obj = replace(obj, metadata=await self._metadata(client, value))
-        return value, obj
-
-    async def _metadata(self, client: Client, dom: Domain) -> tuple[tuple[str, str], ...]:
-        found = []
-        for uri in self._control.metadata_uris:
-            try:
-                xml = await self._invoke(
-                    "domain_get_metadata", client, dom, METADATA_ELEMENT, uri, 0
-                )
-            except VirError:  # NO_DOMAIN_METADATA
-                continue
-            found.append((uri, text_of_element(xml)))
-        return tuple(found)
-
     # Documents.
 
     async def _admit_document(
@@ -267,7 +184,7 @@ class CallGuard:
         inside = None
         if subject.inside >= 0:
             place = subject.inside
-            inside, _ = await self._find(client, arguments[place])
+            inside, _ = await self._finder.find(client, arguments[place])
             arguments = (*arguments[:place], inside, *arguments[place + 1 :])
         if subject.access.object_type == "domain":
             await self._require_definition(client, permissions, "", xml)
@@ -299,8 +216,8 @@ class CallGuard:
         objects = [obj]
         try:
             if obj.name:
-                present = await self._invoke(BY_NAME["domain"], client, obj.name)
-                objects.append((await self._describe(client, present))[1])
+                present = await self._finder.invoke(BY_NAME["domain"], client, obj.name)
+                objects.append((await self._finder.describe(client, present))[1])
         except VirError as error:
             if error.code is not ErrorCode.NO_DOMAIN:
                 raise
@@ -352,7 +269,7 @@ class CallGuard:
             return [record for record in result if record.dom.uuid in uuids]
         if form is ListForm.COUNT:
             name, counted = counted_list(procedure, arguments)
-            keys = await self._invoke(name, client, *counted)
+            keys = await self._finder.invoke(name, client, *counted)
             return len(await self._visible_keys(client, permission, arguments, keys))
         if form is ListForm.KEYS:
             keys = await self._visible_keys(client, permission, arguments, result)
@@ -364,7 +281,7 @@ class CallGuard:
     ) -> list[Any]:
         """Return the names, numbers or UUIDs of objects that the client may see."""
         inside = arguments[:1] if permission.object == "storage_vol" else ()
-        full, _ = await self._invoke(FULL_LISTS[permission.object], client, *inside, 1, 0)
+        full, _ = await self._finder.invoke(FULL_LISTS[permission.object], client, *inside, 1, 0)
         shown = await self._shown(client, permission, full)
         visible = {key for value in shown for key in keys_of(value)}
         return [key for key in keys if key in visible]
@@ -375,7 +292,7 @@ class CallGuard:
         """Return the objects that the client has a permission on."""
         title, questions = driver_title(client), []
         for value in values:
-            _, obj = await self._describe(client, value)
+            _, obj = await self._finder.describe(client, value)
             questions.append(Question(permission, obj, title))
         allowed = await self._control.allows(client, questions)
         return [value for value, yes in zip(values, allowed, strict=True) if yes]

@@ -27,10 +27,11 @@ def open_access(process: ChildProcess) -> AccessControl | None:
 
 
 def open_guard(process: ChildProcess) -> CallGuard | None:
-    """Make what checks the calls of a service, and have it answer rpcd about events."""
+    """Make what checks the calls of a service, and have it answer rpcd and the root."""
     control = open_access(process)
     if control is None:
         return None
     guard = CallGuard(control)
     process.node.serve(guard)
+    process.node.serve(guard.explainer())
     return guard

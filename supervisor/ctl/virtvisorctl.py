@@ -1,8 +1,9 @@
-"""virtvisorctl: show the daemon's process tree.
+"""virtvisorctl: show the daemon's process tree; explain its access control.
 
 Owns: its command line and the table.
 May touch: the daemon's admin socket, and /proc for guests' memory.
-Exit status: 0 success, 1 no daemon replies, 2 invalid command line, 3 a process is degraded.
+Exit status: 0 success, 1 no daemon replies, 2 invalid command line, 3 a process is degraded,
+4 what is asked for is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Final
 
 import msgspec
 
-from supervisor.messages.root import ProcessState, ProcessStatus
+from supervisor.ctl import access_explain
+from supervisor.messages.root import AccessReply, AdminRequest, ProcessState, ProcessStatus
 from supervisor.runtime.paths import Paths
 from supervisor.runtime.process_stats import process_row
 
@@ -37,12 +39,15 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     status = commands.add_parser("status", help="show every process of the tree")
     status.add_argument("--json", action="store_true", help="as a list of JSON objects")
+    access_explain.add_arguments(commands)
     options = parser.parse_args()
     session = os.geteuid() != 0 and options.root is None
     root = options.root.absolute() if options.root else Path("/")
     paths = Paths.session(os.environ) if session else Paths.system(root)
     try:
-        reply = query(paths.control_socket())
+        if options.command == "access":
+            return explain(parser, options, paths.control_socket())
+        reply = query(paths.control_socket(), AdminRequest(ask="status"))
         rows = msgspec.json.decode(reply, type=list[ProcessStatus])
     except (OSError, msgspec.MsgspecError) as error:
         sys.stderr.write(f"virtvisorctl: no daemon answers at {paths.control_socket()}: {error}\n")
@@ -51,8 +56,27 @@ def main() -> int:
     return DEGRADED if any(row.state == ProcessState.DEGRADED for row in rows) else 0
 
 
-def query(path: Path) -> bytes:
-    """Request the list of processes.
+def explain(parser: argparse.ArgumentParser, options: argparse.Namespace, path: Path) -> int:
+    """Ask which rule of access control decides, and show it; the exit status.
+
+    Raises:
+        OSError, MsgspecError: no daemon replies.
+    """
+    try:
+        request = access_explain.request_of(options)
+    except access_explain.UnknownNameError as error:
+        parser.error(str(error))
+    reply = query(path, AdminRequest(ask="access", access=request))
+    answer = msgspec.json.decode(reply, type=AccessReply)
+    if answer.explanation is None:
+        sys.stderr.write(f"virtvisorctl: {answer.error}\n")
+        return NO_DAEMON
+    sys.stdout.write(access_explain.format_explanation(options, answer.explanation))
+    return access_explain.exit_status(answer.explanation)
+
+
+def query(path: Path, request: AdminRequest) -> bytes:
+    """Send a request and read the reply.
 
     Raises:
         OSError: no daemon replies.
@@ -60,7 +84,7 @@ def query(path: Path) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
         end.settimeout(QUERY_S)
         end.connect(str(path))
-        end.sendall(b'{"ask":"status"}\n')
+        end.sendall(msgspec.json.encode(request) + b"\n")
         parts = []
         while part := end.recv(65536):
             parts.append(part)

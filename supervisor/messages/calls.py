@@ -91,6 +91,42 @@ class CheckAccess(Request[Ack], frozen=True, kw_only=True, tag="calls.check_acce
     name: str = ""
 
 
+class AccessQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What virtvisorctl asks about access control."""
+
+    identity: Identity
+    driver: str  # `Driver.name` of the connection
+    call: str = ""  # a procedure, or
+    permission: str = ""  # one permission, "domain.start"
+    object: str = ""  # name or UUID; of a volume POOL/VOLUME, of a port NETWORK/UUID
+
+
+class ExplainedPermission(msgspec.Struct, frozen=True, kw_only=True):
+    """One permission that a call needs, and who says what about it."""
+
+    permission: str
+    when: str = ""  # with which arguments it is needed; "": always
+    allowed: bool | None = None  # None: only a running client can be asked about
+    reasons: list[str] = []
+
+
+class AccessExplanation(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer."""
+
+    object: str  # as the log calls it
+    exists: bool
+    permissions: list[ExplainedPermission] = []
+
+
+class ExplainAccess(
+    Request[AccessExplanation], frozen=True, kw_only=True, tag="calls.explain_access"
+):
+    """Explain what access control says to a call; sent by the root for virtvisorctl."""
+
+    deadline_s = 5.0
+    question: AccessQuestion
+
+
 class StreamEnd(Request[Ack], frozen=True, kw_only=True, tag="calls.stream_end"):
     """End the service's side of a stream with a token: the client's side has ended.
 

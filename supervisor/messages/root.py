@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from ipc import Ack, Event, Request
+from supervisor.messages.calls import AccessExplanation, AccessQuestion
 
 
 class Ready(Request[Ack], frozen=True, kw_only=True, tag="root.ready"):
@@ -23,6 +24,27 @@ class KeepRunning(Event, frozen=True, kw_only=True, tag="root.keep_running"):
 
     busy: bool
     why: str
+
+
+class AccessRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What virtvisorctl asks about access control, on the admin socket."""
+
+    process: str  # that has the object
+    question: AccessQuestion
+
+
+class AccessReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to it."""
+
+    error: str = ""  # why there is none
+    explanation: AccessExplanation | None = None
+
+
+class AdminRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request of virtvisorctl, a line of JSON."""
+
+    ask: str  # "status", "access"
+    access: AccessRequest | None = None
 
 
 class WorkerSpawned(msgspec.Struct, frozen=True, kw_only=True):

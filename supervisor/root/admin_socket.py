@@ -1,4 +1,6 @@
-"""The socket of virtvisorctl: it lists the processes of the tree to the daemon's own user.
+"""The socket of virtvisorctl: the processes of the tree, and why access control decides as it does.
+
+It is the daemon's own user's.
 
 Owns: that socket and its protocol: one line of JSON is the request, one line the reply.
 May not touch: the tree beyond reading it.
@@ -9,13 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from supervisor.messages.root import ProcessStatus
+from ipc import BusError
+from rpc.errors import VirError
+from supervisor.messages.calls import AccessExplanation
+from supervisor.messages.root import AccessReply, AccessRequest, AdminRequest, ProcessStatus
 from supervisor.root.sockets import bind
 
 REQUEST_S: Final = 10.0
@@ -25,19 +30,25 @@ QUEUE: Final = 16
 log = logging.getLogger(__name__)
 
 
-class AdminRequest(msgspec.Struct, frozen=True):
-    """The request of virtvisorctl; "status" is the only one."""
-
-    ask: str
-
-
 class AdminSocket:
     """Serves a Unix socket of mode 0600."""
 
-    def __init__(self, path: Path, status: Callable[[], list[ProcessStatus]]) -> None:
-        """Reply with the result of `status`, which is called in a thread."""
+    def __init__(
+        self,
+        path: Path,
+        status: Callable[[], list[ProcessStatus]],
+        explain: Callable[[AccessRequest], Awaitable[AccessExplanation]],
+    ) -> None:
+        """Make the socket.
+
+        Args:
+            path: of the socket.
+            status: lists the processes; it is called in a thread.
+            explain: has a process explain access control; raises VirError, BusError.
+        """
         self._path = path
         self._status = status
+        self._explain = explain
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -61,11 +72,22 @@ class AdminSocket:
             async with asyncio.timeout(REQUEST_S):
                 line = await reader.readline()
                 request = msgspec.json.decode(line, type=AdminRequest)
-                if request.ask == "status":
-                    rows = await asyncio.to_thread(self._status)
-                    writer.write(msgspec.json.encode(rows) + b"\n")
+                if (answer := await self._answer(request)) is not None:
+                    writer.write(msgspec.json.encode(answer) + b"\n")
                     await writer.drain()
         except (TimeoutError, OSError, ValueError, msgspec.MsgspecError) as error:
             log.warning("a request on virtvisorctl's socket failed: %s", error)
         finally:
             writer.close()
+
+    async def _answer(self, request: AdminRequest) -> list[ProcessStatus] | AccessReply | None:
+        if request.ask == "status":
+            return await asyncio.to_thread(self._status)
+        if request.ask == "access" and request.access is not None:
+            try:
+                return AccessReply(explanation=await self._explain(request.access))
+            except VirError as error:
+                return AccessReply(error=error.message)
+            except BusError as error:
+                return AccessReply(error=str(error))
+        return None

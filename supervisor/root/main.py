@@ -296,7 +296,9 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._request_shutdown, f"signal {number.name}")
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
-        control = AdminSocket(self._paths.control_socket(), self._tree.status)
+        control = AdminSocket(
+            self._paths.control_socket(), self._tree.status, self._tree.explain_access
+        )
         await control.start()
         await self._hooks.notify("-", "start", "", sub="-", extra="start")
         self._tree.start(TreeHandlers)

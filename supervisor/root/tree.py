@@ -22,8 +22,15 @@ from ipc import BusError, Switchboard
 from rpc.errors import ErrorCode, VirError
 from supervisor.access.roles import Roles
 from supervisor.dispatch.errors import VirErrorCodec
+from supervisor.messages.calls import AccessExplanation, ExplainAccess
 from supervisor.messages.child import Reload, SetLogLevel, Stop
-from supervisor.messages.root import LogSettings, ProcessState, ProcessStatus, TlsFiles
+from supervisor.messages.root import (
+    AccessRequest,
+    LogSettings,
+    ProcessState,
+    ProcessStatus,
+    TlsFiles,
+)
 from supervisor.root import process_list
 from supervisor.root.child import Child
 from supervisor.root.roles import LOGD, PRELOAD, SERVICES, WORKERS, Role
@@ -33,6 +40,7 @@ from supervisor.root.zygote_client import RESTARTS, ZygoteClient
 from supervisor.runtime.log import Collector, Output, parse_outputs, stderr_output
 from supervisor.runtime.restart_policy import Policy
 
+NO_ACCESS_DRIVER: Final = "none"  # libvirt's driver that allows everything
 STOP_S: Final = 5.0  # for an orderly exit; then SIGKILL
 START_PENDING: Final = (ProcessState.RESTARTING, ProcessState.DEGRADED)
 SETTLED: Final = (*START_PENDING, ProcessState.RUNNING, ProcessState.STOPPED)
@@ -158,6 +166,21 @@ class Tree:
         """List all processes, the root first. It blocks: call it in a thread."""
         zygote = self._zygote.pid, self._zygote.restarts
         return process_list.list_processes(list(self._children.values()), zygote, self._loop.time())
+
+    async def explain_access(self, request: AccessRequest) -> AccessExplanation:
+        """Have a process explain what access control says to a call.
+
+        Raises:
+            VirError: NO_SUPPORT: there is no access control; INVALID_ARG: there is no such process.
+            BusError: it does not answer.
+        """
+        if not set(self.config.config.access_drivers) - {NO_ACCESS_DRIVER}:
+            detail = "access_drivers is empty: whoever may connect may call everything"
+            raise VirError(ErrorCode.NO_SUPPORT, detail)
+        child = self._children.get(request.process)
+        if child is None or child.peer is None or child.is_worker:
+            raise VirError(ErrorCode.INVALID_ARG, f"there is no process '{request.process}'")
+        return await child.peer.call(ExplainAccess(question=request.question))
 
     # What the watchdog needs (`HungProcesses`).
 

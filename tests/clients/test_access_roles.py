@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.clients.daemon import Daemon
+from tests.clients.daemon import VIRTVISORCTL, Daemon
 from tests.clients.event_watch import wait_until
 from tests.clients.libvirt_binding import libvirt
 
@@ -160,6 +160,25 @@ def test_events_are_of_domains_that_the_client_may_see(guarded: Daemon) -> None:
         watcher.kill()
         watcher.wait()
         watcher.stdout.close()
+
+
+def test_virtvisorctl_names_the_line_that_decides(guarded: Daemon) -> None:
+    done = subprocess.run(
+        [
+            *(str(VIRTVISORCTL), "--root", str(guarded.root), "access", "explain"),
+            *(str(ALICE), "virDomainUndefine", "web-1"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (4, "")
+    assert done.stdout == (
+        f"{ALICE}, virDomainUndefine, domain 'web-1'\n"
+        "  domain.delete: refused\n"
+        f"    {guarded.root}/etc/libvirt/roles.conf:4: role web-team: deny domain.delete\n"
+    )
 
 
 def test_the_file_is_reread_and_a_mistake_leaves_the_last_rules(guarded: Daemon) -> None:

@@ -51,6 +51,10 @@ class Rules:
             for question in questions
         ]
 
+    def explain(self, identity: Identity, question: Question) -> tuple[bool | None, str]:
+        allowed = self.allowed is None
+        return allowed, f"{question.permission} on {question.obj.text}"
+
 
 def client(identity: Identity = ALICE, proven: Identity | None = None) -> Client:
     return Client(
