@@ -21,7 +21,6 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.stord import commands, qemu_img
 from supervisor.stord.backends.base import BackendContext, CloneSource, CreateOptions
 from supervisor.stord.pool_process.messages import (
-    QUICK_S,
     CheckChain,
     CopyRaw,
     CreateRaw,
@@ -72,31 +71,43 @@ async def write_file(
     await _write_image(context, definition, options, temporary)
 
 
-async def _write_raw(
-    context: BackendContext, definition: Volume, options: CreateOptions, temporary: str
-) -> None:
+def is_plain(definition: Volume, options: CreateOptions) -> bool:
+    """Return whether a volume is a new raw file that takes no noticeable time to write."""
+    return (
+        (definition.target.format or "raw") == "raw"
+        and definition.target.encryption is None
+        and options.clone_source is None
+        and not options.preallocate
+        and raw_file(definition, "", "").allocation <= QUICK_ALLOCATION
+    )
+
+
+def raw_file(definition: Volume, directory: str, temporary: str) -> CreateRaw:
+    """Describe the file of a new raw volume, under its temporary name."""
     capacity = definition.capacity or 0
-    if options.clone_source is not None:
-        copy = CopyRaw(
-            source=options.clone_source.volume.path,
-            target=f"{context.pool.path}/{temporary}",
-            size=capacity,
-            is_new=True,
-            reflink=options.reflink,
-        )
-        await context.process.call_dedicated(copy)
-        return
-    create = CreateRaw(
-        directory=context.pool.path,
+    return CreateRaw(
+        directory=directory,
         temporary_name=temporary,
         capacity=capacity,
         allocation=capacity if definition.allocation is None else definition.allocation,
         nocow=definition.target.nocow,
     )
-    if create.allocation > QUICK_ALLOCATION:
-        await context.process.call_dedicated(create)
-    else:
-        await context.process.call(create, deadline_s=QUICK_S)
+
+
+async def _write_raw(
+    context: BackendContext, definition: Volume, options: CreateOptions, temporary: str
+) -> None:
+    if options.clone_source is not None:
+        copy = CopyRaw(
+            source=options.clone_source.volume.path,
+            target=f"{context.pool.path}/{temporary}",
+            size=definition.capacity or 0,
+            is_new=True,
+            reflink=options.reflink,
+        )
+        await context.process.call_dedicated(copy)
+        return
+    await context.process.call_dedicated(raw_file(definition, context.pool.path, temporary))
 
 
 async def _write_image(

@@ -134,17 +134,31 @@ class CommitFile(Request[NewVolume], frozen=True, kw_only=True, tag="pool.commit
     permissions: FilePermissions
 
 
+class CreateRawVolume(Request[NewVolume], frozen=True, kw_only=True, tag="pool.create_raw_volume"):
+    """Do what `CreateRaw` and `CommitFile` do, for a file that takes no noticeable time to write.
+
+    Errors: those of both; nothing is left then.
+    """
+
+    deadline_s = QUICK_S
+    file: CreateRaw
+    name: str
+    permissions: FilePermissions
+
+
 class AbortCreate(Request[Ack], frozen=True, kw_only=True, tag="pool.abort_create"):
     """Remove a file whose creation failed, under its temporary name or its final one.
 
-    With `name` the outcome of its `CommitFile` is not known: the process may have died after the
-    rename.
+    With `name` the outcome of its `CommitFile` or `CreateRawVolume` is not known: the process may
+    have died after the rename. After the latter neither name may be ours: what has the final one
+    since before `since_ns` is another's file, and stays.
     """
 
     deadline_s = QUICK_S
     directory: str
     temporary_name: str
     name: str = ""  # "": `CommitFile` was not sent, or refused
+    since_ns: int = 0  # of the epoch; a rename sets the time of the inode's last change
 
 
 class RemoveLeftovers(Request[Ack], frozen=True, kw_only=True, tag="pool.remove_leftovers"):

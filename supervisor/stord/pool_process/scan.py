@@ -96,8 +96,13 @@ class VolumeScan:
             return filesystem_space(request.directory)
 
 
-def describe_volume(directory: str, name: str) -> VolumeInfo:
+def describe_volume(directory: str, name: str, image: ImageInfo | None = None) -> VolumeInfo:
     """Describe one volume, with the time of its birth where the file system knows it.
+
+    Args:
+        directory: the pool's.
+        name: of the file.
+        image: what is in it; None: it is read.
 
     Raises:
         VirError: NO_STORAGE_VOL; SYSTEM_ERROR: it cannot be read.
@@ -105,7 +110,7 @@ def describe_volume(directory: str, name: str) -> VolumeInfo:
     path = f"{directory}/{name}"
     with system_errors(f"stat '{path}'"):
         try:
-            info = read_volume_info(directory, name, labels=SELINUX.exists())
+            info = read_volume_info(directory, name, labels=SELINUX.exists(), image=image)
         except FileNotFoundError:
             info = None
     if info is None:
@@ -168,6 +173,7 @@ def read_volume_info(
     *,
     labels: bool,
     is_file: bool = False,
+    image: ImageInfo | None = None,
 ) -> VolumeInfo | None:
     """Describe one volume; None for a FIFO, a socket or a character device.
 
@@ -177,6 +183,7 @@ def read_volume_info(
         known: headers of regular files that were read before.
         labels: read SELinux labels.
         is_file: it is known to be a regular file.
+        image: what is known to be in it; None: its header is read.
 
     Raises:
         OSError: it cannot be opened.
@@ -195,7 +202,8 @@ def read_volume_info(
         status = os.fstat(fd)
         kind = stat.S_IFMT(status.st_mode)
         size = status.st_size if kind == stat.S_IFREG else os.lseek(fd, 0, os.SEEK_END)
-        image = known.find(path, status) if known is not None else None
+        if known is not None and image is None:
+            image = known.find(path, status)
         if image is None:
             image = read_image(_head(fd, size), _tail(fd, name, size))
             if known is not None and kind == stat.S_IFREG:

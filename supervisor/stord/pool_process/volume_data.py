@@ -35,23 +35,7 @@ class VolumeData:
     @handles(CreateRaw)
     def create_raw(self, request: CreateRaw) -> Ack:
         """Create a file of zeros."""
-        path = f"{request.directory}/{request.temporary_name}"
-        with system_errors(f"create '{path}'"):
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
-            try:
-                if request.nocow:
-                    _disable_cow(fd)  # btrfs accepts it only while the file is empty
-                space = min(request.allocation, request.capacity)
-                if space:
-                    os.posix_fallocate(fd, 0, space)
-                os.ftruncate(fd, request.capacity)
-                if space:
-                    os.fsync(fd)
-            except BaseException:
-                _remove(path)
-                raise
-            finally:
-                os.close(fd)
+        create_zeros(request)
         return Ack()
 
     @handles(CopyRaw)
@@ -105,6 +89,31 @@ class VolumeData:
             finally:
                 os.close(fd)
         return Ack()
+
+
+def create_zeros(request: CreateRaw) -> None:
+    """Create a file of zeros; on failure nothing is left of it.
+
+    Raises:
+        VirError: SYSTEM_ERROR: the kernel refuses.
+    """
+    path = f"{request.directory}/{request.temporary_name}"
+    with system_errors(f"create '{path}'"):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+        try:
+            if request.nocow:
+                _disable_cow(fd)  # btrfs accepts it only while the file is empty
+            space = min(request.allocation, request.capacity)
+            if space:
+                os.posix_fallocate(fd, 0, space)
+            os.ftruncate(fd, request.capacity)
+            if space:
+                os.fsync(fd)
+        except BaseException:
+            _remove(path)
+            raise
+        finally:
+            os.close(fd)
 
 
 def _open_target(request: CopyRaw) -> int:

@@ -16,6 +16,7 @@ from typing import Final
 
 from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.images import ImageInfo
 from supervisor.runtime.atomic_file import sync_folder
 from supervisor.stord.pool_process.errors import system_errors
 from supervisor.stord.pool_process.messages import (
@@ -23,6 +24,7 @@ from supervisor.stord.pool_process.messages import (
     CheckDirectory,
     CommitFile,
     CreateDirectoryVolume,
+    CreateRawVolume,
     FilePermissions,
     MakeDirectory,
     Remove,
@@ -31,10 +33,12 @@ from supervisor.stord.pool_process.messages import (
 )
 from supervisor.stord.pool_process.scan import describe_volume, filesystem_space
 from supervisor.stord.pool_process.temporary_names import is_leftover
-from supervisor.stord.volume_info import NewVolume
+from supervisor.stord.pool_process.volume_data import create_zeros
+from supervisor.stord.volume_info import NewVolume, PoolInfo
 
 AT_FDCWD: Final = -100
 RENAME_NOREPLACE: Final = 1
+ZEROS: Final = ImageInfo(format="raw")  # what a new file's content is known to be
 DIRECTORY_MODE: Final = 0o711  # without <permissions>: libvirt's VIR_STORAGE_DEFAULT_POOL_PERM_MODE
 #: NFS, and FUSE file systems without rename2, answer EINVAL to RENAME_NOREPLACE.
 NO_RENAMEAT2: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
@@ -81,28 +85,28 @@ class VolumeFiles:
     @handles(CommitFile)
     def commit_file(self, request: CommitFile) -> NewVolume:
         """Rename a finished file to its volume name unless that exists."""
-        old = f"{request.directory}/{request.temporary_name}"
-        new = f"{request.directory}/{request.name}"
-        with system_errors(f"create the volume '{new}'"):
-            _apply_permissions(old, request.permissions)
-            rename_noreplace(old, new)
-            sync_folder(request.directory)  # the name survives a power failure once acknowledged
-        space = None
-        with contextlib.suppress(OSError):  # the volume is there all the same
-            space = filesystem_space(request.directory)
-        return NewVolume(volume=describe_volume(request.directory, request.name), space=space)
+        _commit(request.directory, request.temporary_name, request.name, request.permissions)
+        volume = describe_volume(request.directory, request.name)
+        return NewVolume(volume=volume, space=_space(request.directory))
+
+    @handles(CreateRawVolume)
+    def create_raw_volume(self, request: CreateRawVolume) -> NewVolume:
+        """Create a file of zeros, and rename it to its volume name unless that exists."""
+        directory, temporary = request.file.directory, request.file.temporary_name
+        create_zeros(request.file)
+        try:
+            _commit(directory, temporary, request.name, request.permissions)
+            volume = describe_volume(directory, request.name, image=ZEROS)
+        except BaseException:
+            _abort(f"{directory}/{temporary}", f"{directory}/{request.name}")
+            raise
+        return NewVolume(volume=volume, space=_space(directory))
 
     @handles(AbortCreate)
     def abort_create(self, request: AbortCreate) -> Ack:
         """Remove a file whose creation failed."""
-        temporary = f"{request.directory}/{request.temporary_name}"
-        with system_errors(f"remove '{temporary}'"):
-            inode = _inode(temporary)
-            if request.name and inode in (None, _inode(f"{request.directory}/{request.name}")):
-                # Renamed: the temporary name is gone. Without RENAME_NOREPLACE link(2) replaces it,
-                # and both names may exist.
-                _unlink(f"{request.directory}/{request.name}")
-            _unlink(temporary)
+        final = f"{request.directory}/{request.name}" if request.name else ""
+        _abort(f"{request.directory}/{request.temporary_name}", final, request.since_ns)
         return Ack()
 
     @handles(RemoveLeftovers)
@@ -147,6 +151,48 @@ class VolumeFiles:
         return Ack()
 
 
+def _commit(directory: str, temporary: str, name: str, permissions: FilePermissions) -> None:
+    """Rename a finished file to its volume name unless that exists.
+
+    Raises:
+        VirError: STORAGE_VOL_EXIST; SYSTEM_ERROR: the kernel refuses.
+    """
+    old, new = f"{directory}/{temporary}", f"{directory}/{name}"
+    with system_errors(f"create the volume '{new}'"):
+        _apply_permissions(old, permissions)
+        rename_noreplace(old, new)
+        sync_folder(directory)  # the name survives a power failure once acknowledged
+
+
+def _abort(temporary: str, final: str, since_ns: int = 0) -> None:
+    """Remove a file under its temporary name, and under its final one where it was renamed.
+
+    Args:
+        temporary: the path of the temporary name.
+        final: the other path; "": the file was not renamed.
+        since_ns: a file that has the final name since before is not ours.
+
+    Raises:
+        VirError: SYSTEM_ERROR: the kernel refuses.
+    """
+    with system_errors(f"remove '{temporary}'"):
+        made, there = _status(temporary), _status(final) if final else None
+        if there is not None and (
+            # Renamed: the temporary name is gone. Without RENAME_NOREPLACE link(2) replaces it, and
+            # both names may exist.
+            there.st_ctime_ns >= since_ns if made is None else made.st_ino == there.st_ino
+        ):
+            _unlink(final)
+        _unlink(temporary)
+
+
+def _space(directory: str) -> PoolInfo | None:
+    """Measure the file system; None where it cannot be: a new volume is there all the same."""
+    with contextlib.suppress(OSError):
+        return filesystem_space(directory)
+    return None
+
+
 def _remove_leftover(path: str) -> None:
     """Remove a leftover file; a failure is logged, the other files are still removed."""
     try:
@@ -157,10 +203,10 @@ def _remove_leftover(path: str) -> None:
         log.warning("removed '%s', left by an interrupted creation of a volume", path)
 
 
-def _inode(path: str) -> int | None:
-    """Return a file's inode number; None when there is no such file."""
+def _status(path: str) -> os.stat_result | None:
+    """Return a file's status; None when there is no such file."""
     try:
-        return os.lstat(path).st_ino
+        return os.lstat(path)
     except FileNotFoundError:
         return None
 

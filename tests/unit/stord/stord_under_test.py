@@ -230,10 +230,10 @@ class Stord:
         self.images.mkdir(exist_ok=True)
         return await self.lifecycle.storage_pool_create_xml(call(), dir_pool(self.images), 0)
 
-    async def create(self, name: str, client: str = "c") -> VolumeId:
-        """Create a raw volume of 64 KiB in "p"."""
-        pool = self.object().identity
-        return await self.creation.storage_vol_create_xml(call(client), pool, volume(name), 0)
+    async def create(self, name: str, client: str = "c", capacity: int = 65536) -> VolumeId:
+        """Create a raw volume in "p", of 64 KiB where nothing else is asked for."""
+        pool, xml = self.object().identity, volume(name, capacity)
+        return await self.creation.storage_vol_create_xml(call(client), pool, xml, 0)
 
     def fault(self, tag: str, kind: str) -> None:
         """Inject a fault into the helper processes."""

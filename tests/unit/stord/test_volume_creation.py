@@ -12,8 +12,9 @@ from conf.storage import Volume
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.calls import ClientClosed
 from supervisor.stord import recovery
+from supervisor.stord.backends import directory
 from supervisor.stord.backends.base import BackendContext, CreateOptions
-from supervisor.stord.backends.file_volumes import write_file
+from supervisor.stord.backends.file_volumes import QUICK_ALLOCATION, write_file
 from supervisor.stord.pool_process.temporary_names import temporary_name
 from tests.unit.stord.stord_under_test import (
     HOST_TAG,
@@ -24,7 +25,12 @@ from tests.unit.stord.stord_under_test import (
     volume,
 )
 
-STEPS = ("pool.create_raw", "pool.commit_file")
+LARGE = QUICK_ALLOCATION + 4096  # bytes: written by a process of its own, then renamed
+STEPS = (
+    ("pool.create_raw_volume", 65536),
+    ("pool.create_raw", LARGE),
+    ("pool.commit_file", LARGE),
+)
 
 
 async def check_name_is_free(stord: Stord, name: str) -> None:
@@ -37,22 +43,24 @@ async def check_name_is_free(stord: Stord, name: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["before", "after", "fail"])
-@pytest.mark.parametrize("step", STEPS)
-async def test_failed_creation_leaves_nothing(tmp_path: Path, step: str, fault: str) -> None:
+@pytest.mark.parametrize(("step", "capacity"), STEPS)
+async def test_failed_creation_leaves_nothing(
+    tmp_path: Path, step: str, capacity: int, fault: str
+) -> None:
     async with stord_at(tmp_path) as stord:
         await stord.start_pool()
         stord.fault(step, fault)
         with pytest.raises(VirError):
-            await stord.create("v")
+            await stord.create("v", capacity=capacity)
         await check_name_is_free(stord, "v")
 
 
-@pytest.mark.parametrize("step", STEPS)
-async def test_creation_ends_with_its_client(tmp_path: Path, step: str) -> None:
+@pytest.mark.parametrize(("step", "capacity"), STEPS)
+async def test_creation_ends_with_its_client(tmp_path: Path, step: str, capacity: int) -> None:
     async with stord_at(tmp_path) as stord:
         await stord.start_pool()
         stord.fault(step, "pause")
-        creation = asyncio.create_task(stord.create("v", client="gone"))
+        creation = asyncio.create_task(stord.create("v", client="gone", capacity=capacity))
         await stord.reached(step)
         stord.clients.on_client_closed(ClientClosed(client="gone"))
         await asyncio.sleep(0.05)
@@ -73,18 +81,32 @@ async def test_failed_commit_keeps_the_file_that_has_the_name(tmp_path: Path) ->
         assert (stord.images / "v").read_bytes() == b"of another host"
 
 
+async def test_a_death_before_the_creation_keeps_the_file_that_has_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "CLOCK_SLACK_NS", -(10**9))  # the file is older than this
+    async with stord_at(tmp_path) as stord:
+        await stord.start_pool()
+        (stord.images / "v").write_bytes(b"of another host")
+        stord.fault("pool.create_raw_volume", "before")
+        with pytest.raises(VirError):
+            await stord.create("v")
+        assert (stord.images / "v").read_bytes() == b"of another host"
+        assert stord.names() == ["v"]
+
+
 async def test_name_is_reserved_while_its_volume_is_created(tmp_path: Path) -> None:
     async with stord_at(tmp_path) as stord:
         pool = await stord.start_pool()
-        stord.fault("pool.create_raw", "pause")
+        stord.fault("pool.create_raw_volume", "pause")
         creation = asyncio.create_task(stord.create("v"))
-        await stord.reached("pool.create_raw")
+        await stord.reached("pool.create_raw_volume")
         with pytest.raises(VirError) as taken:
             await stord.create("v")
         assert taken.value.code is ErrorCode.STORAGE_VOL_EXIST
         with pytest.raises(VirError, match="asynchronous jobs running"):
             await stord.lifecycle.storage_pool_destroy(call(), pool)
-        stord.resume("pool.create_raw")
+        stord.resume("pool.create_raw_volume")
         await creation
         await stord.lifecycle.storage_pool_destroy(call(), pool)
 

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ipc import Descriptor
 from rpc.errors import ErrorCode, VirError
@@ -19,6 +20,7 @@ from supervisor.stord.pool_process.messages import (
     CopyRaw,
     CreateDirectoryVolume,
     CreateRaw,
+    CreateRawVolume,
     FilePermissions,
     GetSpace,
     MakeDirectory,
@@ -115,6 +117,26 @@ def test_abort_after_an_unknown_commit_removes_both_links_of_the_file(tmp_path: 
     os.link(tmp_path / "new", tmp_path / "v")  # where the file system has no RENAME_NOREPLACE
     VolumeFiles().abort_create(AbortCreate(directory=str(tmp_path), temporary_name="new", name="v"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_abort_keeps_what_has_the_name_since_before_the_creation(tmp_path: Path) -> None:
+    (tmp_path / "v").write_bytes(b"another's")
+    changed_ns = (tmp_path / "v").stat().st_ctime_ns
+    abort = AbortCreate(directory=str(tmp_path), temporary_name="new", name="v")
+    VolumeFiles().abort_create(replace(abort, since_ns=changed_ns + 1))
+    assert (tmp_path / "v").read_bytes() == b"another's"
+    VolumeFiles().abort_create(replace(abort, since_ns=changed_ns))
+    assert not (tmp_path / "v").exists()
+
+
+def test_a_raw_volume_that_cannot_have_its_name_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "v").write_bytes(b"old")
+    file = CreateRaw(directory=str(tmp_path), temporary_name="new", capacity=512, allocation=0)
+    order = CreateRawVolume(file=file, name="v", permissions=FilePermissions())
+    with pytest.raises(VirError) as refused:
+        VolumeFiles().create_raw_volume(order)
+    assert refused.value.code is ErrorCode.STORAGE_VOL_EXIST
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
 def test_abort_before_the_rename_keeps_another_file_of_the_name(tmp_path: Path) -> None:
