@@ -6,11 +6,10 @@ Source: libvirt 9.0 virNetworkGetDHCPLeases.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-from dataclasses import dataclass
+import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -31,21 +30,17 @@ class LeaseRecord(msgspec.Struct, rename="kebab"):
     expiry_time: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DhcpLease:
+class DhcpLease(NamedTuple):
     """A lease that has not expired."""
 
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    family: int  # 4 or 6
+    address: str  # as it is usually written
+    packed: bytes  # the address in network byte order
     mac: str
     hostname: str
     client_id: str
     iaid: str
     expires: int  # seconds since the epoch; 0: never
-
-    @property
-    def family(self) -> int:
-        """4 or 6."""
-        return self.address.version
 
 
 def read_leases(path: Path, now: float, mac: str | None = None) -> list[DhcpLease]:
@@ -94,15 +89,20 @@ def parse_leases(data: bytes, now: float, where: str, mac: str | None = None) ->
 def _lease(entry: LeaseRecord, now: float) -> DhcpLease | None:
     if entry.expiry_time and entry.expiry_time <= now:
         return None
+    text = entry.ip_address
+    family, number = (socket.AF_INET6, 6) if ":" in text else (socket.AF_INET, 4)
+    # A database has thousands of them: `ipaddress` would take most of a list's time.
     try:
-        address = ipaddress.ip_address(entry.ip_address)
-    except ValueError:
+        packed = socket.inet_pton(family, text)
+    except (OSError, ValueError):
         return None
     return DhcpLease(
-        address=address,
-        mac=entry.mac_address.lower(),
-        hostname=entry.hostname,
-        client_id=entry.client_id,
-        iaid=entry.iaid,
-        expires=entry.expiry_time,
+        number,
+        text if number == 4 else socket.inet_ntop(family, packed),
+        packed,
+        entry.mac_address.lower(),
+        entry.hostname,
+        entry.client_id,
+        entry.iaid,
+        entry.expiry_time,
     )

@@ -22,7 +22,7 @@ from supervisor.messages.netd import (
 )
 from supervisor.netd.dnsmasq.leases import DhcpLease, read_leases
 from supervisor.netd.kernel.netlink import Rtnetlink
-from supervisor.netd.network.calls.query import prefix_of, subnets_of
+from supervisor.netd.network.calls.query import Prefixes
 from supervisor.netd.network.registry import NetworkRegistry
 
 
@@ -52,9 +52,9 @@ class AddressService:
         addresses = [
             InterfaceAddress(
                 mac=lease.mac,
-                address=str(lease.address),
+                address=lease.address,
                 family=lease.family,
-                prefix=prefix_of(lease, subnets_of(network)),
+                prefix=Prefixes(network).of(lease),
                 hostname=lease.hostname,
             )
             for network, lease in leases

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,7 @@ FILTER: Final[ListFilter[NetworkObject]] = ListFilter(
     either(Flags.PERSISTENT, Flags.TRANSIENT, is_persistent),
     either(Flags.AUTOSTART, Flags.NO_AUTOSTART, has_autostart),
 )
+KINDS: Final = {4: IPAddrType.IPV4, 6: IPAddrType.IPV6}  # of an address's family
 
 
 class QueryCalls:
@@ -164,35 +165,44 @@ def lease_values(
     path: Path, bridge: str, network: Network, mac: str | None
 ) -> list[NetworkDhcpLease]:
     """Read a network's leases, of one MAC address or (None) all, as protocol values; it blocks."""
-    subnets = subnets_of(network)
+    prefixes = Prefixes(network)
     leases = read_leases(path, time.time(), mac)
-    return [lease_value(bridge, lease, subnets) for lease in leases]
+    return [lease_value(bridge, lease, prefixes) for lease in leases]
 
 
-def lease_value(bridge: str, lease: DhcpLease, subnets: Sequence[Subnet]) -> NetworkDhcpLease:
+def lease_value(bridge: str, lease: DhcpLease, prefixes: Prefixes) -> NetworkDhcpLease:
     """Convert a lease to its protocol value."""
-    kind = IPAddrType.IPV6 if lease.family == 6 else IPAddrType.IPV4
     return NetworkDhcpLease(
         iface=bridge,
         expirytime=lease.expires,
-        type=kind,
+        type=KINDS[lease.family],
         mac=lease.mac or None,
         iaid=lease.iaid or None,
-        ipaddr=str(lease.address),
-        prefix=prefix_of(lease, subnets),
+        ipaddr=lease.address,
+        prefix=prefixes.of(lease),
         hostname=lease.hostname or None,
         clientid=lease.client_id or None,
     )
 
 
-def subnets_of(network: Network) -> list[Subnet]:
+class Prefixes:
+    """The prefix lengths of a network's subnets."""
+
+    def __init__(self, network: Network) -> None:
+        self._subnets = [
+            (subnet[0].packed, subnet[-1].packed, subnet.prefixlen)
+            for subnet in subnets_of(network)
+        ]
+
+    def of(self, lease: DhcpLease) -> int:
+        """Return the prefix length of the subnet that an address belongs to."""
+        packed = lease.packed
+        for first, last, prefix in self._subnets:
+            if first <= packed <= last and len(first) == len(packed):
+                return prefix
+        return 128 if lease.family == 6 else 24
+
+
+def subnets_of(network: Network) -> Iterable[Subnet]:
     """Return the subnets of a network."""
-    return [subnet for ip in network.ips if (subnet := ip.network) is not None]
-
-
-def prefix_of(lease: DhcpLease, subnets: Sequence[Subnet]) -> int:
-    """Return the prefix length of the subnet that an address belongs to."""
-    for subnet in subnets:
-        if lease.address in subnet:
-            return subnet.prefixlen
-    return 128 if lease.family == 6 else 24
+    return (subnet for ip in network.ips if (subnet := ip.network) is not None)
