@@ -267,10 +267,7 @@ class RunningDomains:
     async def _abort_start(self, domain: DomainObject) -> None:
         """Wait until the worker has undone its start, then end the worker."""
         try:
-            # It answers when no start is under way any more.
-            reported = await self._workers.get_status(domain)
-            if reported.guest is not None:  # the start had succeeded when it was cancelled
-                await self._workers.call(domain, Destroy(graceful=False))
+            await self._workers.undo_start(domain)
         except (BusError, VirError) as error:
             log.warning("the worker of %s cannot undo its start: %s", domain.name, error)
         await self._workers.end(domain)

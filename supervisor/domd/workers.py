@@ -20,8 +20,10 @@ from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import not_running
 from supervisor.drivers.driver import Driver
 from supervisor.messages.root import EndWorker, ReplaceWorker, SpawnWorker
-from supervisor.messages.worker import GetStatus, WorkerStatus
+from supervisor.messages.worker import Destroy, GetStatus, WorkerStatus
 
+RETRY_PAUSE_S: Final = 0.02
+UNDO_TRIES: Final = 5
 STATUS_RETRIES: Final = 2  # of GetStatus, when its worker dies over it
 START_QUERIES: Final = 5  # of a worker without a known guest: a start can outlast GetStatus
 
@@ -110,6 +112,27 @@ class Workers:
                 break
         return WorkerStatus()
 
+    async def undo_start(self, domain: DomainObject) -> None:
+        """Have the worker whose start failed or was cancelled stop the guest, where there is one.
+
+        A worker that is just being replaced ends over either request: its successor has the guest.
+
+        Raises:
+            BusError, VirError: none does so; the last one's answer.
+        """
+        for tries_left in reversed(range(UNDO_TRIES)):
+            try:
+                # It answers when no start is under way any more.
+                reported = await self.get_status(domain)
+                if reported.guest is not None:  # the start had succeeded when it was cancelled
+                    await self.call(domain, Destroy(graceful=False))
+                return
+            except (PeerGone, NoSuchService) as error:
+                if not tries_left:
+                    raise
+                log.info("%s: its worker ended while it undid a start: %s", domain.name, error)
+            await asyncio.sleep(RETRY_PAUSE_S)
+
     async def end(self, domain: DomainObject) -> None:
         """End a domain's worker; the root does not respawn it."""
         name, domain.worker = domain.worker, ""
@@ -183,7 +206,7 @@ class Workers:
                 # The successor found no guest: recovery is about to mark the domain shut off.
             except DeadlineExceeded as error:
                 raise no_reply_in_time(domain, request, error) from error
-            await asyncio.sleep(min(0.02, max(0.0, left)))
+            await asyncio.sleep(min(RETRY_PAUSE_S, max(0.0, left)))
         return None
 
 

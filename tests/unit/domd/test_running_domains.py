@@ -330,6 +330,31 @@ async def test_a_destroy_at_the_moment_when_the_start_succeeds_ends_the_guest(
         await assert_shut_off(service)
 
 
+async def test_a_worker_that_is_replaced_while_its_start_is_undone_leaves_no_guest(
+    tmp_path: Path,
+) -> None:
+    async def replaced_late(worker: FakeWorker, request: ReplaceWorker) -> Any:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async def ends_before_it_answers(worker: FakeWorker, request: Destroy) -> Any:
+        del service.tree.scripts[Destroy]  # its successor answers
+        worker.die()
+        await asyncio.Event().wait()
+
+    async with domd(tmp_path, LXC) as service:
+        reached = asyncio.Event()
+        await service.define()
+        service.tree.scripts[ReplaceWorker] = replaced_late
+        service.tree.scripts[Destroy] = ends_before_it_answers
+        task = asyncio.create_task(service.start())
+        await reached.wait()
+        await service.destroy()
+        await asyncio.wait({task})
+        assert service.host.guests == {}
+        await assert_shut_off(service)
+
+
 @DRIVERS
 @pytest.mark.parametrize("when", ["before the guest", "after the guest"])
 async def test_a_worker_that_dies_while_its_start_is_undone_leaves_nothing(
