@@ -26,6 +26,7 @@ from rpc.errors import VirError
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
+from supervisor.domd.unheld_locks import remove_unheld_locks
 from supervisor.domd.workers import Workers
 from supervisor.messages.root import ListProcesses
 from supervisor.messages.rpcd import ListClients
@@ -77,6 +78,7 @@ class Recovery:
     async def recover(self, paths: Paths) -> None:
         """Reconnect to every guest that ran before this process did."""
         statuses = await asyncio.to_thread(read_statuses, paths.status_dir())
+        await asyncio.to_thread(remove_unheld_locks, paths.status_dir())
         exited = set()
         for status, runs in statuses:
             domain = self._object_for(status)
