@@ -51,7 +51,12 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
         Raises:
             OSError: they cannot be created.
         """
-        folders = Folders(paths.domain_configs(), paths.autostart(), paths.status_dir())
+        folders = Folders(
+            definitions=paths.domain_configs(),
+            links=paths.autostart(),
+            status=paths.status_dir(),
+            journal=paths.change_journal(paths.driver),
+        )
         super().__init__(object_type, folders)
         self._moments = (paths.snapshots, paths.checkpoints)
 

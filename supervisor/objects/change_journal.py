@@ -1,6 +1,6 @@
 """ChangeJournal: changes of definition files that are durable before the files are.
 
-Owns: one file of a folder, FILE. May touch: the files that it names, to make them durable.
+Owns: one file. May touch: the files that it names, to make them durable.
 May not touch: what the files mean.
 
 To replace a file durably takes two commits of the file system's journal: of the new file, and of
@@ -23,10 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from supervisor.runtime.atomic_file import sync_folder, write_file
+from supervisor.runtime.atomic_file import make_folder, sync_folder, write_file
 from supervisor.runtime.host import boot_id
 
-FILE: Final = ".changes"
 SIZE: Final = 1 << 20
 BLOCK: Final = 4096  # of records: an interrupted write of one damages no other
 MODE: Final = 0o600
@@ -50,9 +49,15 @@ class Change:
 class ChangeJournal:
     """The journal of one folder; every method blocks, and any thread may call it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Describe it; nothing is read or made."""
+    def __init__(self, folder: Path, file: Path) -> None:
+        """Describe it; nothing is read or made.
+
+        Args:
+            folder: whose files change.
+            file: the journal; its folder is made at the first change.
+        """
         self._folder = folder
+        self._file = file
         self._lock = threading.Lock()
         self._fd = -1
         self._epoch = 0
@@ -117,7 +122,7 @@ class ChangeJournal:
             OSError: the disk does not take it; the journal has it still.
         """
         with self._lock:
-            if not (self._folder / FILE).exists():
+            if not self._file.exists():
                 return
             if self._fd < 0:
                 self._open()
@@ -179,8 +184,8 @@ class ChangeJournal:
         self._unsettled.clear()
 
     def _open(self) -> None:
-        path = self._folder / FILE
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+        make_folder(self._file.parent, mode=0o700)
+        fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
         try:
             if os.fstat(fd).st_size != SIZE:
                 # Zeros are written: the first write to blocks that are only reserved would wait
@@ -188,7 +193,7 @@ class ChangeJournal:
                 os.ftruncate(fd, 0)
                 _write_all(fd, bytes(SIZE), 0)
                 os.fsync(fd)
-                sync_folder(self._folder)
+                sync_folder(self._file.parent)
         except OSError:
             os.close(fd)
             raise

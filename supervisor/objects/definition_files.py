@@ -60,6 +60,7 @@ class Folders:
     definitions: Path
     links: Path  # to the definitions of objects that start with the host
     status: Path  # on a tmpfs: it is empty after a boot of the host
+    journal: Path  # a file: changes of definitions whose own files are not durable yet
 
 
 class DefinitionFiles:
@@ -73,7 +74,7 @@ class DefinitionFiles:
         """
         self._type = object_type
         self._folders = folders
-        self._journal = ChangeJournal(folders.definitions)
+        self._journal = ChangeJournal(folders.definitions, folders.journal)
         make_folder(folders.links)
         folders.status.mkdir(parents=True, exist_ok=True)
 

@@ -287,6 +287,10 @@ class Paths:
         """Locate the log of a daemon in the background."""
         return self.log / "libvirtd.log"
 
+    def change_journal(self, name: str) -> Path:
+        """Locate the journal of a driver's definitions."""
+        return self.lib / "changes" / name
+
     def host_uuid(self) -> Path:
         """Locate the host UUID, which is generated once where the firmware has none."""
         return self.lib / "host-uuid"

@@ -27,6 +27,7 @@ class PoolFiles(status_files.StatusFiles):
                 definitions=paths.storage(),
                 links=paths.storage_autostart(),
                 status=paths.storage_status_dir(),
+                journal=paths.change_journal("storage"),
             ),
             mark=paths.lib / "storage/default-defined",
         )

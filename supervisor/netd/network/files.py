@@ -39,6 +39,7 @@ class NetworkFiles(status_files.StatusFiles):
                 definitions=paths.networks(),
                 links=paths.network_autostart(),
                 status=self._status_dir,
+                journal=paths.change_journal("network"),
             ),
             mark=paths.lib / "network/default-defined",
         )

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from supervisor.objects import change_journal
-from supervisor.objects.change_journal import BLOCK, FILE, SIZE, ChangeJournal
+from supervisor.objects.change_journal import BLOCK, SIZE, ChangeJournal
+
+FILE = "lib/changes"
 
 
 def lose_power(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,7 +18,7 @@ def lose_power(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def recover(folder: Path) -> None:
-    journal = ChangeJournal(folder)
+    journal = ChangeJournal(folder, folder / FILE)
     journal.recover()
     journal.close()
 
@@ -25,7 +27,7 @@ def recover(folder: Path) -> None:
 def journal(tmp_path: Path) -> ChangeJournal:
     for name in ("a.xml", "b.xml"):
         (tmp_path / name).write_bytes(b"old")
-    return ChangeJournal(tmp_path)
+    return ChangeJournal(tmp_path, tmp_path / FILE)
 
 
 def test_a_change_is_in_its_file_at_once(journal: ChangeJournal, tmp_path: Path) -> None:
@@ -130,13 +132,14 @@ def test_a_refused_change_does_not_come_back(
 def test_without_a_journal_a_file_is_replaced_durably(
     journal: ChangeJournal, tmp_path: Path
 ) -> None:
-    (tmp_path / FILE).mkdir()
+    (tmp_path / FILE).mkdir(parents=True)
     journal.replace("a.xml", b"new")
     assert (tmp_path / "a.xml").read_bytes() == b"new"
     assert journal.settle()
 
 
 def test_any_bytes_are_no_journal(journal: ChangeJournal, tmp_path: Path) -> None:
+    (tmp_path / FILE).parent.mkdir()
     (tmp_path / FILE).write_bytes(os.urandom(SIZE))
     recover(tmp_path)
     journal.replace("a.xml", b"new")

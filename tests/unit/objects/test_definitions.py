@@ -77,7 +77,10 @@ class Service:
     def __init__(self, folder: Path, check: Callable[[Model], None] | None = None) -> None:
         self.bus = RecordedBus()
         self.files = DefinitionFiles(
-            THING, Folders(folder / "etc", folder / "etc/autostart", folder / "run")
+            THING,
+            Folders(
+                folder / "etc", folder / "etc/autostart", folder / "run", folder / "lib/changes"
+            ),
         )
         self.registry: Registry[Thing] = Registry(THING, Thing)
         publisher = Publisher(self.bus, "network")
