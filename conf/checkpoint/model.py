@@ -57,7 +57,7 @@ class Checkpoint:
     name: str = text("name", default="")
     description: str | None = text("description")
     parent: str | None = text("parent/name")
-    creation_time: int | None = text("creationTime", read=int)  # seconds since the epoch
+    creation_time: int | None = text("creationTime", read=int, omit=0)  # seconds since the epoch
     disks: list[CheckpointDisk] = children("disks/disk", CheckpointDisk)
     domain: NestedDomain | None = field(default=None, compare=False)
 

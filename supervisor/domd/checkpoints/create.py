@@ -65,6 +65,8 @@ class CheckpointCreator:
             VirError: it cannot be made; nothing has changed.
         """
         redefine = bool(flags & CreateFlags.REDEFINE)
+        if not domain.is_active and flags & CreateFlags.QUIESCE:
+            raise domain.errors.invalid_arg("only a running guest's file systems can be quiesced")
         if not redefine and not domain.is_active:
             detail = "cannot create checkpoint for inactive domain"
             raise domain.errors.operation_unsupported(detail)

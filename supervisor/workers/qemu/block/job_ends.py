@@ -240,6 +240,22 @@ async def attach_late_chain(guest: Guest, disk: Disk, record: BlockJobRecord) ->
     guest.save()
 
 
+async def conclude_ended(guest: Guest) -> None:
+    """Have QEMU forget the jobs that ended while no worker was there, before its nodes are queried.
+
+    Raises:
+        VirError: QEMU does not reply.
+    """
+    records = [one for one in guest.status.block_jobs if one.kind is not BlockJobKind.BACKUP]
+    if not records:
+        return
+    jobs = await query_jobs(guest)
+    for record in records:
+        job = jobs.get(record.id)
+        if job is not None and job.status == CONCLUDED:
+            await _conclude(guest, record)
+
+
 async def resume_jobs(guest: Guest) -> None:
     """Take over the block jobs of a previous worker: those that go on, and those that ended."""
     if not guest.status.block_jobs:
@@ -271,7 +287,7 @@ async def _resume(guest: Guest, record: BlockJobRecord, job: QemuJob | None) -> 
         await _finish(guest, record)
     elif job.status == CONCLUDED and record.kind is BlockJobKind.BACKUP:
         await _conclude_backup(guest, record)
-    elif job.status == CONCLUDED:
+    elif job.status == CONCLUDED:  # since `conclude_ended`
         await _conclude(guest, record)
         await _finish(guest, record)
     elif job.status == "ready" and record.state in (BlockJobState.NEW, BlockJobState.RUNNING):

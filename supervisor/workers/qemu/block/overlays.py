@@ -22,7 +22,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.block import CreateOverlays
 from supervisor.objects.block_job import PendingOverlay
 from supervisor.workers.qemu.agent import freezing
-from supervisor.workers.qemu.block.bitmaps import Action, overlay_actions
+from supervisor.workers.qemu.block.bitmaps import Action, NodeBitmaps, overlay_actions
 from supervisor.workers.qemu.block.image_nodes import (
     NewImage,
     add_image,
@@ -57,13 +57,22 @@ class Overlay:
     layer: Layer
 
 
-async def create_overlays(guest: Guest, request: CreateOverlays) -> None:
+async def create_overlays(
+    guest: Guest, request: CreateOverlays, *, noted: NodeBitmaps | None = None
+) -> None:
     """Put overlays on top of disks, all at one moment; the caller holds the device lock.
+
+    Args:
+        guest: the guest.
+        request: which disks, and how.
+        noted: the bitmaps that there were before the memory was saved: QEMU hides them afterwards,
+            until the guest goes on. None: those that there are.
 
     Raises:
         ConfError, VirError: nothing has changed.
     """
     found = await query_nodes(guest)
+    noted = bitmaps_of(found) if noted is None else noted
     index = free_index(found)
     overlays = [_overlay(guest, text, index + number) for number, text in enumerate(request.disks)]
     async with AsyncExitStack() as undo:
@@ -81,7 +90,7 @@ async def create_overlays(guest: Guest, request: CreateOverlays) -> None:
             new = None if request.reuse else NewImage(size, top)
             nodes = await add_image(guest, overlay.disk, overlay.layer, undo, new=new)
             data = {"node": top.format_name, "overlay": nodes.format_name}
-            actions += overlay_actions(top.format_name, nodes.format_name, bitmaps_of(found))
+            actions += overlay_actions(top.format_name, nodes.format_name, noted)
             actions.append({"type": "blockdev-snapshot", "data": data})
         async with freezing.frozen(guest, wanted=request.quiesce):
             await guest.monitor.execute(

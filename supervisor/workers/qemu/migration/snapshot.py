@@ -15,6 +15,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images.save_image import Compression, SaveData, new_image
 from supervisor.messages.block import CreateOverlays, SaveExternal
 from supervisor.objects.domain_status_xml import MemoryFile
+from supervisor.workers.qemu.block.image_nodes import bitmaps_of, query_nodes
 from supervisor.workers.qemu.block.overlays import create_overlays
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.commands import stop_vcpus
@@ -59,11 +60,11 @@ async def save_external(guest: Guest, request: SaveExternal) -> None:
         try:
             record_file(guest, file)
             await asyncio.to_thread(open_target, target, request.path, direct=False)
+            noted = bitmaps_of(await query_nodes(guest))
             await _write_memory(guest, request, target, image, packing)
             async with guest.device_lock:
-                await create_overlays(
-                    guest, CreateOverlays(disks=request.disks, reuse=request.reuse)
-                )
+                overlays = CreateOverlays(disks=request.disks, reuse=request.reuse)
+                await create_overlays(guest, overlays, noted=noted)
             # From here on the disks have been cut from what the memory belongs to: it is kept.
             file.complete = True
             guest.save()

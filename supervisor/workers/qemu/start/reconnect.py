@@ -27,7 +27,7 @@ from supervisor.workers.file_owners import restore
 from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.block.backups import resume_backup
 from supervisor.workers.qemu.block.internal_snapshots import resume_after_job
-from supervisor.workers.qemu.block.job_ends import resume_jobs
+from supervisor.workers.qemu.block.job_ends import conclude_ended, resume_jobs
 from supervisor.workers.qemu.block.overlays import settle_overlays
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
@@ -168,6 +168,7 @@ async def _finish_restore(guest: Guest) -> None:
 
 async def _end_interrupted(guest: Guest) -> None:
     """End the previous worker's job with the guest's memory, and what it did to disks."""
+    await conclude_ended(guest)
     async with guest.device_lock:
         file = guest.status.memory_file
         if await settle_overlays(guest) and file is not None:
@@ -180,6 +181,7 @@ async def _end_interrupted(guest: Guest) -> None:
 
 async def _resume_block_work(guest: Guest) -> None:
     """Find out what became of a snapshot and of block jobs that the previous worker had begun."""
+    await conclude_ended(guest)
     async with guest.device_lock:
         await settle_overlays(guest)
         await resume_backup(guest)
