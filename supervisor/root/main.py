@@ -42,6 +42,7 @@ from supervisor.root.sockets import SocketError, client_sockets, client_uri
 from supervisor.root.tcp_sockets import TLS
 from supervisor.root.tls_files import TlsError, load_tls_files
 from supervisor.root.tree import Tree, TreeConfig
+from supervisor.runtime.capabilities import lacking_capabilities
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.log import (
     LEVELS,
@@ -328,6 +329,11 @@ class Daemon:
         return True
 
     def _notify_ready(self) -> None:
+        if os.geteuid() == 0 and (lacking := lacking_capabilities()):
+            log.info(
+                "the daemon has no %s here: what needs them is refused by the kernel",
+                ", ".join(lacking),
+            )
         log.info("libvirtd is ready: %s", self._paths.socket())
         notify(os.environ, "READY=1")
         if self._ready_fd is None:

@@ -1,4 +1,4 @@
-"""The processes of the tree: entry point, restart policy, privileges.
+"""The processes of the tree: entry point, restart policy, privileges, denied system calls.
 
 Owns: that table. A new service is one line here.
 """
@@ -11,12 +11,25 @@ from typing import Final
 
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.table import DRIVERS
+from supervisor.root.confinement import Confinement
 from supervisor.root.privileges import Privileges
+from supervisor.root.syscalls import SyscallGroup
 from supervisor.runtime.restart_policy import Policy, RestartOn
 
 #: Far above what thousands of domains or clients need; a mistake ends one process, not the host.
 REGISTRY_MEMORY: Final = 2 << 30
 RPCD_MEMORY: Final = 1 << 30
+#: System calls that no service needs, nor a program that one runs.
+NEVER: Final = (
+    SyscallGroup.TRACING,
+    SyscallGroup.KERNEL,
+    SyscallGroup.CLOCK,
+    SyscallGroup.HOST,
+    SyscallGroup.NAMESPACES,
+    SyscallGroup.RINGS,
+)
+#: What only some services' programs need; QEMU's library of NUMA needs its calls.
+FOREIGN: Final = (SyscallGroup.MOUNTS, SyscallGroup.KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +43,27 @@ class Role:
     owner: str = ""  # a worker's: the one service that may spawn and end it
     #: Bytes that it may write to (RLIMIT_DATA); 0: no limit, for its programs would inherit it.
     memory: int = 0
+    denied: tuple[SyscallGroup, ...] = ()  # to it and to the programs that it runs
+    network: bool = True  # False: it has the sockets that it is given, and reaches no host
     silence_s: float = 10.0  # it is taken for hung, and killed, after so long without an answer
     outlives: bool = False  # it goes on without the root until its work is done, and is not awaited
+
+    @property
+    def confinement(self) -> Confinement:
+        """What it is confined to after its fork."""
+        return Confinement(privileges=self.privileges, denied=self.denied, network=self.network)
 
 
 def registry_role(driver: Driver) -> Role:
     """Make the role of the process that registers a driver's domains."""
     policy = Policy(RestartOn.ALWAYS)
     return Role(
-        driver.service, driver.service_entry, policy, Privileges.FILES, memory=REGISTRY_MEMORY
+        driver.service,
+        driver.service_entry,
+        policy,
+        Privileges.FILES,
+        memory=REGISTRY_MEMORY,
+        denied=(*NEVER, *FOREIGN),
     )
 
 
@@ -54,24 +79,62 @@ def service_roles(drivers: Iterable[Driver]) -> tuple[Role, ...]:
 
 
 SHARED_SERVICES: Final = (
-    Role("hostd", "supervisor.hostd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES),
-    Role("netd", "supervisor.netd.main:run", Policy(RestartOn.ALWAYS), Privileges.NETWORK),
-    Role("stord", "supervisor.stord.main:run", Policy(RestartOn.ALWAYS), Privileges.STORAGE),
+    Role(
+        "hostd",
+        "supervisor.hostd.main:run",
+        Policy(RestartOn.ALWAYS),
+        Privileges.FILES,
+        denied=(*NEVER, *FOREIGN),
+    ),
+    Role(
+        "netd",
+        "supervisor.netd.main:run",
+        Policy(RestartOn.ALWAYS),
+        Privileges.NETWORK,
+        denied=(*NEVER, *FOREIGN),
+    ),
+    # Its programs mount, and ask the kernel's keyrings for a share's password.
+    Role(
+        "stord",
+        "supervisor.stord.main:run",
+        Policy(RestartOn.ALWAYS),
+        Privileges.STORAGE,
+        denied=NEVER,
+    ),
     Role(
         "rpcd",
         "supervisor.rpcd.main:run",
         Policy(RestartOn.ALWAYS),
         Privileges.NONE,
         memory=RPCD_MEMORY,
+        denied=tuple(SyscallGroup),
+        network=False,
     ),
 )
 #: Runs where a socket demands authentication.
 AUTHD: Final = Role(
-    "authd", "supervisor.authd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES
+    "authd",
+    "supervisor.authd.main:run",
+    Policy(RestartOn.ALWAYS),
+    Privileges.FILES,
+    # Kerberos may have its tickets in the kernel's keyrings.
+    denied=(*NEVER, SyscallGroup.MOUNTS, SyscallGroup.PROGRAMS, SyscallGroup.NUMA),
 )
 #: Forked when a process first asks for it, or at the start if guests of an earlier daemon need it.
 LOGD: Final = Role(
-    "logd", "supervisor.logd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES, outlives=True
+    "logd",
+    "supervisor.logd.main:run",
+    Policy(RestartOn.ALWAYS),
+    Privileges.FILES,
+    outlives=True,
+    denied=(
+        *NEVER,
+        *FOREIGN,
+        SyscallGroup.PROGRAMS,
+        SyscallGroup.PEERS,
+        SyscallGroup.NUMA,
+    ),
+    network=False,
 )
 SERVICES: Final = service_roles(DRIVERS)
 SESSION_SERVICES: Final = service_roles(DRIVERS.of_daemon(session=True))

@@ -311,7 +311,7 @@ class Tree:
         child.peer = self._switchboard.attach(ours, child.name)
         child.started = self._loop.time()
         role = child.role
-        child.fork_id = self._zygote.fork(child.name, role.entry, role.privileges, theirs)
+        child.fork_id = self._zygote.fork(child.name, role.entry, role.confinement, theirs)
         self._by_fork_id[child.fork_id] = child
         self._set_state(child, ProcessState.STARTING)
 

@@ -33,8 +33,8 @@ import msgspec
 
 from ipc import Node, prepare_messages
 from rpc import table
+from supervisor.root.confinement import Confinement, EmptyNetwork, confine
 from supervisor.root.malloc_holes import fill_malloc_holes
-from supervisor.root.privileges import Privileges, drop_privileges
 from supervisor.runtime.child import ChildProcess, run_child
 from supervisor.runtime.log import start_child_log
 
@@ -57,7 +57,7 @@ class ForkRequest(msgspec.Struct, frozen=True):
     fork_id: int  # chosen by the root, for the reports
     name: str
     entry: str
-    privileges: str
+    confinement: Confinement
     log_level: int
 
 
@@ -89,6 +89,7 @@ class Zygote:
         self._to_preload = list(preload)
         self._requests = requests
         self._log_end = log_end
+        self._empty_network = EmptyNetwork()
         self._children: dict[int, tuple[int, int]] = {}  # by pidfd: the fork's id and the pid
         self._poll = select.poll()
         self._poll.register(requests, select.POLLIN)
@@ -117,6 +118,8 @@ class Zygote:
             fds.frombytes(content)
         request = msgspec.msgpack.decode(data, type=ForkRequest)
         self._preload(request.entry.partition(":")[0])
+        if not request.confinement.network:
+            self._empty_network.prepare()
         try:
             pid = os.fork()
         except OSError as error:  # EAGAIN: a limit on processes; the root tries again later
@@ -171,10 +174,12 @@ class Zygote:
             self._requests.close()
             set_process_name(request.name)
             gc.enable()
-            drop_privileges(Privileges(request.privileges))
+            lacking = confine(request.confinement, self._empty_network)
 
             def begin_log(name: str) -> None:
                 start_child_log(self._log_end, request.log_level, name)
+                for reason in lacking:
+                    log.info("%s is less confined here: %s", name, reason)
 
             status = run_child(control, request.name, request.entry, begin_log)
         finally:

@@ -24,6 +24,7 @@ from typing import Final, Protocol
 import msgspec
 
 from ipc.reset_sockets import take_reset
+from supervisor.root.confinement import Confinement
 from supervisor.root.zygote import MAX_MESSAGE, ForkReport, ForkRequest, exec_zygote, fork_zygote
 from supervisor.runtime.log import Collector
 from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
@@ -91,7 +92,7 @@ class ZygoteClient:
         self._reported = self._loop.time()
         self._listen()
 
-    def fork(self, name: str, entry: str, privileges: str, control: socket.socket) -> int:
+    def fork(self, name: str, entry: str, confinement: Confinement, control: socket.socket) -> int:
         """Request a child that inherits `control`, which is closed here; return the fork's id.
 
         The listener is called later: when the child runs, and when it has exited.
@@ -100,7 +101,7 @@ class ZygoteClient:
         if all(child.pid for child in self._children.values()):
             self._reported = self._loop.time()  # nothing was asked of it until now
         self._children[fork_id] = ForkedChild()
-        request = ForkRequest(fork_id, name, entry, privileges, self._collector.level)
+        request = ForkRequest(fork_id, name, entry, confinement, self._collector.level)
         with control:
             try:
                 socket.send_fds(self._socket, [msgspec.msgpack.encode(request)], [control.fileno()])

@@ -3,7 +3,8 @@
 Owns: one QEMU process, its monitor, its status XML; no other process talks to them.
 May touch: what the domain's XML names; hook scripts.
 May not touch: definitions, client sockets, other domains.
-Runs with: root's rights, to start QEMU; what QEMU, the guest or its agent sends is hostile.
+Runs with: those of root's rights that starting QEMU takes (`worker_capabilities`); what QEMU, the
+guest or its agent sends is hostile.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from supervisor.workers.qemu.calls.statistics import Statistics
 from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.qemu.start.reconnect import reconnect
 from supervisor.workers.qemu.worker import QemuWorker
+from supervisor.workers.qemu.worker_capabilities import limit_worker
 
 #: What answers clients' calls (`owner=worker` in rpc/*.table); a method is named as its procedure.
 CALLS: Final = (
@@ -80,4 +82,5 @@ async def run(process: ChildProcess) -> None:
     Raises:
         SystemExit: another worker holds the domain's lock.
     """
+    limit_worker(process)
     await run_worker(process, QemuWorker, reconnect, call_targets)

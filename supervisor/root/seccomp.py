@@ -1,0 +1,106 @@
+"""Filters of system calls: a program for the kernel that answers some of them with EPERM.
+
+Owns: that program, and giving it to the kernel for the calling process.
+Source: Linux, Documentation/userspace-api/seccomp_filter.rst, linux/audit.h, linux/bpf_common.h.
+
+A denied call fails as without a privilege, which every program handles: nothing is killed. The
+kernel (5.11 on) remembers which calls a filter always allows, so they cost nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.root.syscalls import NUMBERS, SYSCALLS, SyscallGroup
+
+PR_SET_SECCOMP: Final = 22
+SECCOMP_MODE_FILTER: Final = 2
+RET_ALLOW: Final = 0x7FFF0000
+RET_EPERM: Final = 0x00050000 | errno.EPERM
+LOAD_WORD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
+JUMP_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+JUMP_AT_LEAST: Final = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+RETURN: Final = 0x06  # BPF_RET | BPF_K
+NUMBER_AT: Final = 0  # of struct seccomp_data
+MACHINE_AT: Final = 4
+INSTRUCTION: Final = struct.Struct("=HBBI")
+MAX_JUMP: Final = 255
+X32: Final = 0x40000000  # numbers of x86_64's third set of system calls begin there
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a filter needs to know of an architecture."""
+
+    audit: int  # AUDIT_ARCH_…
+    column: int  # of NUMBERS
+    has_x32: bool = False
+
+
+MACHINES: Final = {
+    "x86_64": Machine(0xC000003E, 0, has_x32=True),
+    "aarch64": Machine(0xC00000B7, 1),
+    "riscv64": Machine(0xC00000F3, 1),
+    "loongarch64": Machine(0xC0000102, 1),
+}
+
+
+def denied_numbers(groups: Iterable[SyscallGroup], machine: Machine) -> list[int]:
+    """List the numbers of the calls of some groups."""
+    names = {name for group in groups for name in SYSCALLS[group]}
+    return sorted({NUMBERS[name][machine.column] for name in names} - {-1})
+
+
+def assemble(numbers: Sequence[int], machine: Machine) -> bytes:
+    """Make the program that denies these calls, and all of other architectures.
+
+    A process may call the kernel in the way of a 32-bit program, where numbers mean other calls.
+    """
+    checks = [INSTRUCTION.pack(LOAD_WORD, 0, 0, NUMBER_AT)]
+    tests = [(JUMP_AT_LEAST, X32)] if machine.has_x32 else []
+    tests += [(JUMP_EQUAL, number) for number in numbers]
+    for position, (code, value) in enumerate(tests):
+        to_denial = len(tests) - position  # over the other tests and the permission
+        checks.append(INSTRUCTION.pack(code, to_denial, 0, value))
+    if len(tests) > MAX_JUMP:
+        raise ValueError(f"a filter of {len(tests)} calls is too long")
+    return b"".join(
+        (
+            INSTRUCTION.pack(LOAD_WORD, 0, 0, MACHINE_AT),
+            INSTRUCTION.pack(JUMP_EQUAL, 1, 0, machine.audit),
+            INSTRUCTION.pack(RETURN, 0, 0, RET_EPERM),
+            *checks,
+            INSTRUCTION.pack(RETURN, 0, 0, RET_ALLOW),
+            INSTRUCTION.pack(RETURN, 0, 0, RET_EPERM),
+        )
+    )
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def deny(groups: Iterable[SyscallGroup]) -> None:
+    """Have the kernel deny calls to this process and to its children, for good.
+
+    It must have one thread, and no new privileges.
+
+    Raises:
+        OSError: the kernel has no filters; ENOSYS: the numbers of this architecture are not known.
+    """
+    machine = MACHINES.get(platform.machine())
+    if machine is None:
+        raise OSError(errno.ENOSYS, f"no numbers are known for {platform.machine()}")
+    code = assemble(denied_numbers(groups, machine), machine)
+    program = _Program(len(code) // INSTRUCTION.size, code)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,53 @@
+"""The capabilities that the worker of a QEMU keeps: what starting, driving and ending it needs.
+
+Owns: that list, and giving up the others. May touch: this process's capabilities.
+
+A hook script is the administrator's program and may need all of root's, to load a module, say.
+Where there are scripts, programs that the worker executes can have everything, the worker itself
+cannot; where there are none, they have no more than it has, nor have scripts that are installed
+while it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Final
+
+from supervisor.runtime.capabilities import Capability, limit_bounding_set, limit_capabilities
+from supervisor.runtime.child import ChildProcess
+from supervisor.runtime.hooks import Hooks
+
+KEPT: Final = frozenset(
+    {
+        # Files of any owner, owners of files, nodes in the guest's /dev.
+        *(Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER, Capability.MKNOD),
+        # QEMU's user and its signals; resource limits, scheduler, locked memory.
+        *(Capability.SETUID, Capability.SETGID, Capability.KILL, Capability.SYS_RESOURCE),
+        *(Capability.SYS_NICE, Capability.IPC_LOCK),
+        # Mount namespaces and /proc/PID/root; filters of devices (BPF); counters (perf).
+        *(Capability.SYS_ADMIN, Capability.SYS_CHROOT, Capability.SYS_PTRACE),
+        *(Capability.BPF, Capability.NET_ADMIN, Capability.PERFMON),
+        # virtiofsd, which drops the rest itself.
+        *(Capability.SETPCAP, Capability.SETFCAP, Capability.FSETID, Capability.DAC_READ_SEARCH),
+        Capability.AUDIT_WRITE,
+    }
+)
+
+log = logging.getLogger(__name__)
+
+
+def limit_worker(process: ChildProcess) -> None:
+    """Give up what no QEMU needs: modules, raw I/O, the clock, reboots, …; nothing without root.
+
+    Call it before there are threads: capabilities are each thread's.
+    """
+    if os.geteuid() != 0:
+        return
+    paths = process.paths.for_driver(process.driver)
+    if not Hooks(paths.hook(process.driver)).scripts():
+        limit_bounding_set(KEPT)
+    try:
+        limit_capabilities(KEPT)
+    except OSError as error:
+        log.warning("%s: %s", process.name, error)

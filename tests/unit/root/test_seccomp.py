@@ -1,0 +1,222 @@
+"""Filters of system calls: what their program decides, and what the kernel makes of them."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.root.confinement import Confinement, EmptyNetwork, confine
+from supervisor.root.privileges import Privileges
+from supervisor.root.roles import AUTHD, LOGD, SERVICES, WORKERS
+from supervisor.root.seccomp import (
+    INSTRUCTION,
+    MACHINES,
+    RET_ALLOW,
+    RET_EPERM,
+    X32,
+    assemble,
+    denied_numbers,
+)
+from supervisor.root.syscalls import NUMBERS, SYSCALLS, SyscallGroup
+
+AMD64, ARM64 = MACHINES["x86_64"], MACHINES["aarch64"]
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's processes are confined")
+
+
+def decide(program: bytes, number: int, audit: int) -> int:
+    """Run a filter as the kernel does: loads, comparisons with constants, returns."""
+    code = list(INSTRUCTION.iter_unpack(program))
+    accumulator, at = 0, 0
+    while True:
+        operation, if_true, if_false, value = code[at]
+        at += 1
+        match operation:
+            case 0x20:
+                accumulator = {0: number, 4: audit}[value]
+            case 0x15:
+                at += if_true if accumulator == value else if_false
+            case 0x35:
+                at += if_true if accumulator >= value else if_false
+            case 0x06:
+                return int(value)
+            case _:
+                pytest.fail(f"no such operation: {operation}")
+
+
+@given(st.sets(st.integers(0, 600), max_size=200), st.integers(0, 2**32 - 1))
+def test_what_is_named_is_denied_and_nothing_else(denied: set[int], other: int) -> None:
+    for machine in MACHINES.values():
+        program = assemble(sorted(denied), machine)
+        for number in denied:
+            assert decide(program, number, machine.audit) == RET_EPERM
+        is_denied = other in denied or (machine.has_x32 and other >= X32)
+        assert decide(program, other, machine.audit) == (RET_EPERM if is_denied else RET_ALLOW)
+        assert decide(program, other, 0x40000003) == RET_EPERM  # i386's numbers mean other calls
+
+
+def test_a_filter_of_every_group_fits() -> None:
+    for machine in MACHINES.values():
+        assemble(denied_numbers(SyscallGroup, machine), machine)
+
+
+def test_every_call_of_a_group_has_a_number() -> None:
+    names = [name for calls in SYSCALLS.values() for name in calls]
+    assert len(names) == len(set(names))
+    assert set(names) == set(NUMBERS)
+    assert set(SYSCALLS) == set(SyscallGroup)
+    for column in (0, 1):
+        numbers = [row[column] for row in NUMBERS.values() if row[column] >= 0]
+        assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize(
+    ("name", "amd64", "arm64"),
+    [("ptrace", 101, 117), ("mount", 165, 40), ("bpf", 321, 280), ("execve", 59, 221)],
+)
+def test_some_numbers_are_the_kernels(name: str, amd64: int, arm64: int) -> None:
+    assert NUMBERS[name] == (amd64, arm64)
+
+
+def test_every_service_is_denied_what_none_needs_and_rpcd_all_groups() -> None:
+    roles = {role.name: role for role in (*SERVICES, AUTHD, LOGD)}
+    for role in roles.values():
+        assert {SyscallGroup.TRACING, SyscallGroup.KERNEL} <= set(role.denied), role.name
+    assert set(roles["rpcd"].denied) == set(SyscallGroup)
+    assert [name for name, role in roles.items() if not role.network] == ["rpcd", "logd"]
+    assert SyscallGroup.MOUNTS not in roles["stord"].denied
+    assert SyscallGroup.KEYS not in roles["authd"].denied
+    # QEMU's library of NUMA calls set_mempolicy, and hook scripts are the administrator's.
+    assert SyscallGroup.NUMA not in roles["hostd"].denied
+    assert all(role.denied == () for role in WORKERS.values())
+
+
+# What the kernel does.
+
+
+def in_child(work: Callable[[], int]) -> int:
+    """The exit status of a function in a child; -N if signal N kills it."""
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def confined(work: Callable[[], int], *groups: SyscallGroup, network: bool = True) -> int:
+    """Run a function in a child that is confined."""
+
+    def begin() -> int:
+        empty = EmptyNetwork()
+        if not network:
+            empty.prepare()
+        wanted = Confinement(privileges=Privileges.FILES, denied=groups, network=network)
+        return 98 if confine(wanted, empty) else work()
+
+    return in_child(begin)
+
+
+@as_root
+@pytest.mark.skipif(platform.machine() not in MACHINES, reason="no numbers are known")
+def test_a_denied_call_fails_as_without_a_privilege_and_others_work() -> None:
+    def work() -> int:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(0x400) != -1 or ctypes.get_errno() != errno.EPERM:  # CLONE_FILES
+            return 1
+        socket.socketpair()
+        return 0 if subprocess.run(["true"], check=False).returncode == 0 else 2
+
+    assert confined(work, SyscallGroup.NAMESPACES) == 0
+    assert confined(work, SyscallGroup.KERNEL) == 1
+
+
+@as_root
+def test_programs_inherit_a_filter() -> None:
+    def work() -> int:
+        return subprocess.run(["unshare", "-U", "true"], check=False, stderr=-3).returncode
+
+    assert confined(work) == 0
+    assert confined(work, SyscallGroup.NAMESPACES) != 0
+
+
+@as_root
+def test_a_process_without_programs_executes_none() -> None:
+    def work() -> int:
+        try:
+            os.execv("/bin/true", ["true"])
+        except PermissionError:
+            return 7
+
+    assert confined(work, SyscallGroup.PROGRAMS) == 7
+
+
+@as_root
+def test_a_process_without_network_has_no_interface_and_uses_what_it_is_given() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    with listening, socket.create_connection(listening.getsockname()) as client:
+
+        def work() -> int:
+            if len(socket.if_nameindex()) != 1:  # lo, which is down
+                return 1
+            connection, _ = listening.accept()
+            connection.send(b"x")
+            with socket.socket() as own:
+                own.settimeout(2)
+                return 0 if own.connect_ex(listening.getsockname()) else 2
+
+        assert confined(work, network=False) == 0
+        assert client.recv(1) == b"x"
+
+
+@as_root
+def test_the_process_that_makes_the_empty_network_stays_in_its_own() -> None:
+    def work() -> int:
+        before = os.readlink("/proc/self/ns/net")
+        empty = EmptyNetwork()
+        empty.prepare()
+        if os.readlink("/proc/self/ns/net") != before or empty.refusal:
+            return 1
+        empty.enter()
+        return 0 if os.readlink("/proc/self/ns/net") != before else 2
+
+    assert in_child(work) == 0
+
+
+@as_root
+def test_where_the_kernel_refuses_the_process_runs_and_the_log_says_what_is_lacking() -> None:
+    def work() -> int:
+        command = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+        program = (
+            "from supervisor.root.confinement import *; from supervisor.root.privileges import *\n"
+            "empty = EmptyNetwork(); empty.prepare()\n"
+            "wanted = Confinement(privileges=Privileges.STORAGE, network=False)\n"
+            "print(confine(wanted, empty))\n"
+        )
+        done = subprocess.run(
+            [*command, sys.executable, "-c", program], capture_output=True, text=True, check=False
+        )
+        return 0 if "host's network: Operation not permitted" in done.stdout else 1
+
+    assert in_child(work) == 0
+
+
+@as_root
+def test_confining_takes_less_than_a_few_milliseconds() -> None:
+    started = time.perf_counter()
+    for _ in range(20):
+        assert confined(lambda: 0, *SyscallGroup, network=False) == 0
+    assert (time.perf_counter() - started) / 20 < 0.2  # 5 ms on an idle host; a fork is most of it
