@@ -8,35 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ipc import BusError, Descriptor, PeerGone, Request
-from rpc.enums import (
-    DomainEventStartedDetailType,
-    DomainShutoffReason,
-)
+from ipc import BusError, Descriptor, Request
+from rpc.enums import DomainEventStartedDetailType
 from rpc.errors import VirError
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_ids import IdAllocator
+from supervisor.domd.guest_launcher import GuestFoundError, GuestLauncher, LaunchedGuest
 from supervisor.domd.job_reports import JobReports
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.start_events import StartEvents
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
     FRESH_BOOT,
-    LONG_S,
     NO_EVENT,
     Destroy,
     DomainStatus,
     DomainStopped,
     ForwardEvent,
     GetStatus,
-    RestoreImage,
     Start,
     StartSource,
     StatusChanged,
@@ -44,27 +39,9 @@ from supervisor.messages.worker import (
 from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger, start_trigger
 from supervisor.objects.job import JobKind
 
-#: Starts at a time (libvirt: max_workers, 20); others wait their turn. More are no faster on the
-#: processors of any host, and a hundred at once starve each other beyond their deadlines.
 OFF_S: Final = 10.0  # for the event of a guest that has been stopped
-MAX_LAUNCHES: Final = max(8, 4 * (os.cpu_count() or 1))
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchedGuest:
-    """What a start has come to."""
-
-    status: DomainStatus
-    is_confirmed: bool = True  # by the worker that drives the guest now
-
-
-class GuestFoundError(Exception):
-    """The domain's worker has a guest already: a start that a previous domd requested made it."""
-
-    def __init__(self, status: DomainStatus) -> None:
-        super().__init__(f"'{status.name}' runs with id {status.id}")
-        self.status = status
 
 
 @dataclass(slots=True)
@@ -104,8 +81,8 @@ class RunningDomains:
         self.on_transient_gone: Callable[[DomainObject], Coroutine[Any, Any, None]] = _forget
         #: Has a domain's definition follow the changes of its disks (`DiskChanges.follow`).
         self.follow_disks: Callable[[DomainObject], Awaitable[None]] = _follow_nothing
+        self._launcher = GuestLauncher(workers, publisher)
         self._starts: dict[bytes, PendingStart] = {}
-        self._launches = asyncio.Semaphore(MAX_LAUNCHES)
         self._tasks: set[asyncio.Task[Any]] = set()
         workers.subscribe(StatusChanged, self.on_status_changed)
         workers.subscribe(DomainStopped, self.on_domain_stopped)
@@ -178,7 +155,7 @@ class RunningDomains:
         self, domain: DomainObject, request: Start, started: DomainEventStartedDetailType
     ) -> None:
         """Have the worker start the guest, record and publish that, then what followed it."""
-        task = asyncio.create_task(self._launch(domain, request))
+        task = asyncio.create_task(self._launcher.launch(domain, request))
         pending = self._starts[domain.uuid] = PendingStart(task, request.autodestroy)
         cancelled = False
         try:
@@ -208,69 +185,6 @@ class RunningDomains:
             self.worker_lost(domain)
         if cancelled:  # too late: the guest runs, and is recorded
             raise asyncio.CancelledError
-
-    async def _launch(self, domain: DomainObject, request: Start) -> LaunchedGuest:
-        """Start the guest when it is its turn."""
-        async with self._launches:
-            return await self._launch_now(domain, request)
-
-    async def _launch_now(self, domain: DomainObject, request: Start) -> LaunchedGuest:
-        """Spawn a worker and have it start the guest; if that fails, undo it and end the worker."""
-        try:
-            if await self._workers.spawn(domain):
-                reported = await self._workers.get_status_after_start(domain.worker)
-                if reported.guest is not None:
-                    raise GuestFoundError(reported.guest)
-            status = await self._request_start(domain, request)
-            if self._workers.driver.replaces_worker_after_start:
-                confirmed = await self._replace_worker(domain)
-                return LaunchedGuest(confirmed or status, is_confirmed=confirmed is not None)
-        except GuestFoundError:  # nothing of this start is there to undo
-            raise
-        except BaseException:
-            # If the call to the root was cancelled, it may have spawned the worker all the same.
-            domain.worker = domain.worker or self._workers.driver.worker(domain.name)
-            domain.reason = DomainShutoffReason.FAILED
-            self._publisher.invalidate()
-            await self._abort_start(domain)
-            raise
-        return LaunchedGuest(status)
-
-    async def _request_start(self, domain: DomainObject, request: Start) -> DomainStatus:
-        """Call the worker; if it dies, its successor knows whether the guest was started."""
-        try:
-            # The memory of a large guest takes a disk minutes.
-            long = LONG_S if isinstance(request.source, RestoreImage) else None
-            return await self._workers.call(domain, request, long)
-        except PeerGone as error:
-            log.warning("the worker of %s died while it started: %s", domain.name, error)
-            reported = await self._workers.get_status(domain)
-            # No guest ran before, so it is this one; LXC's ids are pids, not the request's.
-            if reported.guest is not None:
-                return reported.guest
-            detail = f"the process that started '{domain.name}' died; try again ({error})"
-            raise domain.errors.operation_failed(detail) from error
-
-    async def _replace_worker(self, domain: DomainObject) -> DomainStatus | None:
-        """Replace the worker that started a guest by a smaller one, before clients see the guest.
-
-        Returns:
-            The guest as the new worker reports it; None: it does not (yet).
-        """
-        try:
-            reported = await self._workers.replace(domain)
-        except (BusError, VirError) as error:
-            log.warning("the new worker of %s does not answer yet: %s", domain.name, error)
-            return None
-        return reported.guest
-
-    async def _abort_start(self, domain: DomainObject) -> None:
-        """Wait until the worker has undone its start, then end the worker."""
-        try:
-            await self._workers.undo_start(domain)
-        except (BusError, VirError) as error:
-            log.warning("the worker of %s cannot undo its start: %s", domain.name, error)
-        await self._workers.end(domain)
 
     async def destroy(self, domain: DomainObject, *, graceful: bool) -> None:
         """Stop a guest now, or cancel its start; the domain is shut off on return.

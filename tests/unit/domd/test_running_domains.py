@@ -21,7 +21,7 @@ from rpc.enums import DomainEventSuspendedDetailType as Suspended
 from rpc.enums import DomainEventType as Event
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.domd.running_domains import MAX_LAUNCHES
+from supervisor.domd.guest_launcher import MAX_LAUNCHES
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
