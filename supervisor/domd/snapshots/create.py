@@ -10,15 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
-from conf.domain.devices.disk import Disk
-from conf.domain.devices.disk_chain import Layer, layers, push_overlay, set_layers
 from conf.domain.migratable import format_migratable
 from conf.errors import ConfError
 from conf.mapper import Mode, write
@@ -27,7 +24,6 @@ from conf.settings import QemuConfig
 from conf.snapshot.align import align_disks
 from conf.snapshot.model import (
     Snapshot,
-    SnapshotDisk,
     SnapshotLocation,
     SnapshotMemory,
     SnapshotState,
@@ -49,8 +45,9 @@ from supervisor.domd.guest_jobs import GuestJobs, JobRequest
 from supervisor.domd.registry import refuse_block_jobs
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.saved_images import SavedImages
+from supervisor.domd.snapshots.off_overlays import put_overlay, remove_created
 from supervisor.domd.snapshots.prepare import check_snapshot, refuse_mirrors
-from supervisor.domd.snapshots.qemu_img import for_each_image, plan_overlay, run_image
+from supervisor.domd.snapshots.qemu_img import for_each_image
 from supervisor.domd.snapshots.redefine import check_redefined, check_state
 from supervisor.domd.snapshots.store import SnapshotStore
 from supervisor.domd.snapshots.tree import SnapshotTree
@@ -335,62 +332,6 @@ async def refuse_checkpoints(services: SnapshotServices, domain: DomainObject) -
     if len(await services.checkpoints.tree(domain)):
         detail = "cannot perform block operations while checkpoint exists"
         raise domain.errors.operation_unsupported(detail)
-
-
-async def put_overlay(
-    domain: DomainObject, edited: Domain, item: SnapshotDisk, created: list[str], *, reuse: bool
-) -> None:
-    """Make an overlay with qemu-img, and put it on a disk of a definition.
-
-    Args:
-        domain: of the disk.
-        edited: its definition, changed in place.
-        item: the overlay.
-        created: gets the path of a file that is made.
-        reuse: the overlay is there.
-
-    Raises:
-        VirError: qemu-img failed.
-    """
-    disk = disk_of(edited, item.name)
-    below = layers(disk)[0]
-    assert item.source is not None, "an overlay was given its name"
-    overlay = Layer(
-        type=item.type or "file",
-        source=item.source,
-        format=item.format or "qcow2",
-        cache=item.driver.metadata_cache if item.driver is not None else None,
-    )
-    if not reuse:
-        if overlay.path and not await asyncio.to_thread(os.path.exists, overlay.path):
-            created.append(overlay.path)
-        await run_image(plan_overlay(overlay, below), domain.errors)
-    use_overlay(disk, overlay, reuse=reuse)
-
-
-def use_overlay(disk: Disk, overlay: Layer, *, reuse: bool = False) -> None:
-    """Put an overlay on a disk of a definition."""
-    # What lies below is in the overlay's header, but for the secrets of encrypted images; a
-    # definition that says more must say all.
-    is_encrypted = any(layer.source.encryption is not None for layer in layers(disk))
-    if not reuse and (disk.backing_store is not None or is_encrypted):
-        push_overlay(disk, overlay)
-    else:
-        set_layers(disk, [overlay], terminated=False)
-
-
-def disk_of(model: Domain, target: str) -> Disk:
-    """Return the disk of a target that the domain has."""
-    return next(disk for disk in model.devices.disks if disk.target.dev == target)
-
-
-def remove_created(paths: list[str]) -> None:
-    """Remove files that a failed snapshot has made; an error is logged."""
-    for path in paths:
-        try:
-            os.unlink(path)
-        except OSError as error:
-            log.warning("new image %s cannot be removed: %s", path, error)
 
 
 def guest_state(domain: DomainObject) -> SnapshotState:

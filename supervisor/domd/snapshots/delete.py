@@ -23,12 +23,7 @@ from conf.snapshot.model import Snapshot, SnapshotLocation
 from rpc.enums import DomainSnapshotDeleteFlags as DeleteFlags
 from rpc.errors import ErrorCode
 from supervisor.domd.domain import Definition, DomainObject
-from supervisor.domd.snapshots.create import (
-    SnapshotServices,
-    disk_of,
-    refuse_checkpoints,
-    remove_created,
-)
+from supervisor.domd.snapshots.create import SnapshotServices, refuse_checkpoints
 from supervisor.domd.snapshots.forget_image import forget_layer, forget_overlays
 from supervisor.domd.snapshots.image_users import (
     ImageUsers,
@@ -37,6 +32,7 @@ from supervisor.domd.snapshots.image_users import (
     find_users,
     whole_chain,
 )
+from supervisor.domd.snapshots.off_overlays import disk_of, remove_created
 from supervisor.domd.snapshots.qemu_img import (
     COMMIT_S,
     for_each_image,

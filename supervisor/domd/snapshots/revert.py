@@ -30,16 +30,9 @@ from rpc.enums import DomainSnapshotRevertFlags as RevertFlags
 from rpc.errors import ErrorCode, VirError
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.registry import refuse_block_jobs
-from supervisor.domd.snapshots.create import (
-    SnapshotServices,
-    disk_of,
-    put_overlay,
-    refuse_checkpoints,
-    remove_created,
-    snapshot_errors,
-    use_overlay,
-)
+from supervisor.domd.snapshots.create import SnapshotServices, refuse_checkpoints, snapshot_errors
 from supervisor.domd.snapshots.image_users import UnknownChain, find_users
+from supervisor.domd.snapshots.off_overlays import disk_of, put_overlay, remove_created, use_overlay
 from supervisor.domd.snapshots.qemu_img import for_each_image
 from supervisor.domd.snapshots.tree import SnapshotTree
 from supervisor.domd.starting import restore_source

@@ -14,7 +14,7 @@ from conf.snapshot.align import align_disks
 from conf.snapshot.model import Snapshot, SnapshotLocation, SnapshotMemory, SnapshotState
 from conf.snapshot.snapshot_xml import parse_snapshot
 from rpc.errors import ErrorCode, VirError
-from supervisor.domd.snapshots.create import use_overlay
+from supervisor.domd.snapshots.off_overlays import use_overlay
 from supervisor.domd.snapshots.prepare import check_snapshot, refuse_mirrors
 
 DISK = """<disk type='file' device='disk'><driver name='qemu' type='{form}'/>
