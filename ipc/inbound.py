@@ -51,6 +51,7 @@ class InboundCalls:
         self._encoder = Encoder()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._event_numbers = itertools.count(-1, -1)
+        self.last_call = self._loop.time()  # when the peer's last call came
         self._deadlines = Deadlines(self._loop, self.cancel)
 
     def on_call(self, call: Call, received: Received) -> None:
@@ -69,7 +70,8 @@ class InboundCalls:
         if len(self._tasks) >= MAX_CALLS:
             self._fail(number, QueueFull(f"{MAX_CALLS} calls are running"))
             return
-        deadline = self._loop.time() + min(MAX_DEADLINE_S, max(0.0, call.left_s))
+        self.last_call = self._loop.time()
+        deadline = self.last_call + min(MAX_DEADLINE_S, max(0.0, call.left_s))
         context = copy_context()
         context.run(set_call, CallContext(self._name, call.trace, deadline))
         try:
@@ -98,6 +100,11 @@ class InboundCalls:
         except Exception as error:  # noqa: BLE001  (the top of a handler: it is logged)
             detail = "the handler of event %s of %s failed"
             context.run(partial(log.error, detail, event.tag, self._name, exc_info=error))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call or event of the peer is being handled by a task."""
+        return bool(self._tasks)
 
     def cancel(self, number: int) -> None:
         """Cancel a call's handler: the peer no longer waits, or the deadline has passed."""

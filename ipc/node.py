@@ -98,6 +98,16 @@ class Node:
         peer.on_lost.append(self._lost)
         return peer
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call of another process than the root is being handled."""
+        return any(peer.is_busy for peer in self._peers)
+
+    @property
+    def last_call(self) -> float:
+        """When the last such call came: the event loop's time; 0.0: there is no link."""
+        return max((peer.last_call for peer in self._peers), default=0.0)
+
     @handles(LinkOffer)
     def on_link_offer(self, event: LinkOffer) -> None:
         """Take the end of a link that another process requested from the root."""

@@ -79,6 +79,16 @@ class Peer:
         """Whether the link is closed."""
         return self._transport.closed
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call of the peer is being handled."""
+        return self._inbound.is_busy
+
+    @property
+    def last_call(self) -> float:
+        """When the peer's last call came, or the link was made: the event loop's time."""
+        return self._inbound.last_call
+
     async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
         """Send a request and wait for its reply.
 

@@ -66,6 +66,7 @@ from supervisor.domd.snapshots.create import SnapshotServices
 from supervisor.domd.snapshots.store import SnapshotStore
 from supervisor.domd.starting import DomainStarter
 from supervisor.domd.worker_forwarding import WorkerForwarding
+from supervisor.domd.worker_renewal import WorkerRenewal
 from supervisor.domd.workers import Workers
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.table import DRIVERS
@@ -116,6 +117,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     workers = Workers(node, driver)
     domains = RunningDomains(registry, builder, workers, ids, publisher, keep_running)
     recovery = Recovery(node, registry, workers, domains)
+    WorkerRenewal(node, registry, workers, domains)
     changer = DomainChanger(registry, definitions, builder, domains)
     access = TuningAccess(registry, changer, workers, driver, session=process.session)
     images = SavedImages(driver.errors)

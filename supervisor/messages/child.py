@@ -12,6 +12,25 @@ from ipc import Ack, Descriptor, Event, Request
 from supervisor.access.roles import Roles
 
 
+class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker leaves to its successor, so that this misses nothing of the guest."""
+
+    process: Descriptor  # the guest's pidfd
+    monitor: Descriptor  # the connected monitor, which the sender does not read any more
+    state: bytes  # for the driver's worker
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        self.process.close()
+        self.monitor.close()
+
+
+class HandedOver(msgspec.Struct, frozen=True, kw_only=True):
+    """The reply to `HandOver`."""
+
+    inheritance: Inheritance | None = None  # None: the worker has something under way
+
+
 class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a child needs to start; it closes the descriptors."""
 
@@ -27,6 +46,7 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     roles: Roles = Roles()  # of roles.conf; a worker gets none
     memory: int = 0  # bytes that it may write to; 0: no limit
     is_replacement: bool = False  # a worker: its predecessor ended for it to take over, and is well
+    inherited: Inheritance | None = None  # a worker's, from its predecessor
 
 
 class GetConfig(Request[ChildConfig], frozen=True, kw_only=True, tag="root.get_config"):
@@ -39,6 +59,15 @@ class SignOfLife(Request[Ack], frozen=True, kw_only=True, tag="child.sign_of_lif
     """Answer from the event loop: the root's watchdog asks."""
 
     deadline_s = 10.0
+
+
+class HandOver(Request[HandedOver], frozen=True, kw_only=True, tag="child.hand_over"):
+    """The root to a worker: hand your guest over to a successor, if nothing is under way.
+
+    The worker gets `Stop` next; if it does not within some seconds, it goes on by itself.
+    """
+
+    deadline_s = 2.0
 
 
 class Reload(Event, frozen=True, kw_only=True, tag="child.reload"):

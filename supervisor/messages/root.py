@@ -88,6 +88,22 @@ class ReplaceWorker(Request[Ack], frozen=True, kw_only=True, tag="root.replace_w
     name: str  # on the bus
 
 
+class Renewed(msgspec.Struct, frozen=True, kw_only=True):
+    """The reply to `RenewWorker`."""
+
+    renewed: bool  # False: the worker has something under way, or is not there
+
+
+class RenewWorker(Request[Renewed], frozen=True, kw_only=True, tag="root.renew_worker"):
+    """Replace an idle worker by a fresh process that takes its guest over, monitor and all.
+
+    The reply comes when the fresh one is ready, or failed: then another one reconnects.
+    """
+
+    deadline_s = 15.0
+    name: str  # on the bus
+
+
 class TlsFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon's certificates, as PEM; the key is never logged."""
 

@@ -393,6 +393,12 @@ class DomainStopped(Event, frozen=True, kw_only=True, tag="worker.domain_stopped
     disk_changes: list[DiskChange] = msgspec.field(default_factory=list)
 
 
+class WorkerGrown(Event, frozen=True, kw_only=True, tag="worker.grown"):
+    """The worker is idle and larger than a fresh one: domd may have it renewed."""
+
+    uuid: bytes
+
+
 class ForwardEvent(Event, frozen=True, kw_only=True, tag="worker.forward_event"):
     """A client event that domd passes on."""
 

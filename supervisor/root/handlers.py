@@ -23,6 +23,8 @@ from supervisor.messages.root import (
     LogSettings,
     Processes,
     Ready,
+    Renewed,
+    RenewWorker,
     ReplaceWorker,
     SetLogSettings,
     SetTimeout,
@@ -52,6 +54,7 @@ class TreeHandlers:
         if child.name == "rpcd":
             listening = config.sockets
             sockets = {name: Descriptor(os.dup(end.fileno())) for name, end in listening.items()}
+        inherited, child.inherited = child.inherited, None
         return ChildConfig(
             root=config.root,
             session=config.session,
@@ -65,6 +68,7 @@ class TreeHandlers:
             roles=Roles() if child.is_worker else config.roles,
             memory=child.role.memory,
             is_replacement=child.is_replacement,
+            inherited=inherited,
         )
 
     @handles(Ready)
@@ -111,6 +115,16 @@ class TreeHandlers:
         check_owner(request.name.partition(":")[0])
         await self._tree.replace_worker(request.name)
         return Ack()
+
+    @handles(RenewWorker)
+    async def renew_worker(self, request: RenewWorker) -> Renewed:
+        """Replace an idle worker by a new process that takes its guest over.
+
+        Raises:
+            VirError: ACCESS_DENIED for others than its driver's owner.
+        """
+        check_owner(request.name.partition(":")[0])
+        return Renewed(renewed=await self._tree.renew_worker(request.name))
 
     @handles(FetchLogSettings)
     def fetch_log_settings(self, request: FetchLogSettings) -> LogSettings:

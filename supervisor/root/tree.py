@@ -23,7 +23,7 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.access.roles import Roles
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.calls import AccessExplanation, ExplainAccess
-from supervisor.messages.child import Reload, SetLogLevel, Stop
+from supervisor.messages.child import HandOver, Reload, SetLogLevel, Stop
 from supervisor.messages.root import (
     AccessRequest,
     LogSettings,
@@ -254,6 +254,28 @@ class Tree:
         self._loop.call_later(STOP_S, self._kill_after_timeout, child.fork_id)
         await self._wait_until(lambda: child.state in SETTLED, REPLACE_S)
 
+    async def renew_worker(self, name: str) -> bool:
+        """Replace a running worker that has nothing under way; whether it was."""
+        child = self._children.get(name)
+        if child is None or not child.is_worker or child.peer is None or child.replacing:
+            return False
+        if child.state is not ProcessState.RUNNING:
+            return False
+        fork_id = child.fork_id
+        try:
+            handed = await child.peer.call(HandOver())
+        except (BusError, VirError) as error:
+            log.info("%s does not hand its guest over: %s", name, error)
+            return False
+        if handed.inheritance is None:
+            return False
+        if child.state is not ProcessState.RUNNING or child.fork_id != fork_id:
+            handed.inheritance.close()  # it is ended meanwhile
+            return False
+        child.inherited = handed.inheritance
+        await self.replace_worker(name)
+        return True
+
     # Reports of the zygote (`ForkListener`).
 
     def child_forked(self, fork_id: int, pid: int) -> None:
@@ -272,10 +294,13 @@ class Tree:
         pid, child.pid = child.pid, 0
         self._unlink(child)
         if self._stopping or child.ending:
+            child.drop_inherited()
             self._set_state(child, ProcessState.STOPPED)
             if child.ending:
                 self._remove(child, "it has exited")
             return
+        if not child.replacing:
+            child.drop_inherited()
         child.is_replacement, child.replacing = child.replacing, False
         if child.is_replacement:
             self._spawn(child)

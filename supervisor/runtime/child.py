@@ -29,7 +29,15 @@ from ipc import Ack, BusError, Event, Node, current_call, handles
 from ipc.node import ROOT
 from supervisor.access.roles import Roles
 from supervisor.dispatch.errors import VirErrorCodec
-from supervisor.messages.child import ChildConfig, GetConfig, Reload, SetLogLevel, SignOfLife, Stop
+from supervisor.messages.child import (
+    ChildConfig,
+    GetConfig,
+    Inheritance,
+    Reload,
+    SetLogLevel,
+    SignOfLife,
+    Stop,
+)
 from supervisor.messages.root import Ready
 from supervisor.runtime.paths import Paths
 
@@ -58,6 +66,7 @@ class ChildProcess:
     uuid: str = ""  # a worker's: the guest's, as text
     roles: Roles = field(default_factory=Roles)  # of roles.conf; replaced at SIGHUP
     is_replacement: bool = False  # a worker's: its predecessor ended for it to take over
+    inherited: Inheritance | None = None  # a worker's, from that predecessor
 
     async def ready(self) -> None:
         """Report to the root that links to this process may be made.
@@ -198,6 +207,7 @@ def make_process(node: Node, name: str, config: ChildConfig) -> ChildProcess:
         uuid=config.uuid,
         roles=config.roles,
         is_replacement=config.is_replacement,
+        inherited=config.inherited,
     )
 
 

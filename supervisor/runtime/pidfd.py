@@ -32,10 +32,17 @@ class ProcessIdentity:
 class GuestProcess:
     """A process that outlives its worker."""
 
-    def __init__(self, pid: int, pidfd: int) -> None:
-        """Watch a process; the pidfd is closed with this object or when the process exits."""
-        start = start_time(pid)
-        self.identity = ProcessIdentity(pid, start if start is not None else -1, boot_id())
+    def __init__(self, pid: int, pidfd: int, identity: ProcessIdentity | None = None) -> None:
+        """Watch a process; the pidfd is closed with this object or when the process exits.
+
+        Args:
+            pid: its number.
+            pidfd: of it.
+            identity: what it was when it ran; None: it is looked up.
+        """
+        start = start_time(pid) if identity is None else None
+        here = ProcessIdentity(pid, start if start is not None else -1, boot_id())
+        self.identity = identity or here
         self._pidfd = pidfd
         self._exited = asyncio.Event()
         self.on_exit: list[Callable[[], None]] = []
@@ -61,6 +68,19 @@ class GuestProcess:
             os.close(pidfd)
             return None
         return GuestProcess(identity.pid, pidfd)
+
+    @staticmethod
+    def inherit(identity: ProcessIdentity, pidfd: int) -> GuestProcess:
+        """Watch a process of another watcher's pidfd (`share`): it may have exited meanwhile."""
+        return GuestProcess(identity.pid, pidfd, identity)
+
+    def share(self) -> int:
+        """Return a pidfd of its own for another process to watch it; the caller owns it.
+
+        Raises:
+            OSError: it has exited.
+        """
+        return os.dup(self._pidfd)
 
     @property
     def pid(self) -> int:

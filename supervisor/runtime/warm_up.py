@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import uvloop
@@ -22,7 +23,7 @@ from ipc import Ack, Node, handles
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.child import ChildConfig, GetConfig
 from supervisor.messages.root import Ready
-from supervisor.runtime.child import fetch_config
+from supervisor.runtime.child import ChildProcess, fetch_config
 
 ROUNDS: Final = 3  # CPython specialises byte code after a few runs
 
@@ -38,7 +39,7 @@ class FakeRoot:
             session=False,
             config=DaemonConfig(),
             qemu_config=QemuConfig(),
-            driver="lxc",
+            driver="qemu",
             domain="warm-up",
         )
 
@@ -48,16 +49,24 @@ class FakeRoot:
         return Ack()
 
 
-def warm_up() -> None:
-    """Run a child's first steps; only caches are left of it. Call it without a running loop."""
+async def _nothing(_: ChildProcess) -> None:
+    """Do nothing."""
+
+
+def warm_up(rehearse: Callable[[ChildProcess], Awaitable[None]] = _nothing) -> None:
+    """Run a child's first steps; only caches are left of it. Call it without a running loop.
+
+    Args:
+        rehearse: runs the first steps of a role.
+    """
     sigterm_handler = signal.getsignal(signal.SIGTERM)
     for _ in range(ROUNDS):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run_once())
+            runner.run(_run_once(rehearse))
     signal.signal(signal.SIGTERM, sigterm_handler)
 
 
-async def _run_once() -> None:
+async def _run_once(rehearse: Callable[[ChildProcess], Awaitable[None]]) -> None:
     child_end, root_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     root = Node(root_end, "root")
     root.serve(FakeRoot())
@@ -67,6 +76,7 @@ async def _run_once() -> None:
         process.stop_on_sigterm()
         node.serve(process)
         await process.ready()
+        await rehearse(process)
         asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
     finally:
         node.close()

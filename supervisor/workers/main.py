@@ -32,12 +32,27 @@ G = TypeVar("G", bound=RunningGuest)
 Reconnect = Callable[[WorkerContext, str], Awaitable[G | Status | None]]
 
 
-def preload_worker(worker: type[Worker[G]], driver: str, calls: tuple[type, ...]) -> None:
-    """Load codecs and handlers in the zygote: the workers that are forked share their pages."""
+def preload_worker(
+    worker: type[Worker[G]],
+    driver: str,
+    calls: tuple[type, ...],
+    rehearse: Callable[[ChildProcess], Awaitable[None]] | None = None,
+) -> None:
+    """Load codecs and handlers in the zygote: the workers that are forked share their pages.
+
+    Args:
+        worker: the driver's.
+        driver: its name.
+        calls: the classes that answer clients' calls.
+        rehearse: runs what most of its workers do next.
+    """
     check_methods("worker", driver, calls)
     prepare_messages(worker, LazyDispatcher)
     boot_id()
-    warm_up()
+    if rehearse is None:
+        warm_up()
+    else:
+        warm_up(rehearse)
 
 
 class LockRefusal:

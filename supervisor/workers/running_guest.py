@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 from uuid import UUID
 
@@ -62,6 +62,8 @@ class RunningGuest:
         self.process = process
         self.balloon_kib = 0
         self.device_lock = asyncio.Lock()  # one device is attached, updated or detached at a time
+        #: Called when the model has been made of the XML: the worker has grown.
+        self.on_parsed: Callable[[], None] = _nothing
         self.ended = asyncio.Event()  # its process has exited and is cleaned up
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -75,6 +77,7 @@ class RunningGuest:
             VirError: INTERNAL_ERROR: what a previous worker wrote cannot be parsed.
         """
         if self._domain is None:
+            self.on_parsed()
             try:
                 self._domain = parse_domain(self.live_xml)
             except ConfError as error:
@@ -86,6 +89,11 @@ class RunningGuest:
     @domain.setter
     def domain(self, changed: Domain) -> None:
         self._domain = changed
+
+    @property
+    def is_parsed(self) -> bool:
+        """Whether there is a model of the live XML already."""
+        return self._domain is not None
 
     @property
     def live_xml(self) -> str:
@@ -217,6 +225,11 @@ class RunningGuest:
 
     # Background work.
 
+    @property
+    def has_tasks(self) -> bool:
+        """Whether there is background work."""
+        return bool(self._tasks)
+
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine in the background until the guest is closed; its failure is logged."""
         task = asyncio.create_task(work)
@@ -242,6 +255,10 @@ class RunningGuest:
         """Release the guest, which runs on."""
         self.stop_work()
         self.process.unwatch()
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def new_status(domain: Domain, identifier: int, autodestroy: str, monitor: str = "") -> Status:

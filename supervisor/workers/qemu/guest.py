@@ -65,6 +65,7 @@ class Guest(RunningGuest):
         self.cgroup = GuestCgroup(layout(), status.cgroup, context.config.cgroup_controllers)
         self.device_rules: frozenset[DeviceRule] | None = None  # what it may open; None: not asked
         self.perf = PerfCounters()
+        self.sessions = 0  # consoles and channels that clients have open
         self.vcpu_threads: dict[int, int] = {}  # thread ids by vcpu; empty: to be queried
         self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug
         #: What the guest did with a request to release a device, by alias: whether it has.
@@ -121,6 +122,12 @@ class Guest(RunningGuest):
     def set_monitor(self, monitor: Monitor) -> None:
         """Use a monitor whose QEMU has greeted."""
         self._monitor = monitor
+
+    def inherit_monitor(self, end: socket.socket, unread: bytes) -> Monitor:
+        """Use a monitor that a predecessor has read until now; `start_reading` must follow."""
+        handlers = self._received_event, self._monitor_lost
+        self._monitor = Monitor(end, self.name, *handlers, unread=unread)
+        return self._monitor
 
     def reconnect(self) -> asyncio.Task[None]:
         """Connect to the monitor as soon as QEMU accepts, however long that takes."""
@@ -179,6 +186,11 @@ class Guest(RunningGuest):
         self.on_event = handler
         while self.early_events:
             handler(self.early_events.popleft())
+
+    @property
+    def has_event_waits(self) -> bool:
+        """Whether something waits for one of QEMU's events."""
+        return bool(self._event_waits)
 
     @contextmanager
     def await_event(self, names: Collection[str]) -> Iterator[asyncio.Event]:

@@ -28,6 +28,7 @@ from supervisor.workers.qemu.calls.memory import MemoryCalls
 from supervisor.workers.qemu.calls.monitor_and_agent import MonitorAndAgent
 from supervisor.workers.qemu.calls.statistics import Statistics
 from supervisor.workers.qemu.guest import GuestProvider
+from supervisor.workers.qemu.rehearsal import rehearse
 from supervisor.workers.qemu.start.reconnect import reconnect
 from supervisor.workers.qemu.worker import QemuWorker
 from supervisor.workers.qemu.worker_capabilities import limit_worker
@@ -66,8 +67,8 @@ SPECIMEN: Final = """
 
 def preload() -> None:
     """Load models and codecs in the zygote: the workers that are forked share their pages."""
-    format_domain(parse_domain(SPECIMEN), live=True, secure=True)
-    preload_worker(QemuWorker, "qemu", CALLS)
+    xml = format_domain(parse_domain(SPECIMEN), live=True, secure=True)
+    preload_worker(QemuWorker, "qemu", CALLS, lambda process: rehearse(process, xml))
     encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
 
 

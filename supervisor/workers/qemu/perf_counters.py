@@ -51,6 +51,11 @@ class PerfCounters:
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.PERF) from error
         self._fds[name] = fds
 
+    @property
+    def is_counting(self) -> bool:
+        """Whether any event is counted."""
+        return bool(self._fds)
+
     def counts(self, name: str) -> bool:
         """Return whether an event is counted."""
         return name in self._fds

@@ -11,9 +11,11 @@ from collections.abc import Coroutine
 from typing import Final
 
 from conf.errors import ConfError
-from ipc import Ack, handles
+from ipc import Ack, current_call, handles
+from ipc.node import ROOT
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.drivers.qemu import QEMU
+from supervisor.messages.child import HandedOver, HandOver
 from supervisor.messages.worker import (
     AbortJob,
     AgentVcpus,
@@ -21,6 +23,7 @@ from supervisor.messages.worker import (
     DomainStatus,
     Dump,
     FreshBoot,
+    GetStatus,
     GetTuning,
     LoadSnapshot,
     NativeCommandLine,
@@ -33,6 +36,7 @@ from supervisor.messages.worker import (
     SetTuning,
     Stats,
     Wakeup,
+    WorkerStatus,
 )
 from supervisor.messages.worker_resources import (
     AddIothread,
@@ -57,6 +61,13 @@ from supervisor.workers.qemu.block.backup_ends import abort_backup
 from supervisor.workers.qemu.block.io_limits import get_io_limits, set_io_limits
 from supervisor.workers.qemu.cgroup.tuning import get_tuning, publish_tunable, set_tuning
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.handover import (
+    AFTER_CALL_S,
+    AFTER_START_S,
+    IdleWatch,
+    can_hand_over,
+    hand_over,
+)
 from supervisor.workers.qemu.hotplug.detach import detach
 from supervisor.workers.qemu.hotplug.update import attach_or_insert, update
 from supervisor.workers.qemu.image_requests import ImageRequests
@@ -99,6 +110,27 @@ class QemuWorker(ImageRequests):
         """Handle the domain's QEMU events, then serve it."""
         watch(guest)
         super().attach_guest(guest)
+        idle_watch = IdleWatch(self._context, guest)
+        guest.on_parsed = lambda: idle_watch.arm(AFTER_CALL_S)
+        if self._context.process.inherited is None:  # it has started the guest, or found it
+            idle_watch.arm(AFTER_START_S)
+
+    @handles(GetStatus)
+    async def get_status(self, request: GetStatus) -> WorkerStatus:
+        """Return the guest's status; events that waited for the monitor's reader follow it."""
+        reply = await super().get_status(request)
+        guest = self._guest
+        if guest is not None and guest.is_connected:
+            asyncio.get_running_loop().call_soon(guest.monitor.start_reading)
+        return reply
+
+    @handles(HandOver)
+    def hand_over(self, _: HandOver) -> HandedOver:
+        """Hand the guest over to a successor, unless something is under way."""
+        guest, node = self._guest, self._context.node
+        if current_call().peer != ROOT or guest is None or self.phase is not DomainPhase.RUNNING:
+            return HandedOver()
+        return hand_over(guest) if can_hand_over(node, guest) else HandedOver()
 
     @handles(Reset)
     async def reset(self, _: Reset) -> Ack:

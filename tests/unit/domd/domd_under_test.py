@@ -43,6 +43,8 @@ from supervisor.messages.root import (
     ProcessState,
     ProcessStatus,
     Ready,
+    Renewed,
+    RenewWorker,
     ReplaceWorker,
     SpawnWorker,
     WorkerSpawned,
@@ -356,6 +358,7 @@ class Tree:
         self.board.expects = lambda name: name in self.workers or ":" not in name
         self.workers: dict[str, FakeWorker] = {}
         self.ended: list[str] = []  # workers that domd had ended
+        self.renewed: list[str] = []  # workers that domd had renewed
         self.scripts: dict[type, Script] = {}
         self.respawns = True  # workers that die
         self.clients = ["client-1"]
@@ -404,6 +407,12 @@ class Tree:
 
         script = self.scripts.get(ReplaceWorker, replaced)
         return await script(self.workers[request.name], request)  # type: ignore[no-any-return]
+
+    @handles(RenewWorker)
+    def renew_worker(self, request: RenewWorker) -> Renewed:
+        self.renewed.append(request.name)
+        self.workers[request.name].die()
+        return Renewed(renewed=True)
 
     @handles(ListProcesses)
     def list_processes(self, _: ListProcesses) -> Processes:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import socket
 import threading
 
-from ipc import Event, handles
+from ipc import Descriptor, Event, handles
+from supervisor.messages.child import HandedOver, HandOver, Inheritance
 from supervisor.runtime.child import ChildProcess
 
 
@@ -51,6 +54,33 @@ async def wait_unless_replacement(process: ChildProcess) -> None:
     if process.is_replacement:
         raise RuntimeError("this role cannot replace another")
     await wait(process)
+
+
+class Handing:
+    """Hands over one end of a socket pair."""
+
+    @handles(HandOver)
+    def hand_over(self, _: HandOver) -> HandedOver:
+        ours, theirs = socket.socketpair()
+        theirs.sendall(b"from the first")
+        theirs.detach()
+        inheritance = Inheritance(
+            process=Descriptor(os.pidfd_open(os.getpid())),
+            monitor=Descriptor(ours.detach()),
+            state=b"x",
+        )
+        return HandedOver(inheritance=inheritance)
+
+
+async def hand_over(process: ChildProcess) -> None:
+    """Be a worker that hands its guest over, or says what it has inherited."""
+    process.node.serve(Handing())
+    if process.inherited is not None:
+        with socket.socket(fileno=process.inherited.monitor.take()) as end:
+            read = end.recv(100).decode()
+        logging.getLogger("roles").warning("inherited %s, %s", read, process.inherited.state)
+    await process.ready()
+    await process.stopping.wait()
 
 
 async def fail(process: ChildProcess) -> None:

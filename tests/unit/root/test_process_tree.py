@@ -241,6 +241,38 @@ def test_a_replaced_worker_is_another_process_without_a_restart(
     assert "started again" not in (tmp_path / "log").read_text()
 
 
+def test_a_renewed_worker_inherits_what_its_predecessor_hands_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with running(tmp_path, monkeypatch, worker=role("box", "hand_over")) as tree:
+            tree.ensure_worker("box", "demo", "u")
+            await until(tree, lambda: row(tree, "box:demo")[1] == "running")
+            first = row(tree, "box:demo")[0]
+            assert await tree.renew_worker("box:demo")
+            second, state, restarts = row(tree, "box:demo")
+            assert (state, restarts) == ("running", 0)
+            assert second != first
+            assert not await tree.renew_worker("box:nobody")
+
+    asyncio.run(story())
+    assert "inherited from the first, b'x'" in (tmp_path / "log").read_text()
+
+
+def test_a_worker_that_hands_nothing_over_is_not_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with running(tmp_path, monkeypatch, worker=role("box", "wait")) as tree:
+            tree.ensure_worker("box", "demo", "u")
+            await until(tree, lambda: row(tree, "box:demo")[1] == "running")
+            first = row(tree, "box:demo")[0]
+            assert not await tree.renew_worker("box:demo")
+            assert row(tree, "box:demo")[0] == first
+
+    asyncio.run(story())
+
+
 def test_a_replacement_that_fails_is_restarted_by_its_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

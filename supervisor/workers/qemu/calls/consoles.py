@@ -66,13 +66,19 @@ class Consoles:
             call.set_stream(_open_checked(path, os.O_RDONLY | os.O_NOFOLLOW, _is_file))
             return
         self._sessions.claim(path, force=force)
-        fd = await open_device(device, path, self._worker.guest().process.pid)
+        guest = self._worker.guest()
+        fd = await open_device(device, path, guest.process.pid)
         try:
             self._sessions.claim(path, force=force)  # another client may have opened it meanwhile
         except VirError:
             os.close(fd)
             raise
-        call.set_stream(self._sessions.open(path, fd))
+        guest.sessions += 1
+
+        def ended() -> None:
+            guest.sessions -= 1
+
+        call.set_stream(self._sessions.open(path, fd, ended))
 
 
 def find_device(devices: Sequence[CharDevice], name: str | None, kind: str) -> CharDevice:

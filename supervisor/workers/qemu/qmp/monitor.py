@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -81,6 +82,7 @@ class Monitor:
         guest: str,
         on_event: Callable[[Message], None],
         on_lost: Callable[[str], None],
+        unread: bytes | None = None,
     ) -> None:
         """Take a connected socket over; `greet` must follow.
 
@@ -89,6 +91,8 @@ class Monitor:
             guest: the domain's name, for messages.
             on_event: called for every event.
             on_lost: called once with the reason when QEMU closes the connection or sends no QMP.
+            unread: what another process has read of it after the greeting; `start_reading`
+                follows. None: nobody has.
         """
         end.settimeout(0)
         self._socket = end
@@ -106,7 +110,39 @@ class Monitor:
         self._greeting: asyncio.Future[Message] = self._loop.create_future()
         self._greeting.add_done_callback(_ignore_exception)
         self.lost_reason = ""  # why the connection is closed; "" while it is not
-        self._loop.add_reader(end.fileno(), self._readable)
+        self._reading = False
+        if unread is None:
+            self.start_reading()
+        else:
+            self._decoder.feed(unread)
+
+    def start_reading(self) -> None:
+        """Read what QEMU sends, unless that is done already."""
+        if not self._reading and not self.lost_reason:
+            self._reading = True
+            self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def drain(self) -> None:
+        """Read what is there already."""
+        if not self.lost_reason:
+            self._readable()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether QEMU owes no reply, and nothing is to be sent to it."""
+        return not (self._pending or self._abandoned or self._unsent or self._out)
+
+    def hand_over(self) -> tuple[int, bytes]:
+        """Stop reading, for another process to go on; until then `start_reading` takes it back.
+
+        Returns:
+            A descriptor of the connection, which the caller owns, and what was read of a message.
+        """
+        assert self.is_quiet, "a reply would be taken for that to another command"
+        end = os.dup(self._socket.fileno())
+        self._reading = False
+        self._loop.remove_reader(self._socket.fileno())
+        return end, self._decoder.rest
 
     @property
     def is_hung(self) -> bool:
@@ -227,6 +263,7 @@ class Monitor:
         return pending
 
     def _send(self, pending: _Command) -> None:
+        self.start_reading()
         self._pending[pending.number] = pending
         pending.future.add_done_callback(_ignore_exception)
         self._unsent.append(pending)

@@ -83,6 +83,11 @@ class Decoder:
         self._max_line = max_line
         self._searched = 0
 
+    @property
+    def rest(self) -> bytes:
+        """The bytes of a message that is not complete."""
+        return bytes(self._buffer)
+
     def feed(self, data: bytes) -> list[Message]:
         """Add bytes and return the messages that are complete.
 

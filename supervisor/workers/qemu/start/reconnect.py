@@ -30,6 +30,7 @@ from supervisor.workers.qemu.block.internal_snapshots import resume_after_job
 from supervisor.workers.qemu.block.job_ends import conclude_ended, resume_jobs
 from supervisor.workers.qemu.block.overlays import settle_overlays
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.handover import inherit
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
 from supervisor.workers.qemu.migration.save import end_interrupted, is_ours
@@ -64,6 +65,14 @@ async def reconnect(context: WorkerContext, name: str) -> Guest | Status | None:
         await restore(context.previous_owners.own(), context.previous_owners)
         return None
     status, xml = stored
+    inheritance = context.process.inherited
+    if inheritance is not None and status.pid:
+        identity = ProcessIdentity(status.pid, status.start, status.boot)
+        inherited = GuestProcess.inherit(identity, inheritance.process.take())
+        guest = Guest(context, xml, status, inherited)
+        watch(guest)
+        inherit(guest, inheritance)
+        return guest
     process = _find_process(context, status)
     if process is None or status.pid == 0:
         if process is not None:

@@ -41,6 +41,11 @@ class FakeQemu:
         assert self.client is not None
         self.client.sendall(json.dumps(message).encode() + b"\r\n")
 
+    def stop_by_itself(self, *_: object) -> None:
+        """Stop the vCPUs, as a guest does that has panicked; on SIGUSR1."""
+        self.state = "paused"
+        self.send({"event": "STOP", "timestamp": {"seconds": 1, "microseconds": 2}})
+
     def terminate(self, *_: object) -> None:
         """Say so and exit, as QEMU does on SIGTERM."""
         data = {"guest": False, "reason": "host-signal"}
@@ -126,4 +131,5 @@ class FakeQemu:
 if __name__ == "__main__":
     qemu = FakeQemu(sys.argv)
     signal.signal(signal.SIGTERM, qemu.terminate)
+    signal.signal(signal.SIGUSR1, qemu.stop_by_itself)
     qemu.serve()

@@ -19,13 +19,14 @@ from conf.domain import format_domain, parse_domain
 from conf.domain.defaults import complete
 from conf.emulator import EmulatorFacts
 from conf.settings import DaemonConfig, QemuConfig
-from ipc import Ack, Descriptor, Link, Node, Switchboard, current_call, handles
+from ipc import Ack, Descriptor, Link, Node, Peer, Switchboard, current_call, handles
 from rpc import table as wire_table
 from rpc.enums import DomainEventType
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.calls import Client, ClientEvent, ClientRequest, Identity
+from supervisor.messages.child import HandOver, Inheritance
 from supervisor.messages.hostd import EmulatorProbed, ProbeEmulator
 from supervisor.messages.netd import AttachPort, DetachPort, PortAttached
 from supervisor.messages.root import Ready
@@ -68,6 +69,7 @@ class WorkerTree:
         self.states: list[int] = []
         self.forwarded: list[ClientEvent] = []
         self.stopped: list[DomainStopped] = []
+        self.controls: dict[str, Peer] = {}  # the root's ends of the control links
         self.binary = folder / "bin/qemu-system-x86_64"
         self.binary.parent.mkdir()
         for parent in (folder, self.binary.parent):
@@ -90,7 +92,7 @@ class WorkerTree:
     def join(self, name: str) -> Node:
         """Connect a process to the root."""
         ours, theirs = socket.socketpair()
-        self.board.attach(ours, name)
+        self.controls[name] = self.board.attach(ours, name)
         node = Node(theirs, name, VirErrorCodec())
         self.__dict__.setdefault("nodes", {})[name] = node
         return node
@@ -159,8 +161,12 @@ class WorkerTree:
         path.chmod(0o755)
 
     @asynccontextmanager
-    async def run_worker(self) -> AsyncIterator[None]:
-        """Run the worker; at the end it lets go of its domain, as when it is replaced."""
+    async def run_worker(self, inherited: Inheritance | None = None) -> AsyncIterator[None]:
+        """Run the worker; at the end it lets go of its domain, as when it is replaced.
+
+        Args:
+            inherited: what its predecessor has handed over.
+        """
         name = f"qemu:{self.name}"
         process = ChildProcess(
             name=name,
@@ -173,6 +179,7 @@ class WorkerTree:
             driver="qemu",
             domain=self.name,
             uuid=UUID,
+            inherited=inherited,
         )
         task = asyncio.create_task(run(process))
         try:
@@ -183,6 +190,10 @@ class WorkerTree:
                 await task
             process.node.close()
             self._release_lock()
+
+    async def hand_over(self) -> Inheritance | None:
+        """Ask the worker for its guest, as the root does before it replaces it."""
+        return (await self.controls[f"qemu:{self.name}"].call(HandOver())).inheritance
 
     def _release_lock(self) -> None:
         """Close the worker's lock, as the end of its process does."""

@@ -1,0 +1,48 @@
+"""A worker that has grown is renewed while its domain has nothing under way."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from rpc.enums import DomainState
+from supervisor.messages.worker import GetStatus, Suspend, WorkerGrown
+from tests.unit.domd.domd_under_test import DOM, FakeWorker, domd, until
+
+
+async def test_a_grown_worker_is_renewed_and_its_successor_asked(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        await service.start()
+        tree = service.tree
+        first = tree.workers["qemu:web"]
+        first.node.publish(WorkerGrown(uuid=DOM.uuid))
+        await until(lambda: tree.renewed == ["qemu:web"])
+        await until(lambda: tree.workers.get("qemu:web") not in (None, first))
+        second = tree.workers["qemu:web"]
+        await until(lambda: any(isinstance(request, GetStatus) for request in second.requests))
+        assert await service.state() == DomainState.RUNNING
+        await service.destroy()
+
+
+async def test_a_worker_is_not_renewed_beside_a_change(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        await service.start()
+        asked = asyncio.Event()
+        go_on = asyncio.Event()
+
+        async def suspend_slowly(worker: FakeWorker, _: Suspend) -> object:
+            worker.node.publish(WorkerGrown(uuid=DOM.uuid))
+            asked.set()
+            await go_on.wait()
+            raise TimeoutError
+
+        service.tree.scripts[Suspend] = suspend_slowly
+        call = asyncio.create_task(service.call("domain_suspend", DOM))
+        await asked.wait()
+        assert await service.state() == DomainState.RUNNING  # domd has had the event by now
+        assert service.tree.renewed == []
+        go_on.set()
+        await asyncio.wait({call})
+        call.exception()
