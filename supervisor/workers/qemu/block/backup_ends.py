@@ -33,7 +33,12 @@ from supervisor.workers.qemu.block import bitmaps
 from supervisor.workers.qemu.block.backup_files import remove_files
 from supervisor.workers.qemu.block.backup_plan import TLS_ID, TLS_SECRET_ID
 from supervisor.workers.qemu.block.image_nodes import bitmaps_of, query_nodes, remove_images
-from supervisor.workers.qemu.block.job_commands import QemuJob, dismiss, query_jobs
+from supervisor.workers.qemu.block.job_commands import (
+    QemuJob,
+    dismiss,
+    end_create_jobs,
+    query_jobs,
+)
 from supervisor.workers.qemu.block.job_waits import CONCLUDED
 from supervisor.workers.qemu.block.nodes import layer_nodes
 from supervisor.workers.qemu.guest import Guest
@@ -187,6 +192,7 @@ async def undo(guest: Guest) -> None:
     if backup is None:
         return
     try:
+        await end_create_jobs(guest)  # a previous worker had an image made
         jobs = await query_jobs(guest)
         for disk in backup.disks:
             if (found := jobs.get(disk.job)) is not None:

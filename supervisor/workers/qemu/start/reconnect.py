@@ -27,6 +27,7 @@ from supervisor.workers.file_owners import restore
 from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.block.backups import resume_backup
 from supervisor.workers.qemu.block.internal_snapshots import resume_after_job
+from supervisor.workers.qemu.block.job_commands import end_create_jobs
 from supervisor.workers.qemu.block.job_ends import conclude_ended, resume_jobs
 from supervisor.workers.qemu.block.overlays import settle_overlays
 from supervisor.workers.qemu.guest import Guest
@@ -145,6 +146,8 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
         guest.transition(trigger)
     if has_block_work(guest.status):
         guest.run(_resume_block_work(guest))
+    else:
+        guest.run(_end_create_jobs(guest))
     chardevs = await query_chardevs(monitor)
     # The model is parsed only for a change: it takes 2.7 MiB, and most workers never need it.
     if not are_recorded(chardevs, guest.live_xml):
@@ -186,6 +189,12 @@ async def _end_interrupted(guest: Guest) -> None:
     await end_interrupted(guest)
     if not guest.process.exited:
         await _resume_block_work(guest)
+
+
+async def _end_create_jobs(guest: Guest) -> None:
+    """End what the previous worker died over before it had recorded a block job."""
+    async with guest.device_lock:
+        await end_create_jobs(guest)
 
 
 async def _resume_block_work(guest: Guest) -> None:
