@@ -13,12 +13,11 @@ import platform
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from installer.install import ENABLED, PROJECT, InstallError, Layout, files_of, install
+from installer.install import ENABLED, InstallError, Layout, files_of, install, version
 
 #: Packages whose files these are, too: Debian's daemon and ours are never there together.
 REPLACED: Final = (
@@ -80,12 +79,6 @@ if [ "$1" = purge ]; then
 fi
 """
 BUILD_S: Final = 300.0
-
-
-def version() -> str:
-    """Return the project's version."""
-    data = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    return str(data["project"]["version"])
 
 
 def control(python: tuple[int, int], architecture: str, size_kib: int) -> str:

@@ -14,10 +14,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from installer.man_pages import man_pages
 
 SOURCE: Final = Path(__file__).resolve().parent
 PROJECT: Final = SOURCE.parent
@@ -78,6 +81,21 @@ class Layout:
         }
 
 
+def completions(data: Path) -> dict[Path, tuple[Path, int]]:
+    """List the shells' completions."""
+    # zsh has a folder for the distribution's packages and one for the administrator's own.
+    zsh = "zsh/vendor-completions" if data == Path("/usr/share") else "zsh/site-functions"
+    files = {}
+    for program in ("libvirtd", "virtvisorctl"):
+        source = SOURCE / f"files/{program}"
+        files[data / "bash-completion/completions" / program] = (
+            source.with_suffix(".bash"),
+            0o644,
+        )
+        files[data / zsh / f"_{program}"] = (source.with_suffix(".zsh"), 0o644)
+    return files
+
+
 def files_of(layout: Layout) -> dict[Path, tuple[Path, int]]:
     """List the files that are copied: by target the source and the mode."""
     data = layout.prefix / "share"
@@ -101,10 +119,7 @@ def files_of(layout: Layout) -> dict[Path, tuple[Path, int]]:
         ),
         Path("/etc/default/libvirtd"): (SOURCE / "files/libvirtd.default", 0o644),
         Path("/etc/default/libvirt-guests"): (SOURCE / "files/libvirt-guests.default", 0o644),
-        data / "bash-completion/completions/virtvisorctl": (
-            SOURCE / "files/virtvisorctl.bash",
-            0o644,
-        ),
+        **completions(data),
         layout.environment / "libexec/libvirt-guests": (SOURCE / "files/libvirt-guests", 0o755),
         data / "doc/virtvisor/README.md": (PROJECT / "README.md", 0o644),
         data / "doc/virtvisor/CHANGELOG.md": (PROJECT / "CHANGELOG.md", 0o644),
@@ -113,6 +128,18 @@ def files_of(layout: Layout) -> dict[Path, tuple[Path, int]]:
     for page in sorted((PROJECT / "docs").glob("*.md")):
         files[data / "doc/virtvisor" / page.name] = (page, 0o644)
     return files
+
+
+def version() -> str:
+    """Return the project's version."""
+    data = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(data["project"]["version"])
+
+
+def write_man_pages(layout: Layout) -> None:
+    """Write the manual pages, which are made of docs/."""
+    for path, data in man_pages(version()).items():
+        write(layout.at(layout.prefix / "share/man" / path), data, 0o644)
 
 
 def copy_files(layout: Layout) -> None:
@@ -137,11 +164,11 @@ def write_launchers(layout: Layout) -> None:
         write(layout.at(layout.prefix / name), text, 0o755)
 
 
-def write(place: Path, text: str, mode: int) -> None:
+def write(place: Path, content: str | bytes, mode: int) -> None:
     """Write a file through a temporary one, as a running daemon may be reading it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.with_name(f".{place.name}.new")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
     temporary.chmod(mode)
     temporary.rename(place)
 
@@ -210,6 +237,7 @@ def install(layout: Layout, python: str) -> None:
     make_environment(layout, python)
     print("== programs, units, policies, documentation")
     copy_files(layout)
+    write_man_pages(layout)
     write_launchers(layout)
 
 

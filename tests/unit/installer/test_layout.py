@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,33 @@ def test_shell_scripts_are_in_the_shells_syntax(staged: Path, tmp_path: Path) ->
         subprocess.run(["sh", "-n", str(tmp_path / name)], check=True, timeout=10)
     guests = staged / "usr/lib/virtvisor/libexec/libvirt-guests"
     subprocess.run(["sh", "-n", str(guests)], check=True, timeout=10)
+
+
+def test_the_shells_complete_every_option_of_libvirtd_and_every_command(staged: Path) -> None:
+    for shell, folder in (
+        ("bash", "bash-completion/completions/"),
+        ("zsh", "zsh/vendor-completions/_"),
+    ):
+        text = (staged / f"usr/share/{folder}libvirtd").read_text()
+        usage = subprocess.run(
+            [sys.executable, "-m", "supervisor.root.main", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        ).stdout
+        missing = [word for word in re.findall(r"--[a-z-]+", usage) if word not in text]
+        assert not missing, f"{shell}: {missing}"
+    bash = staged / "usr/share/bash-completion/completions"
+    for words, expected in (
+        ("virtvisorctl ''", "status access --root --help"),
+        ("virtvisorctl status ''", "--json --help"),
+        ("libvirtd --lis", "--listen"),
+    ):
+        command = words.partition(" ")[0]
+        script = (
+            f"source {bash}/{command}; COMP_WORDS=({words}); COMP_CWORD={words.count(' ')}; "
+            f'_{command}; echo "${{COMPREPLY[*]}}"'
+        )
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=10)
+        assert done.stdout.strip() == expected
