@@ -40,7 +40,7 @@ def parse_checkpoint(xml: bytes | str, *, redefine: bool = False) -> Checkpoint:
     if redefine:
         if not checkpoint.name:
             raise ConfError("xml", "a redefined checkpoint must have a name")
-        _read_past(root, checkpoint)
+        _read_past(root, checkpoint, string(root, "creationTime"))
         node = root.find("domain")
         if node is not None and node.get("type"):
             checkpoint.domain = nested_domain(node, "domain")
@@ -59,10 +59,10 @@ def check_name(name: str) -> None:
         raise ConfError("xml_invalid_schema", f"invalid checkpoint name '{name}'\n")
 
 
-def _read_past(root: etree._Element, checkpoint: Checkpoint) -> None:
+def _read_past(root: etree._Element, checkpoint: Checkpoint, time: str | None) -> None:
     """Read what only a checkpoint that was made has."""
     try:
-        checkpoint.creation_time = int(string(root, "creationTime") or "")
+        checkpoint.creation_time = int(time or "")
     except ValueError:
         detail = "missing creationTime from existing checkpoint"
         raise ConfError("internal", detail, "domaincheckpoint/creationTime") from None
@@ -99,7 +99,7 @@ def parse_stored(xml: str) -> Checkpoint:
     node = root.find("domain")
     if node is not None:
         root.remove(node)
-    _read_past(root, checkpoint)
+    _read_past(root, checkpoint, string(root, "creationTime") or "0")  # 0 is not written
     check_name(checkpoint.name)
     checkpoint.disks = [read(CheckpointDisk, item) for item in inside(root, "disks")]
     if node is not None and node.get("type"):

@@ -139,3 +139,11 @@ def test_a_redefined_checkpoint_says_when_it_was_made(time: str) -> None:
     assert refused.value.kind == "internal"
     with pytest.raises(ConfError, match="a redefined checkpoint must have a name"):
         parse_checkpoint(xml.replace("<name>c</name>", ""), redefine=True)
+
+
+def test_a_checkpoint_of_the_epochs_first_second_is_read_again() -> None:
+    made = checkpoint()
+    made.creation_time = 0
+    text = format_checkpoint(made)
+    assert "creationTime" not in text  # as libvirt
+    assert parse_stored(text).creation_time == 0
