@@ -18,8 +18,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 from jeepney import DBusAddress, DBusErrorResponse, Message, MessageType, new_method_call
 from jeepney.bus_messages import MatchRule, message_bus
 from jeepney.io.asyncio import DBusConnection, open_dbus_connection
@@ -40,6 +41,7 @@ MAX_NAME: Final = 63  # bytes of a service's name (RFC 6763)
 #: The values of a D-Bus message; avahi's and the bus's methods say of which types.
 Reply = tuple[object, ...]
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,15 @@ class Service:
 
     name: str
     port: int  # 0: there is none, clients come over ssh
+
+
+def read(body: object, kind: type[T]) -> T:
+    """Read the values of a message.
+
+    Raises:
+        ValueError: they are of other types.
+    """
+    return msgspec.convert(body, kind)
 
 
 def service_of(config: DaemonConfig, tls_port: int, hostname: str) -> Service | None:
@@ -199,17 +210,18 @@ class Announcement:
 
         Raises:
             DBusErrorResponse, TimeoutError: avahi refuses or hangs. EOFError, OSError: no bus.
+            ValueError: avahi answers something else.
         """
         owner = MatchRule(type="signal", sender=BUS, interface=BUS, member="NameOwnerChanged")
         owner.add_arg_condition(0, AVAHI)
         await self._bus.call(message_bus.AddMatch(owner))
         await self._bus.call(message_bus.AddMatch(MatchRule(type="signal", sender=AVAHI)))
         try:
-            (owner_name,) = await self._bus.call(message_bus.GetNameOwner(AVAHI))
+            owner_name = await self._bus.call(message_bus.GetNameOwner(AVAHI))
         except DBusErrorResponse:
             log.info("'%s' is announced by mDNS once avahi runs", self._service.name)
         else:
-            self._avahi = str(owner_name)
+            self._avahi = read(owner_name, tuple[str])[0]
             await self._enter()
         while True:
             await self._handle(await self._bus.signal())
@@ -218,12 +230,12 @@ class Announcement:
         fields = signal.header.fields
         sender, member = fields.get(HeaderFields.sender), fields.get(HeaderFields.member)
         if sender == BUS and member == "NameOwnerChanged":
-            await self._owner_changed(str(signal.body[2]))
+            await self._owner_changed(read(signal.body, tuple[str, str, str])[2])
         elif sender == self._avahi and member == "StateChanged":
             if fields.get(HeaderFields.path) == self._group:
-                await self._group_changed(int(signal.body[0]))
+                await self._group_changed(read(signal.body, tuple[int, str])[0])
             elif fields.get(HeaderFields.interface) == f"{AVAHI}.Server":
-                await self._server_changed(int(signal.body[0]))
+                await self._server_changed(read(signal.body, tuple[int, str])[0])
 
     async def _owner_changed(self, owner: str) -> None:
         if owner == self._avahi:
@@ -255,20 +267,20 @@ class Announcement:
         if self._names > MAX_NAMES:
             log.warning("no name like '%s' is free for mDNS", self._service.name)
             return
-        (name,) = await self._ask("GetAlternativeServiceName", "s", self._service.name)
-        self._service = replace(self._service, name=shortened(str(name)))
+        reply = await self._ask("GetAlternativeServiceName", "s", self._service.name)
+        (name,) = read(reply, tuple[str])
+        self._service = replace(self._service, name=shortened(name))
         await self._enter()
 
     async def _enter(self) -> None:
         """Enter the service, if avahi is ready; else it tells when it is."""
-        (state,) = await self._ask("GetState")
+        (state,) = read(await self._ask("GetState"), tuple[int])
         if state != ServerState.RUNNING:
             return
         if self._group:
             await self._ask_group("Reset")
         else:
-            (path,) = await self._ask("EntryGroupNew")
-            self._group = str(path)
+            (self._group,) = read(await self._ask("EntryGroupNew"), tuple[str])
         service = self._service
         entry: Reply = (ANY, ANY, 0, service.name, SERVICE_TYPE, "", "", service.port, [])
         try:

@@ -12,7 +12,8 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from jeepney import DBusAddress, DBusErrorResponse, Message, new_method_call
+import msgspec
+from jeepney import DBusAddress, DBusErrorResponse, Message, MessageType, new_method_call
 from jeepney.io.asyncio import open_dbus_router
 
 from ipc import Ack, handles
@@ -54,7 +55,7 @@ class PolkitCalls:
         try:
             async with asyncio.timeout(ANSWER_S):
                 answer = await ask(request.action, request.pid, started, request.uid)
-        except (OSError, KeyError, TimeoutError, DBusErrorResponse) as error:
+        except (OSError, KeyError, EOFError, ValueError, TimeoutError, DBusErrorResponse) as error:
             log.warning("client %s is refused: polkit does not answer: %r", request.name, error)
             detail = "polkit does not answer: is the service polkitd running?"
             raise polkit_error(ErrorCode.AUTH_FAILED, detail) from error
@@ -76,7 +77,8 @@ async def ask(action: str, pid: int, started: int, uid: int) -> Answer:
     """Ask polkit about a process; it may ask the user.
 
     Raises:
-        OSError, KeyError, DBusErrorResponse: there is no D-Bus, or no polkit on it.
+        OSError, KeyError, EOFError, DBusErrorResponse: there is no D-Bus, or no polkit on it.
+        ValueError: it answers something else.
     """
     question = question_about((pid, started, uid), action, {}, ALLOW_USER_INTERACTION)
     async with open_dbus_router(bus="SYSTEM") as router:
@@ -108,12 +110,12 @@ def answer_of(reply: Message) -> Answer:
     """Read polkit's reply.
 
     Raises:
-        DBusErrorResponse: it is an error.
+        DBusErrorResponse: it is an error. ValueError: it is of another form.
     """
-    if reply.header.message_type.name == "error":
+    if reply.header.message_type is MessageType.error:
         raise DBusErrorResponse(reply)
-    is_authorized, is_challenge, further = reply.body[0]
-    return bool(is_authorized), bool(is_challenge), dict(further)
+    # `further` is an array of pairs to D-Bus, a dictionary to jeepney.
+    return msgspec.convert(reply.body, tuple[Answer])[0]
 
 
 def refusal_of(answer: Answer, action: str) -> VirError | None:

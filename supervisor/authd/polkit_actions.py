@@ -79,7 +79,8 @@ class PolkitActions:
             reply = await router.send_and_get_reply(question)
         try:
             is_authorized, _, _ = answer_of(reply)
-        except DBusErrorResponse as error:  # the action is in no policy file; or polkitd failed
+        except (DBusErrorResponse, ValueError) as error:
+            # The action is in no policy file, or polkitd failed.
             log.warning("polkit refuses to say whether %s is allowed: %s", action.id, error)
             return False
         return is_authorized

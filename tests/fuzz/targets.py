@@ -5,6 +5,7 @@ Owns: the table, and how inputs are made of seeds. An input is bytes, as a seed'
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from conf.errors import ConfError
 from rpc import framing
 from rpc.errors import VirError
 from rpc.framing import Header
-from tests.fuzz import arguments, documents, streams
+from tests.fuzz import arguments, documents, front_door, streams
 from tests.fuzz.mutations import NUMBERS, Change, changed, changes
 
 SEEDS: Final = Path(__file__).parent / "seeds"
@@ -154,7 +155,109 @@ def native_inputs() -> SearchStrategy[bytes]:
     return st.lists(line, max_size=25).map(lambda made: "\n".join(made).encode())
 
 
+def tls_inputs() -> SearchStrategy[bytes]:
+    """Handshakes with one flight changed: version and certificate, which, where, how, by what."""
+    header = st.builds(
+        lambda *parts: struct.pack(">BBHB", *parts),
+        st.integers(0, 3),
+        st.integers(0, 3),
+        st.integers(0, 2000) | st.integers(0, 80),
+        st.integers(0, 255) | st.sampled_from((0, 1, 2, 4)),
+    )
+    record = st.builds(
+        lambda kind, size, rest: bytes((kind, 3, 3)) + struct.pack(">H", size) + rest,
+        st.sampled_from((20, 21, 22, 23, 24, 0, 255)),
+        st.integers(0, 65535),
+        st.binary(max_size=60),
+    )
+    return st.builds(lambda head, rest: head + rest, header, st.binary(max_size=20) | record)
+
+
+def sasl_inputs() -> SearchStrategy[bytes]:
+    """Messages of a conversation: the right ones, changed ones, anything."""
+    texts = st.sampled_from(
+        (b",", b"=", b'"', b"\\", b"n,,", b"r=", b"p=", b"\0", b"maxbuf=", b"nc=")
+    )
+    piece = st.binary(max_size=40) | texts | st.binary(max_size=4).map(lambda data: data * 300)
+    message = st.builds(
+        lambda how, place, data: struct.pack(">BBH", how, place, len(data)) + data,
+        st.sampled_from((0, 0, 0, 1, 2, 3, 3, 4, 4)),
+        st.integers(0, 255),
+        piece,
+    )
+    parts = st.lists(message, max_size=6).map(b"".join)
+    mechanism = st.integers(0, 4) | st.integers(0, 20)
+    return st.builds(
+        lambda first, bare, rest: bytes((first, bare)) + rest, mechanism, st.integers(0, 1), parts
+    )
+
+
+def session_inputs() -> SearchStrategy[bytes]:
+    """Messages of a client that comes by one of the ways in; many are of the authentication."""
+    word = st.sampled_from((b"right", b"wrong", b"x" * 2000)) | st.binary(max_size=20)
+
+    def auth(number: int, mechanism: bytes, data: bytes, nil: int) -> bytes:
+        name = struct.pack(">I", len(mechanism)) + mechanism + b"\0" * (-len(mechanism) % 4)
+        body = struct.pack(">iI", nil, len(data)) + data + b"\0" * (-len(data) % 4)
+        payload = {67: name + body, 68: body}.get(number, b"")
+        return framing.encode(Header(0x20008086, 1, number, 0, 1, 0), payload)
+
+    mechanisms = st.sampled_from((b"PLAIN", b"DIGEST-MD5", b"", b"\xff"))
+    talk = st.builds(
+        auth, st.sampled_from((65, 66, 67, 67, 68, 69, 70)), mechanisms, word, st.integers(0, 1)
+    )
+
+    def call(place: int, seed: int) -> bytes:
+        known = arguments.calls()
+        procedure = known[place % len(known)]
+        header = Header(procedure.program, 1, procedure.number, 0, 1, 0)
+        return framing.encode(header, arguments.payload(procedure, Random(seed))[: 1 << 20])
+
+    admin = [place for place, each in enumerate(arguments.calls()) if each.program == 0x06900690]
+    calls = st.builds(call, st.integers(0, 1000) | st.sampled_from(admin), st.integers(0, 1 << 32))
+    pieces = st.lists(talk | talk | calls | frame_inputs(), max_size=6).map(b"".join)
+    return st.builds(lambda way, data: bytes((way,)) + data, st.integers(0, 5), pieces)
+
+
+def dbus_inputs() -> SearchStrategy[bytes]:
+    """Answers and signals: the right ones, and ones of any other form, as JSON."""
+    right = st.sampled_from(
+        (
+            ("reply", "(bba{ss})", [[True, False, {}]]),
+            ("reply", "(bba{ss})", [[False, True, {"polkit.dismissed": "true"}]]),
+            ("reply", "s", [":1.5"]),
+            ("reply", "i", [2]),
+            ("reply", "o", ["/g"]),
+            ("reply", "", []),
+            ("error", "s", ["no"]),
+            ("NameOwnerChanged", "sss", ["org.freedesktop.Avahi", "", ":1.5"]),
+            ("NameOwnerChanged", "sss", ["org.freedesktop.Avahi", ":1.5", ""]),
+            ("StateChanged", "is", [3, ""]),
+        )
+    )
+    value = st.one_of(
+        st.tuples(st.just("s"), st.text(max_size=70)),
+        st.tuples(st.just("i"), st.integers(-(1 << 31), (1 << 31) - 1)),
+        st.tuples(st.just("b"), st.booleans()),
+        st.tuples(st.just("as"), st.lists(st.text(max_size=5), max_size=3)),
+        st.tuples(st.just("a{ss}"), st.dictionaries(st.text(max_size=5), st.text(max_size=5))),
+        st.tuples(st.just("v"), st.just(["s", "x"])),
+    )
+    other = st.builds(
+        lambda kind, values: (kind, "".join(v[0] for v in values), [v[1] for v in values]),
+        st.sampled_from(("reply", "error", "NameOwnerChanged", "StateChanged", "X")),
+        st.lists(value, max_size=4),
+    )
+    return st.lists(right | right | other, max_size=8).map(
+        lambda messages: json.dumps(messages).encode()
+    )
+
+
 TARGETS: Final = (
+    Target("tls", tls_inputs(), front_door.tls),
+    Target("sasl", sasl_inputs(), front_door.sasl),
+    Target("session", session_inputs(), front_door.session),
+    Target("dbus", dbus_inputs(), front_door.dbus),
     Target("frames", frame_inputs() | st.binary(max_size=400), streams.frames),
     Target("calls", call_inputs(), streams.calls),
     Target("bus", st.binary(max_size=400), streams.bus),

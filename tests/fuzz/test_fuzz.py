@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Final
 
 import pytest
@@ -16,8 +17,10 @@ NEED_QEMU: Final = ("domain", "device", "metadata")
 
 
 @pytest.fixture(autouse=True)
-def needed_qemu(request: pytest.FixtureRequest) -> None:
+def needed_programs(request: pytest.FixtureRequest) -> None:
     target = request.getfixturevalue("target")
+    if target.name == "sasl" and shutil.which("saslpasswd2") is None:
+        pytest.skip("no saslpasswd2: apt-get install sasl2-bin libsasl2-modules")
     if target.name in NEED_QEMU and not qemu_binary.exists():
         pytest.skip(f"no {qemu_binary.BINARY}: apt-get install qemu-system-x86")
 

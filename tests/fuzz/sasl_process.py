@@ -1,0 +1,199 @@
+"""libsasl2 in a process of its own: takes inputs on standard input, and says what went wrong.
+
+    python -m tests.fuzz.sasl_process
+
+Owns: a folder with users. An input and its answer have their length before them; the answer is
+empty if all went well.
+
+An input is the mechanism, whether a layer below protects, and messages: raw ones, or such as a
+client would send, with bytes changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import struct
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from supervisor.authd.cyrus import ConnectionFacts, SaslConnection, SaslError, Step
+from tests.fuzz.limits import data_size
+from tests.unit.authd.sasl_client import Scram, plain, write_users
+
+MECHANISMS: Final = (
+    *("SCRAM-SHA-256", "SCRAM-SHA-1", "DIGEST-MD5", "PLAIN", "EXTERNAL", "LOGIN", "CRAM-MD5"),
+    *("ANONYMOUS", "NTLM", "GSSAPI", "", "x" * 300, "DIGEST-MD5\0", "é"),
+)
+PROTECTED: Final = ConnectionFacts(
+    local="", remote="", is_protected=True, external_ssf=256, external_name="CN=a", min_ssf=0
+)
+BARE: Final = ConnectionFacts(
+    local="127.0.0.1;1",
+    remote="127.0.0.1;2",
+    is_protected=False,
+    external_ssf=0,
+    external_name="",
+    min_ssf=56,
+)
+MAX_STEPS: Final = 6
+SETTLED: Final = 3_000  # inputs after which memory should grow no more
+MAX_GROWTH: Final = 48 * 1024 * 1024
+
+
+def digest_md5(challenge: bytes) -> bytes:
+    """DIGEST-MD5's response (RFC 2831)."""
+    fields = dict(
+        part.split("=", 1) for part in challenge.decode(errors="replace").split(",") if "=" in part
+    )
+    nonce, realm = fields.get("nonce", '""').strip('"'), fields.get("realm", '""').strip('"')
+    uri, cnonce = "libvirt/localhost", "abcdefgh"
+    # With encryption where it is offered: not below TLS.
+    qop = "auth-conf" if b"auth-conf" in challenge else "auth"
+
+    def digest(*parts: bytes) -> bytes:
+        return hashlib.md5(b":".join(parts)).digest()
+
+    def hexed(data: bytes) -> bytes:
+        return data.hex().encode()
+
+    secret = digest(b"alice", realm.encode(), b"secret")
+    one = hexed(digest(secret, nonce.encode(), cnonce.encode()))
+    two = hexed(digest(b"AUTHENTICATE", uri.encode(), *([b"0" * 32] if qop == "auth-conf" else [])))
+    response = hexed(
+        digest(one, nonce.encode(), b"00000001", cnonce.encode(), qop.encode(), two)
+    ).decode()
+    return (
+        f'username="alice",realm="{realm}",nonce="{nonce}",cnonce="{cnonce}",nc=00000001,'
+        f"qop={qop},{'cipher=rc4,' if qop == 'auth-conf' else ''}maxbuf=65536,"
+        f'digest-uri="{uri}",response={response}'
+    ).encode()
+
+
+class RightClient:
+    """What a client that knows the password sends, as far as a mechanism is known here."""
+
+    def __init__(self, mechanism: str) -> None:
+        self._scram = Scram("alice", "secret")
+        steps: dict[str, tuple[Callable[[bytes], bytes], ...]] = {
+            "SCRAM-SHA-256": (lambda _: self._scram.first(), self._scram.final),
+            "SCRAM-SHA-1": (lambda _: self._scram.first(), self._scram.final),
+            "DIGEST-MD5": (lambda _: b"", digest_md5),
+            "PLAIN": (lambda _: plain("alice", "secret"),),
+            "EXTERNAL": (lambda _: b"",),
+        }
+        self._steps = list(steps.get(mechanism, ()))
+
+    def message(self, challenge: bytes) -> bytes:
+        """Make the next message."""
+        if not self._steps:
+            return b""
+        try:
+            return self._steps.pop(0)(challenge)
+        except (KeyError, ValueError):  # the challenge is not what it should be
+            return b""
+
+
+def messages(data: bytes) -> list[tuple[int, int, bytes]]:
+    """Split an input into messages: how each is made, a place in it, bytes."""
+    found: list[tuple[int, int, bytes]] = []
+    while len(data) >= 4 and len(found) < MAX_STEPS:
+        how, place, size = struct.unpack_from(">BBH", data)
+        found.append((how, place, data[4 : 4 + size % 4096]))
+        data = data[4 + size % 4096 :]
+    return found
+
+
+def converse(data: bytes) -> None:
+    """Take the messages of an input; a refusal ends it."""
+    mechanism = MECHANISMS[(data[0] if data else 0) % len(MECHANISMS)]
+    connection = SaslConnection(BARE if data[1:2] == b"\1" else PROTECTED)
+    client, challenge, is_first = RightClient(mechanism), b"", True
+    try:
+        with contextlib.suppress(SaslError):
+            connection.mechanisms()
+            for how, place, piece in messages(data[2:]):
+                message = made(how, place, piece, client.message(challenge))
+                step = advance(connection, mechanism, message, is_first=is_first)
+                challenge, is_first = step.data or b"", False
+                if step.is_complete:
+                    finish(connection, piece)
+                    return
+    finally:
+        connection.close()
+
+
+def advance(
+    connection: SaslConnection, mechanism: str, message: bytes | None, *, is_first: bool
+) -> Step:
+    """Start with the first message, go on with any other."""
+    return connection.start(mechanism, message) if is_first else connection.step(message)
+
+
+def made(how: int, place: int, piece: bytes, right: bytes) -> bytes | None:
+    """Make a message: none, a raw one, the right one, or that with bytes changed."""
+    match how % 5:
+        case 0:
+            return right
+        case 1:
+            return piece
+        case 2:
+            return None
+        case 3:
+            place %= len(right) + 1
+            return right[:place] + piece + right[place + len(piece) :]
+        case _:
+            place %= len(right) + 1
+            return right[:place] + piece + right[place:]
+
+
+def finish(connection: SaslConnection, piece: bytes) -> None:
+    """Do what follows an authentication, and give the layer bytes that no client has made."""
+    connection.username()
+    if not connection.ssf():
+        return
+    connection.max_encoded()
+    connection.encode(b"reply")
+    connection.decode(struct.pack(">I", len(piece)) + piece)
+    connection.decode(base64.b64encode(piece) * 3)
+
+
+def main() -> int:
+    """Take inputs until the end of standard input."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_users(
+            Path(folder),
+            "scram-sha-256 scram-sha-1 digest-md5 plain external login cram-md5 anonymous ntlm",
+            alice="secret",
+        )
+        with (Path(folder) / "etc/sasl2/libvirt.conf").open("a") as config:
+            config.write("scram_iteration_counter: 16\n")  # more rounds would be most of the time
+        os.environ["SASL_CONF_PATH"] = f"{folder}/etc/sasl2"
+        settled = 0
+        count = 0
+        while len(size := sys.stdin.buffer.read(4)) == 4:
+            data = sys.stdin.buffer.read(struct.unpack(">I", size)[0])
+            error = ""
+            try:
+                converse(data)
+            except Exception:  # noqa: BLE001  (whatever it is, it is a finding)
+                error = traceback.format_exc()
+            count += 1
+            if count == SETTLED:
+                settled = data_size()
+            if settled and not count % 500 and data_size() - settled > MAX_GROWTH:
+                error = f"memory has grown by {(data_size() - settled) >> 20} MiB"
+            answer = error.encode()
+            sys.stdout.buffer.write(struct.pack(">I", len(answer)) + answer)
+            sys.stdout.buffer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
