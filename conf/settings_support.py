@@ -35,13 +35,15 @@ UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
         "vnc_auto_unix_socket", "spice_auto_unix_socket", "vnc_sasl_dir", "spice_sasl_dir",
         "vnc_allow_host_audio", "nographics_allow_host_audio",
         "set_process_name", "max_threads_per_process", "dump_guest_core", "mac_filter",
-        "relaxed_acs_check", "allow_disk_format_probing", "lock_manager", "max_queued",
+        "relaxed_acs_check", "allow_disk_format_probing", "max_queued",
         "keepalive_interval", "keepalive_count", "log_timestamp",
         "gluster_debug_level", "deprecation_behavior",
     }
 )  # fmt: skip
 #: Security drivers that this build lacks; it has "dac", a user of the guest's own.
 UNSUPPORTED_SECURITY_DRIVERS: Final = frozenset({"apparmor", "selinux"})
+#: "nop" locks nothing, as in libvirt; "lockd" and "sanlock" keep other hosts off an image.
+LOCK_MANAGERS: Final = frozenset({"", "nop"})
 #: What `access_drivers` may name; "none" allows everything, as in libvirt.
 ACCESS_DRIVERS: Final = frozenset({"none", "polkit", "roles"})
 
@@ -68,6 +70,8 @@ def check_security_settings(config: DaemonConfig | QemuConfig, origin: str) -> N
         wrong = "access_drivers" if set(config.access_drivers) - ACCESS_DRIVERS else ""
     elif config.security_require_confined:
         wrong = "security_require_confined"
+    elif config.lock_manager not in LOCK_MANAGERS:
+        wrong = "lock_manager"
     else:
         wrong = (
             "security_driver" if UNSUPPORTED_SECURITY_DRIVERS & set(config.security_driver) else ""

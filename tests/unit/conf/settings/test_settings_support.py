@@ -25,14 +25,22 @@ def test_only_what_was_changed_is_told() -> None:
         parse_daemon_config(b"max_workers = 1\nmax_clients = 7\n", "f")
     ) == ["max_workers"]
     assert unsupported_settings(
-        parse_qemu_config(b'lock_manager = "sanlock"\nuser = "x"\n', "f")
-    ) == ["lock_manager"]
+        parse_qemu_config(b'mac_filter = 1\nuser = "x"\n', "f")
+    ) == ["mac_filter"]
 
 
 @pytest.mark.parametrize("text", [b"security_require_confined = 1", b'security_driver = "selinux"'])
 def test_a_guests_confinement_is_not_left_out_silently(text: bytes) -> None:
     with pytest.raises(ConfError, match=r"f: security_\w+ asks for protection"):
         check_security_settings(parse_qemu_config(text, "f"), "f")
+
+
+@pytest.mark.parametrize("manager", ["lockd", "sanlock", "bogus"])
+def test_locks_of_images_are_not_left_out_silently(manager: str) -> None:
+    config = parse_qemu_config(f'lock_manager = "{manager}"', "f")
+    with pytest.raises(ConfError, match="f: lock_manager asks for protection"):
+        check_security_settings(config, "f")
+    check_security_settings(parse_qemu_config('lock_manager = "nop"', "f"), "f")
 
 
 def test_access_rules_are_not_left_out_silently() -> None:
