@@ -221,6 +221,43 @@ def copy(mib: int) -> Callable[[Side], Any]:
     return prepare
 
 
+def backup(*, pull: bool, checkpoint: bool) -> Callable[[Side], Any]:
+    """Prepare the begin of a backup; its end is not timed."""
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with guest(side) as domain:
+            _paused(domain)
+            folder = side.seen_as / NAME
+
+            def end() -> None:
+                until = time.monotonic() + JOB_S
+                if pull:
+                    domain.abortJob()
+                while domain.jobInfo()[0] and time.monotonic() < until:
+                    time.sleep(0.002)
+                for made in (side.images / NAME).glob("backup*"):
+                    made.unlink()
+
+            def begin(number: int) -> Callable[[], object]:
+                store = "scratch" if pull else "target"
+                server = f"<server transport='unix' socket='{folder}/nbd'/>" if pull else ""
+                document = (
+                    f"<domainbackup mode='{'pull' if pull else 'push'}'>{server}<disks>"
+                    f"<disk name='vda' type='file'><{store} file='{folder}/backup{number}'/></disk>"
+                    "</disks></domainbackup>"
+                )
+                noted = f"<domaincheckpoint><name>c{number}</name></domaincheckpoint>"
+                domain.backupBegin(document, noted if checkpoint else None)
+                return end
+
+            yield begin
+            for made in domain.listAllCheckpoints():
+                made.delete()
+
+    return prepare
+
+
 def comparisons(mib: int) -> list[Comparison]:
     """List the rows."""
     fetch = libvirt.VIR_DOMAIN_SNAPSHOT_LIST_ROOTS
@@ -244,6 +281,11 @@ def comparisons(mib: int) -> list[Comparison]:
         Comparison(f"start + destroy on a chain of {CHAIN}", "<= 1", start_of_chain, 6, 1),
         Comparison(f"snapshot on a chain of {CHAIN}", "<= 1", snapshot_of_chain, 10, 2),
         Comparison(f"live XML of a chain of {CHAIN}", "<= 1", xml_of_chain, 20, 5),
+        Comparison("begin of a push", "<= 0.7", backup(pull=False, checkpoint=False), 40, 5),
+        Comparison("begin of a pull", "<= 0.7", backup(pull=True, checkpoint=False), 40, 5),
+        Comparison(
+            "begin of a pull with a checkpoint", "<= 0.7", backup(pull=True, checkpoint=True), 40, 5
+        ),
         Comparison(f"copy of {mib} MiB", "<= 1", copy(mib), 3, 1),
         Comparison(f"commit of {mib} MiB, with the pivot", "<= 1", commit(mib), 1, 1),
     ]  # fmt: skip
