@@ -41,6 +41,21 @@ from supervisor.workers.qemu.hotplug.detach import on_device_deleted
 from supervisor.workers.qemu.hotplug.unplug import note_answer
 from supervisor.workers.qemu.lifecycle.policy import apply_action, fake_reboot
 from supervisor.workers.qemu.memory_devices import on_size_changed
+from supervisor.workers.qemu.qmp.event_data import (
+    ActionData,
+    BalloonChange,
+    BlockIoError,
+    DeviceData,
+    GraphicsData,
+    GraphicsEndpoint,
+    JobStatusChange,
+    MemorySize,
+    PortChange,
+    RtcChange,
+    ShutdownData,
+    TrayMoved,
+    WriteThreshold,
+)
 from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.qemu.vcpus import on_vcpu_released, vcpu_number
 from supervisor.workers.state_table import Trigger
@@ -49,106 +64,6 @@ MAX_DETAILS: Final = 1 << 20  # bytes of an event's data that clients get
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-class ShutdownData(msgspec.Struct, frozen=True):
-    """SHUTDOWN."""
-
-    guest: bool = False
-    reason: str = ""
-
-
-class ActionData(msgspec.Struct, frozen=True):
-    """WATCHDOG, GUEST_PANICKED."""
-
-    action: str = ""
-
-
-class BlockIoError(msgspec.Struct, frozen=True, rename="kebab"):
-    """BLOCK_IO_ERROR."""
-
-    device: str = ""
-    qom_path: str = msgspec.field(default="", name="qom-path")
-    node_name: str = ""
-    operation: str = ""
-    action: str = ""
-    nospace: bool = False
-    reason: str = ""
-
-
-class WriteThreshold(msgspec.Struct, frozen=True, rename="kebab"):
-    """BLOCK_WRITE_THRESHOLD, in bytes."""
-
-    node_name: str = ""
-    amount_exceeded: int = 0
-    write_threshold: int = 0
-
-
-class RtcChange(msgspec.Struct, frozen=True):
-    """RTC_CHANGE."""
-
-    offset: int = 0
-
-
-class BalloonChange(msgspec.Struct, frozen=True):
-    """BALLOON_CHANGE."""
-
-    actual: int = 0
-
-
-class DeviceData(msgspec.Struct, frozen=True):
-    """DEVICE_DELETED."""
-
-    device: str = ""
-    path: str = ""
-
-
-class MemorySize(msgspec.Struct, frozen=True):
-    """MEMORY_DEVICE_SIZE_CHANGE; the size in bytes."""
-
-    id: str = ""
-    size: int = 0
-
-
-class TrayMoved(msgspec.Struct, frozen=True, rename="kebab"):
-    """DEVICE_TRAY_MOVED."""
-
-    id: str = ""
-    device: str = ""
-    tray_open: bool = False
-
-
-class JobStatusChange(msgspec.Struct, frozen=True):
-    """JOB_STATUS_CHANGE."""
-
-    id: str = ""
-    status: str = ""
-
-
-class PortChange(msgspec.Struct, frozen=True):
-    """VSERPORT_CHANGE."""
-
-    id: str = ""
-    open: bool = False
-
-
-class GraphicsEndpoint(msgspec.Struct, frozen=True):
-    """One end of a display client's connection."""
-
-    host: str = ""
-    service: str = ""
-    port: str = ""
-    family: str = ""
-    auth: str = ""
-    sasl_username: str = ""
-    x509_dname: str = ""
-
-
-class GraphicsData(msgspec.Struct, frozen=True):
-    """VNC_CONNECTED, SPICE_CONNECTED and the others."""
-
-    server: GraphicsEndpoint = GraphicsEndpoint()
-    client: GraphicsEndpoint = GraphicsEndpoint()
 
 
 WATCHDOG_ACTIONS: Final = {

@@ -24,9 +24,9 @@ def test_only_what_was_changed_is_told() -> None:
     assert unsupported_settings(
         parse_daemon_config(b"max_workers = 1\nmax_clients = 7\n", "f")
     ) == ["max_workers"]
-    assert unsupported_settings(
-        parse_qemu_config(b'mac_filter = 1\nuser = "x"\n', "f")
-    ) == ["mac_filter"]
+    assert unsupported_settings(parse_qemu_config(b'mac_filter = 1\nuser = "x"\n', "f")) == [
+        "mac_filter"
+    ]
 
 
 @pytest.mark.parametrize("text", [b"security_require_confined = 1", b'security_driver = "selinux"'])
