@@ -43,6 +43,19 @@ class AttachPort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.att
     container: bool = False  # create a veth or macvlan, one end of which the worker moves; no tap
 
 
+class AdoptPort(Request[Ack], frozen=True, kw_only=True, tag="netd.adopt_port"):
+    """Record an interface that libvirt's own daemon attached; from now on it is a port as others.
+
+    It stays as it is. A port that is known already is no error.
+    Errors: OPERATION_INVALID for an interface without a device; SYSTEM_ERROR.
+    """
+
+    deadline_s = 15.0
+    domain: str  # the guest's name
+    uuid: str  # the guest's, as text
+    interface: str  # the live <interface>
+
+
 class DetachPort(Request[Ack], frozen=True, kw_only=True, tag="netd.detach_port"):
     """Remove a guest's port, or all of them. Unknown ports are no error."""
 

@@ -194,9 +194,12 @@ class DefinitionFiles:
         return self._folders.links / f"{name}.xml"
 
     def had_autostart(self, boot: str) -> bool:
-        """Return whether autostart was done in this boot of the host."""
+        """Return whether autostart was done in this boot of the host.
+
+        libvirt's own daemon leaves an empty file, on a tmpfs as ours.
+        """
         try:
-            return self._autostart_done().read_text(encoding="utf-8").strip() == boot
+            return self._autostart_done().read_text(encoding="utf-8").strip() in ("", boot)
         except (OSError, ValueError):
             return False
 

@@ -97,6 +97,19 @@ def start_time(pid: int) -> int | None:
     return None if stat is None or stat.state in DEAD else stat.start_ticks
 
 
+def command_line(pid: int) -> list[str]:
+    """Read the arguments of a process; none: it does not run, or is one of the kernel's."""
+    try:
+        fd = os.open(f"/proc/{pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        with os.fdopen(fd, "rb") as file:
+            return [os.fsdecode(arg) for arg in file.read().split(b"\0")[:-1]]
+    except OSError:  # ESRCH: it was reaped after the open
+        return []
+
+
 def is_stopped(pid: int) -> bool:
     """Return whether a process is stopped by a signal or by a tracer."""
     stat = read_stat(pid)

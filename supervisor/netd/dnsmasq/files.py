@@ -51,6 +51,8 @@ def install_script(folder: Path) -> None:
 def write_config(config: DnsmasqConfig) -> bool:
     """Write dnsmasq's files; return whether the main one, which it reads only once, changed.
 
+    A comment is no change: libvirt's daemon has another one above the same settings.
+
     Raises:
         OSError: a file cannot be written.
     """
@@ -58,7 +60,16 @@ def write_config(config: DnsmasqConfig) -> bool:
     paths.config.parent.mkdir(parents=True, exist_ok=True)
     replace(paths.hosts, config.hosts, READABLE)
     replace(paths.names, config.names, READABLE)
-    return replace(paths.config, config.config, READABLE)
+    before = ""
+    with contextlib.suppress(OSError, ValueError):
+        before = paths.config.read_text(encoding="utf-8")
+    written = replace(paths.config, config.config, READABLE)
+    return written and settings(before) != settings(config.config)
+
+
+def settings(config: str) -> list[str]:
+    """List the lines of a configuration that dnsmasq reads. Pure."""
+    return [line for line in config.splitlines() if line and not line.startswith("#")]
 
 
 def remove_config(paths: DnsmasqPaths) -> None:

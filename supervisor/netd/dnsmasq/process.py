@@ -22,7 +22,7 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.runtime.procfs import read_stat
+from supervisor.runtime.procfs import command_line, read_stat
 from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
 
 START_S: Final = 10.0
@@ -86,7 +86,9 @@ async def launch(files: DnsmasqPaths) -> GuestProcess:
     """
     running = find(files)
     if running is not None:
-        return running
+        if writes_leases(command_line(running.pid)):
+            return running
+        await end(running)
     with contextlib.suppress(FileNotFoundError):
         files.pid.unlink()
     status, output = await _run(binary(), files)
@@ -169,19 +171,24 @@ def _follow(number: int, files: DnsmasqPaths) -> GuestProcess | None:
     return GuestProcess(number, pidfd)
 
 
-def command_line(number: int) -> list[str]:
-    """Read a process's argv; empty for a process that has ended."""
-    try:
-        data = Path(f"/proc/{number}/cmdline").read_bytes()
-    except OSError:
-        return []
-    return [os.fsdecode(arg) for arg in data.split(b"\0")[:-1]]
-
-
 def parent(number: int) -> int:
     """Read a process's parent pid; 0 for a process that has ended."""
     stat = read_stat(number)
     return 0 if stat is None else stat.parent
+
+
+def writes_leases(argv: list[str]) -> bool:
+    """Return whether the program that writes the leases is there: libvirt's may be removed."""
+    scripts = [arg.partition("=")[2] for arg in argv if arg.startswith("--dhcp-script=")]
+    return all(os.access(script, os.X_OK) for script in scripts)
+
+
+async def end(process: GuestProcess) -> None:
+    """End a dnsmasq."""
+    process.send_signal(signal.SIGTERM)
+    if not await process.wait_exit(END_S):
+        process.send_signal(signal.SIGKILL)
+        await process.wait_exit(END_S)
 
 
 def runs_config(argv: list[str], files: DnsmasqPaths) -> bool:
@@ -258,10 +265,7 @@ class Dnsmasq:
         if process is None:
             return
         process.on_exit.clear()
-        process.send_signal(signal.SIGTERM)
-        if not await process.wait_exit(END_S):
-            process.send_signal(signal.SIGKILL)
-            await process.wait_exit(END_S)
+        await end(process)
         with contextlib.suppress(FileNotFoundError):
             self.files.pid.unlink()
 

@@ -2,7 +2,7 @@
 
 Owns: the files under `etc/libvirt/qemu/networks` and `run/libvirt/network`.
 May not touch: what the XML means; links of the kernel.
-Source: libvirt 9.0's layout; run: NAME.ports/UUID.xml.
+Source: libvirt 9.0's layout; run: NAME/ports/UUID.xml.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class NetworkFiles(status_files.StatusFiles):
             OSError: it cannot be removed.
         """
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._ports(name))
+            shutil.rmtree(self._ports(name).parent)
         super().remove_status(name)
 
     def ports(self, name: str) -> list[StoredXml]:
@@ -97,4 +97,4 @@ class NetworkFiles(status_files.StatusFiles):
         return self._dnsmasq_dir / f"{bridge}.macs"
 
     def _ports(self, name: str) -> Path:
-        return self._status_dir / f"{name}.ports"
+        return self._status_dir / name / "ports"

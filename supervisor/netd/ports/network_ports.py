@@ -49,11 +49,15 @@ class NetworkPorts:
         """Return the network of this UUID; None for "" and for an unknown one."""
         return self._registry.by_uuid(UUID(uuid).bytes) if uuid else None
 
+    def by_name(self, name: str) -> NetworkObject | None:
+        """Return the network of this name; None for "" and for an unknown one."""
+        return self._registry.by_name(name) if name else None
+
     @contextlib.asynccontextmanager
     async def hold_network(self, interface: Interface) -> AsyncIterator[None]:
         """Hold the change lock of the interface's network, so that it cannot stop meanwhile."""
         name = interface.source.network if interface.source is not None else None
-        obj = self._registry.by_name(name) if name else None
+        obj = self.by_name(name or "")
         if obj is None:
             yield
             return

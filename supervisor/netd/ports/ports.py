@@ -15,12 +15,13 @@ from contextlib import AsyncExitStack
 from typing import Final, Protocol
 from uuid import UUID, uuid4
 
-from conf.domain.devices.interface import FilterRef, Interface
+from conf.domain.devices.interface import FilterRef, Interface, InterfaceSource
 from conf.types.bandwidth import Bandwidth
 from ipc import Ack, Descriptor, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.messages.netd import (
+    AdoptPort,
     AttachPort,
     DetachPort,
     PortAttached,
@@ -101,6 +102,46 @@ class Ports:
             self._network_ports.hold_network(interface),
         ):
             return await run_to_completion(self._attach(request, interface))
+
+    @handles(AdoptPort)
+    async def adopt(self, request: AdoptPort) -> Ack:
+        """Record an interface that libvirt's own daemon attached."""
+        interface = read_interface(request.interface)
+        if not interface.target_dev:
+            raise NETWORK_ERRORS.operation_invalid(
+                f"the interface {interface.mac} has no device on the host"
+            )
+        async with (
+            self._lock(request.uuid).hold("adopt"),
+            self._network_ports.hold_network(interface),
+        ):
+            await run_to_completion(self._adopt(request, interface, interface.target_dev))
+        return Ack()
+
+    async def _adopt(self, request: AdoptPort, interface: Interface, device: str) -> None:
+        source = interface.source or InterfaceSource()
+        obj = self._network_ports.by_name(source.network or "")
+        record = PortRecord(
+            device=device,
+            kind="macvtap" if interface.type == "direct" else "tap",
+            domain=request.domain,
+            uuid=request.uuid,
+            mac=interface.mac or "",
+            interface=write_interface(interface),
+            network=obj.uuid_text if obj is not None else "",
+            port=source.portid or "" if obj is not None else "",
+            bridge=source.bridge or "",
+        )
+        with KernelErrors(f"cannot store port '{device}'"):
+            self._records.save(record)
+        if obj is None or obj.runtime is None or not record.port:
+            return
+        port = UUID(record.port)
+        if port.bytes not in obj.runtime.ports:
+            users = self._network_ports.device_users(obj)
+            plan = plan_attach(interface, obj.runtime.network, users)
+            described = describe_port(interface, plan, port, request.domain, request.uuid)
+            await self._network_ports.add(obj, port, described)
 
     @handles(DetachPort)
     async def detach(self, request: DetachPort) -> Ack:

@@ -79,6 +79,13 @@ def test_a_host_has_one_autostart_a_boot(store: DomainDefinitionFiles) -> None:
     assert not store.had_autostart("the next boot")
 
 
+def test_autostart_that_libvirts_own_daemon_did_is_not_repeated(
+    store: DomainDefinitionFiles, tmp_path: Path
+) -> None:
+    (tmp_path / "run/libvirt/qemu/autostarted").touch()
+    assert store.had_autostart("this boot")
+
+
 def test_a_write_that_is_killed_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     path = tmp_path / "file"
     old, new = b"old" * 1000, b"new" * 100_000

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from conf.network import parse_network
 from supervisor.netd.dnsmasq import lease_script
 from supervisor.netd.dnsmasq.config import plan_config
-from supervisor.netd.dnsmasq.files import install_script
+from supervisor.netd.dnsmasq.files import install_script, write_config
 from supervisor.netd.dnsmasq.leases import parse_leases, read_leases
-from supervisor.netd.dnsmasq.process import DnsmasqPaths
+from supervisor.netd.dnsmasq.process import DnsmasqPaths, writes_leases
 
 FILES = DnsmasqPaths.for_network(Path("/d"), Path("/r"), "n", "b0")
 TOP = "<network><name>n</name>{}<bridge name='b0'/>{}</network>"
@@ -199,3 +199,26 @@ def test_configuration_matches_stock_libvirtd(case: dict[str, Any]) -> None:
     lines = [line for line in texts.config.splitlines() if not line.startswith("#")]
     assert lines == case["config"]
     assert (texts.hosts.split(), texts.names.split()) == (case["hosts"], case["names"])
+
+
+def test_a_comment_is_no_change_that_dnsmasq_has_to_read(tmp_path: Path) -> None:
+    paths = DnsmasqPaths.for_network(tmp_path, tmp_path, "n", "b0")
+    config = plan_config(parse_network(TOP.format(NAT, IP4.format(""))), paths, user="")
+    assert config is not None
+    assert write_config(config)
+    text = paths.config.read_text()
+    settings = text[text.index("strict-order") :]
+    paths.config.write_text(f"##WARNING: of libvirt's daemon\n{settings}")
+    assert not write_config(config)
+    assert paths.config.read_text() == text
+    paths.config.write_text(f"{text}no-hosts\n")
+    assert write_config(config)
+
+
+def test_a_dnsmasq_whose_lease_program_was_removed_is_replaced(tmp_path: Path) -> None:
+    script = tmp_path / "leaseshelper"
+    argv = ["/usr/sbin/dnsmasq", "--conf-file=/x", f"--dhcp-script={script}"]
+    assert not writes_leases(argv)
+    script.touch(mode=0o755)
+    assert writes_leases(argv)
+    assert writes_leases(argv[:2])

@@ -10,9 +10,13 @@ import pytest
 from conf.domain.devices.interface import Interface, InterfaceSource
 from conf.network import NetworkPort, Plug
 from rpc.errors import ErrorCode, VirError
+from supervisor.messages.netd import AdoptPort, DetachPort
+from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.ports.floors import Floors
 from supervisor.netd.ports.network_ports import NetworkPorts
+from supervisor.netd.ports.ports import Ports
+from supervisor.netd.ports.records import PortRecords
 from tests.unit.netd.network.fake_host import FakeHost, FakeNetd
 from tests.unit.netd.network.test_network_lifecycle import NETWORK, defined
 
@@ -80,3 +84,52 @@ async def test_the_network_is_locked_while_an_interface_is_attached(netd: FakeNe
     async with ports.hold_network(interface()):
         assert entry.change_lock.holder == "attach interface"
     assert entry.change_lock.holder == ""
+
+
+ATTACHED = f"""<interface type='{{kind}}'><mac address='52:54:00:00:00:07'/>
+<source network='{{network}}' portid='{PORT}' bridge='b0'/><target dev='vnet9'/>
+<alias name='net0'/></interface>"""
+
+
+def guests_ports(netd: FakeNetd, folder: Path) -> Ports:
+    records = PortRecords(folder / "taps")
+    return Ports(ports_of(netd), records, netd.host.links, Sysctl(folder), None, session=False)
+
+
+def adoption(kind: str = "network", network: str = "n") -> AdoptPort:
+    return AdoptPort(
+        domain="web", uuid=str(PORT), interface=ATTACHED.format(kind=kind, network=network)
+    )
+
+
+async def test_an_interface_that_libvirts_daemon_attached_becomes_a_port_of_ours(
+    netd: FakeNetd, tmp_path: Path
+) -> None:
+    _, entry = await started(netd)
+    ports = guests_ports(netd, tmp_path)
+    for _ in range(2):  # a worker that was killed begins again
+        await ports.adopt(adoption())
+    (record,) = PortRecords(tmp_path / "taps")
+    assert (record.device, record.kind, record.bridge) == ("vnet9", "tap", "b0")
+    assert (record.network, record.port) == (entry.uuid_text, str(PORT))
+    assert netd.hooks.operations.count("port-created") == 1
+    assert entry.runtime is not None
+    assert list(entry.runtime.ports) == [PORT.bytes]
+    await ports.detach(DetachPort(uuid=str(PORT)))
+    assert entry.runtime.ports == {}
+    assert not ports.any()
+
+
+async def test_an_interface_of_a_network_that_is_not_there_is_recorded_all_the_same(
+    netd: FakeNetd, tmp_path: Path
+) -> None:
+    ports = guests_ports(netd, tmp_path)
+    await ports.adopt(adoption("direct", "gone"))
+    (record,) = PortRecords(tmp_path / "taps")
+    assert (record.kind, record.network, record.port) == ("macvtap", "", "")
+
+
+async def test_an_interface_without_a_device_is_refused(netd: FakeNetd, tmp_path: Path) -> None:
+    request = AdoptPort(domain="web", uuid=str(PORT), interface="<interface type='bridge'/>")
+    with pytest.raises(VirError, match="has no device"):
+        await guests_ports(netd, tmp_path).adopt(request)
