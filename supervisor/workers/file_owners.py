@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.emulator_user import User
-from supervisor.workers import access_lists
+from supervisor.workers import access_lists, owner_attributes
 from supervisor.workers.bendable_files import open_unread
 from supervisor.workers.dynamic_users import grant_error
 from supervisor.workers.previous_owners import PreviousOwners, narrows
@@ -77,6 +77,8 @@ async def _chown(file: ChownedFile, user: User, previous_owners: PreviousOwners)
         if user.is_dynamic and file.shared:
             return await _let_open(file, fd, user, previous_owners)
         owner = await previous_owners.take(file.path, status, user, shared=file.shared)
+        if owner is not None and not file.shared:  # libvirt counts no users of shared images
+            owner_attributes.remember(f"/proc/self/fd/{fd}", owner.uid, owner.gid)
         if (status.st_uid, status.st_gid) != (user.uid, user.gid):
             # By its descriptor: QEMU's user may have put another file at the path by now.
             os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
@@ -129,27 +131,32 @@ async def restore(owners: Iterable[Owner], previous_owners: PreviousOwners) -> N
     """
     for owner in owners:
         try:
-            if await previous_owners.release(owner):
-                _restore(owner)
+            _restore(owner, last=await previous_owners.release(owner))
         except FileNotFoundError:
             continue
         except OSError as error:
             log.warning("owner of %s cannot be restored: %s", owner.path, error)
 
 
-def _restore(owner: Owner) -> None:
+def _restore(owner: Owner, *, last: bool) -> None:
+    """Give a file back to its owner, if this was the last guest that used it."""
     fd = os.open(owner.path, os.O_PATH | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)
         if owner.inode and (status.st_dev, status.st_ino) != (owner.device, owner.inode):
             log.warning("%s is another file than at the start; its owner stays", owner.path)
             return
+        named = f"/proc/self/fd/{fd}"
+        if not last:
+            owner_attributes.release(named)
+            return
         if owner.grantee:
             access_lists.revoke(fd, owner.grantee)
             return
-        os.chown(f"/proc/self/fd/{fd}", owner.uid, owner.gid)
+        os.chown(named, owner.uid, owner.gid)
+        owner_attributes.forget(named)
         if owner.mode:
             mode = stat.S_IMODE(status.st_mode) & ~0o007 | owner.mode & 0o007
-            os.chmod(f"/proc/self/fd/{fd}", mode)
+            os.chmod(named, mode)
     finally:
         os.close(fd)

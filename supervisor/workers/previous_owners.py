@@ -123,6 +123,17 @@ class PreviousOwners:
             self._write(path, Record(owner=owner, users=[self._domain]))
         return owner
 
+    async def adopt(self, owner: Owner) -> None:
+        """Note that this domain uses a file whose owner another daemon has changed.
+
+        Raises:
+            OSError: the record cannot be written.
+        """
+        async with self._locked():
+            record = self._read(owner.path)
+            others = self._others(record) if record is not None else []
+            self._write(owner.path, Record(owner=owner, users=[*others, self._domain]))
+
     async def release(self, owner: Owner) -> bool:
         """Note that this domain does not use a file any more; whether it is to be restored.
 

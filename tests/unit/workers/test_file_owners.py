@@ -13,7 +13,7 @@ import pytest
 from rpc.errors import VirError
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.runtime.emulator_user import User
-from supervisor.workers import access_lists, previous_owners
+from supervisor.workers import access_lists, owner_attributes, previous_owners
 from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
 from supervisor.workers.previous_owners import PreviousOwners, is_shared_file_system
 
@@ -298,3 +298,32 @@ async def test_a_worker_that_died_leaves_a_list_that_the_next_one_cleans(
     successor = guests.of("web")
     await restore(successor.own(), successor)
     assert named_users(base) == set()
+
+
+async def test_libvirts_daemon_finds_the_owner_of_a_guests_own_image(
+    tmp_path: Path, guests: Guests
+) -> None:
+    top, base = image(tmp_path, "top"), image(tmp_path, "base")
+    files = [ChownedFile(str(top)), ChownedFile(str(base), shared=True)]
+    owners = await chown_for_guest(files, QEMU, guests.of("web"))
+    if not os.listxattr(top):
+        pytest.skip("the file system of /tmp has no trusted attributes")
+    assert owner_attributes.remembered(str(top)) == ALICE
+    assert os.listxattr(base) == []  # others may use it, of whom nobody knows
+    await restore(owners, guests.of("web"))
+    assert os.listxattr(top) == []
+
+
+async def test_a_file_that_another_daemon_gave_to_qemu_is_given_back_with_the_last_guest(
+    tmp_path: Path, guests: Guests
+) -> None:
+    path = image(tmp_path, "shared")
+    status = path.stat()
+    owner = Owner(str(path), *ALICE, status.st_dev, status.st_ino)
+    os.chown(path, QEMU.uid, QEMU.gid)
+    await guests.of("web").adopt(owner)
+    await guests.of("mail").adopt(owner)
+    await restore([owner], guests.of("web"))
+    assert owner_of(path) == (QEMU.uid, QEMU.gid)
+    await restore([owner], guests.of("mail"))
+    assert owner_of(path) == ALICE
