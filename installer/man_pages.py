@@ -61,6 +61,7 @@ PAGES: Final[Mapping[str, Page]] = {
     "security.md": Page("virtvisor-security", 7, "what is defended against what"),
     "snapshots.md": Page("virtvisor-snapshots", 7, "snapshots and block jobs"),
     "storage.md": Page("virtvisor-storage", 7, "storage pools and volumes"),
+    "takeover.md": Page("virtvisor-takeover", 7, "from libvirt's daemon to this one, and back"),
 }
 BULLET: Final = "\\[bu]"
 #: What man(7) would take for something else, or print as a typographer's character.

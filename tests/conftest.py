@@ -1,7 +1,8 @@
 """Fixtures and options of all tests.
 
 `async def test_…` runs on an event loop of its own, for at most `COROUTINE_S`. With
-`--strict-skips` a skipped test fails: where everything is installed, nothing may be left out.
+`--strict-skips` a skipped test fails: where everything is installed, nothing may be left out, but
+for tests marked `elsewhere`, of what no `./dev setup` installs.
 """
 
 from __future__ import annotations
@@ -73,7 +74,12 @@ def pytest_runtest_makereport(
     """Turn a skip into a failure where that was asked for."""
     report = yield
     expected_failure = hasattr(report, "wasxfail")  # pytest reports it as skipped, too
-    if report.skipped and not expected_failure and item.config.getoption("--strict-skips"):
+    is_elsewhere = item.get_closest_marker("elsewhere") is not None
+    if report.skipped and not (expected_failure or is_elsewhere) and _is_strict(item):
         reason = call.excinfo.value if call.excinfo else "no reason"
         report.outcome, report.longrepr = "failed", f"skipped: {reason}"
     return report
+
+
+def _is_strict(item: pytest.Item) -> bool:
+    return bool(item.config.getoption("--strict-skips"))

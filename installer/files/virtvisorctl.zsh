@@ -6,11 +6,12 @@ _virtvisorctl() {
     _arguments -C \
         '--root[root folder of the daemon]:folder:_files -/' \
         '(- *)'{-h,--help}'[print the options]' \
-        '1:command:((status\:"show every process of the tree" access\:"explain access control"))' \
+        '1:command:((status\:"show every process of the tree" access\:"explain access control" takeover\:"say what comes along when the daemon is changed"))' \
         '*::argument:->argument'
     [[ $state == argument ]] || return
     case $words[1] in
         status) _arguments '--json[as a list of JSON objects]' ;;
+        takeover) _arguments '--check[change nothing]' ;;
         access)
             _arguments \
                 '1:verb:(explain)' \

@@ -1,9 +1,9 @@
-"""virtvisorctl: show the daemon's process tree; explain its access control.
+"""virtvisorctl: show the daemon's processes; explain its access control; check a takeover.
 
 Owns: its command line and the table.
 May touch: the daemon's admin socket, and /proc for guests' memory.
-Exit status: 0 success, 1 no daemon replies, 2 invalid command line, 3 a process is degraded,
-4 what is asked for is refused.
+Exit status: 0 success, 1 no daemon replies or nothing can be read, 2 invalid command line, 3 a
+process is degraded or something would not come along, 4 what is asked for is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from supervisor.ctl import access_explain
+from supervisor.ctl.takeover import find_all, format_findings
 from supervisor.messages.root import AccessReply, AdminRequest, ProcessState, ProcessStatus
 from supervisor.runtime.paths import Paths
 from supervisor.runtime.process_stats import process_row
@@ -27,6 +28,7 @@ from supervisor.runtime.process_stats import process_row
 QUERY_S: Final = 10.0
 NO_DAEMON: Final = 1
 DEGRADED: Final = 3
+LEFT_BEHIND: Final = 3
 COLUMNS: Final = ("NAME", "PID", "STATE", "RESTARTS", "UPTIME", "PRIVATE")
 
 
@@ -40,10 +42,32 @@ def main() -> int:
     status = commands.add_parser("status", help="show every process of the tree")
     status.add_argument("--json", action="store_true", help="as a list of JSON objects")
     access_explain.add_arguments(commands)
+    takeover = commands.add_parser(
+        "takeover", help="say what comes along when libvirt's daemon and this one change places"
+    )
+    takeover.add_argument("--check", action="store_true", required=True, help="change nothing")
     options = parser.parse_args()
     session = os.geteuid() != 0 and options.root is None
     root = options.root.absolute() if options.root else Path("/")
     paths = Paths.session(os.environ) if session else Paths.system(root)
+    if options.command == "takeover":
+        return check_takeover(paths)
+    return ask(parser, options, paths)
+
+
+def check_takeover(paths: Paths) -> int:
+    """Run `takeover --check`; return the exit status."""
+    try:
+        findings = find_all(paths)
+    except OSError as error:
+        sys.stderr.write(f"virtvisorctl: {error.filename} cannot be read: {error.strerror}\n")
+        return NO_DAEMON
+    sys.stdout.write(format_findings(findings))
+    return LEFT_BEHIND if any(finding.obstacle for finding in findings) else 0
+
+
+def ask(parser: argparse.ArgumentParser, options: argparse.Namespace, paths: Paths) -> int:
+    """Run a command that asks the daemon; return the exit status."""
     try:
         if options.command == "access":
             return explain(parser, options, paths.control_socket())

@@ -1,29 +1,37 @@
 """The status file of a running domain: what a worker needs to reconnect to a guest.
 
-Owns: that XML. May touch: paths.run/DRIVER/NAME.xml.
-Readers: the worker's successor, and domd until the worker replies.
-Source: libvirt's <domstatus>; what libvirt has no element for is JSON in an element of ours.
+Owns: that XML. May touch: paths.run/DRIVER/NAME.xml; /proc, to read.
+Readers: the worker's successor, domd until the worker replies, and libvirt's own daemon, which
+takes over QEMU guests from it; libvirt's files are read here, too (docs/takeover.md).
+Source: libvirt 9.0's <domstatus>; what libvirt has no element for is JSON in an element of ours.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr, unescape
 
 import msgspec
 
-from rpc.enums import DomainState
+from conf.errors import ConfError
 from supervisor.objects.backup_job import BackupEnd, BackupRecord
 from supervisor.objects.block_job import BlockJobRecord, PendingOverlay
 from supervisor.objects.disk_change import DiskChange
 from supervisor.objects.job import JobRecord
+from supervisor.objects.libvirt_status import NotTaken, parse_libvirt_status
+from supervisor.objects.state_names import reason_name, state_name
+from supervisor.objects.status_elements import highest_index, live_text, status_text
 from supervisor.runtime.atomic_file import write_file
+from supervisor.runtime.host import boot_id
+from supervisor.runtime.procfs import command_line, start_time
 
 MAX_BYTES: Final = 32 << 20
 OPENING: Final = "<virtvisor>"
 CLOSING: Final = "</virtvisor>"
+GONE: Final = -1  # no process has this start time
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +111,19 @@ class Status(msgspec.Struct, kw_only=True):
     backup: BackupRecord | None = None
     backup_end: BackupEnd | None = None  # of the last one
     resume_after_job: str = ""  # the QEMU job for which the vCPUs are stopped
+    foreign: bool = False  # libvirt's daemon started the guest, and no worker has taken it over yet
+    libvirt_flags: str = ""  # the QEMU's capabilities, by libvirt's names
+
+    @property
+    def can_move(self) -> bool:
+        """Whether libvirt's own daemon can take over the guest as it is.
+
+        It ends a guest whose capabilities it does not know, and knows of no job of this daemon.
+        """
+        jobs = (self.job, self.memory_file, self.loaded, self.block_jobs, self.overlays)
+        begun = self.ending or self.restart or self.resume_after_job or not self.pid
+        is_known = bool(self.monitor and self.libvirt_flags)
+        return is_known and not begun and not any(jobs) and self.backup is None
 
 
 def shown_backup(status: Status) -> str:
@@ -128,10 +149,10 @@ def write_status(path: Path, status: Status, live_xml: str) -> None:
 
 
 def read_status(path: Path) -> tuple[Status, str] | None:
-    """Read a status file and its live XML; None: there is none.
+    """Read a status file and its live XML, also one of libvirt's own; None: there is none.
 
     Raises:
-        StatusError: the daemon did not write it.
+        StatusError: neither daemon wrote it, or its guest cannot be taken over.
     """
     try:
         data = path.read_bytes()
@@ -140,19 +161,65 @@ def read_status(path: Path) -> tuple[Status, str] | None:
     if len(data) > MAX_BYTES:
         raise StatusError(f"{path} has over {MAX_BYTES} bytes")
     try:
-        return parse_status(data.decode())
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise StatusError(f"{path} is no status file of this daemon: {error}") from error
+        text = data.decode()
+        return parse_status(text) if OPENING in text else read_foreign(text)
+    except NotTaken as error:
+        raise StatusError(f"the guest of {path} cannot be taken over: {error}") from error
+    except (ValueError, ConfError, msgspec.MsgspecError) as error:
+        raise StatusError(f"{path} cannot be read: {error}") from error
 
 
 def find_status(path: Path) -> tuple[Status, str] | None:
-    """Read what a predecessor left; an unreadable file is removed. None: there is none."""
+    """Read what a predecessor left. None: there is nothing that a worker could reconnect to.
+
+    A file that cannot be read stays as it is: another daemon may be able to, and its guest runs.
+    """
     try:
         return read_status(path)
     except StatusError as error:
-        log.error("%s; it is removed, and no worker reconnects to its guest", error)
-        remove_status(path)
+        log.error("%s; the file is left as it is, and no worker reconnects to its guest", error)
         return None
+
+
+def read_foreign(text: str) -> tuple[Status, str]:
+    """Read a status file that libvirt's own daemon wrote.
+
+    It has no start time of the process: whose process has that number now is on its command line.
+
+    Raises:
+        NotTaken, ConfError, ValueError: as `parse_libvirt_status`.
+    """
+    found = parse_libvirt_status(text)
+    is_guest = found.uuid in command_line(found.pid)
+    start = start_time(found.pid) if is_guest else None
+    status = Status(
+        name=found.name,
+        uuid=found.uuid,
+        id=found.id,
+        state=found.state,
+        reason=found.reason,
+        pid=found.pid,
+        start=start if start is not None else GONE,
+        boot=boot_id(),
+        monitor=found.monitor,
+        fake_reboot=found.fake_reboot,
+        taints=list(found.taints),
+        deprecations=list(found.deprecations),
+        agent_timeout=found.agent_timeout,
+        foreign=True,
+        libvirt_flags=found.flags,
+        private_dev=private_dev(found.pid) if "mount" in found.namespaces else 0,
+    )
+    return status, found.live_xml
+
+
+def private_dev(pid: int) -> int:
+    """Return the number of the device that is a process's own /dev; 0: it has the host's."""
+    try:
+        own, hosts = os.stat(f"/proc/{pid}/root/dev"), os.stat("/dev")
+    except OSError:
+        return 0
+    return 0 if own.st_dev == hosts.st_dev else own.st_dev
 
 
 def read_all_status(folder: Path) -> list[tuple[Status, str]]:
@@ -175,20 +242,52 @@ def remove_status(path: Path) -> None:
 
 
 def format_status(status: Status, live_xml: str) -> str:
-    """Write the XML."""
+    """Write the XML.
+
+    A file whose guest libvirt's daemon could only end has a reason that it does not know: it leaves
+    such a file, and the guest, alone.
+    """
     status_json = escape(msgspec.json.encode(status).decode())
-    state = DomainState(status.state).name.lower()
-    monitor = quoteattr(status.monitor)
-    # libvirt's element, for a libvirtd that takes the guest over
-    namespaces = "  <namespaces>\n    <mount/>\n  </namespaces>\n" if status.private_dev else ""
+    state, reason, libvirts, domain = status.state, str(status.reason), "", live_xml
+    if status.can_move:
+        reason = reason_name(state, status.reason)
+        libvirts, domain = _libvirt_elements(status, live_xml), status_text(live_xml)
+    elif status.monitor:
+        libvirts = f"  <monitor path={quoteattr(status.monitor)} type='unix'/>\n"
     return (
         "<!--\nWARNING: THIS FILE IS WRITTEN BY THE DAEMON; CHANGES TO IT ARE LOST.\n-->\n"
-        f"<domstatus state='{state}' reason='{status.reason}' pid='{status.pid}'>\n"
-        f"  <monitor path={monitor} type='unix'/>\n"
-        f"{namespaces}"
+        f"<domstatus state='{state_name(state)}' reason='{reason}' pid='{status.pid}'>\n"
+        f"{libvirts}"
         f"  {OPENING}{status_json}{CLOSING}\n"
-        f"{live_xml}</domstatus>\n"
+        f"{domain}</domstatus>\n"
     )
+
+
+def _libvirt_elements(status: Status, live_xml: str) -> str:
+    """Write what libvirt's daemon needs to take over the guest.
+
+    Source: libvirt 9.0, virDomainObjFormat, qemuDomainObjPrivateXMLFormat. <vcpus> is
+    left out: it asks QEMU for what is in it.
+    """
+    folder, _, name = status.monitor.rpartition("/")[0].rpartition("/")
+    channels = f"{folder}/channel/target/{name}"
+    lines = [
+        *(f"<taint flag={quoteattr(taint)}/>" for taint in status.taints),
+        *(f"<deprecation>{escape(text)}</deprecation>" for text in status.deprecations),
+        f"<monitor path={quoteattr(status.monitor)} type='unix'/>",
+        f"<libDir path={quoteattr(f'{folder}/{name}')}/>",
+        f"<channelTargetDir path={quoteattr(channels)}/>",
+        "<qemuCaps>",
+        *(f"  <flag name={quoteattr(flag)}/>" for flag in status.libvirt_flags.split()),
+        "</qemuCaps>",
+        *(["<namespaces><mount/></namespaces>"] if status.private_dev else []),
+        *(["<fakereboot/>"] if status.fake_reboot else []),
+        *(["<rememberOwner/>"] if status.owners else []),
+        f"<nodename index='{highest_index(live_xml)}'/>",
+        "<blockjobs active='no'/>",
+        f"<agentTimeout>{status.agent_timeout}</agentTimeout>",
+    ]
+    return "".join(f"  {line}\n" for line in lines)
 
 
 def parse_status(text: str) -> tuple[Status, str]:
@@ -202,4 +301,4 @@ def parse_status(text: str) -> tuple[Status, str]:
     if not 0 <= begin < end < domain < last:
         raise ValueError("an element is missing")
     status_json = unescape(text[begin + len(OPENING) : end])
-    return _DECODER.decode(status_json), text[domain:last]
+    return _DECODER.decode(status_json), live_text(text[domain:last])

@@ -51,6 +51,7 @@ from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.shutoff_reason import shutoff_reason, stopped_event
+from supervisor.workers.unmanaged_guest import find_unmanaged
 
 CLEANUP_S: Final = 15.0  # mostly the hook scripts of a guest that has ended
 
@@ -136,6 +137,11 @@ class Worker(Generic[G]):
         """Start the guest."""
         if not isinstance(request.source, self._ops.sources):
             raise self._unsupported_source(request.source)
+        unmanaged = find_unmanaged(self._context.paths.status(self.name), self.name)
+        if unmanaged:
+            if isinstance(request.source, RestoreImage):
+                request.source.image.close()
+            raise self._errors.operation_failed(f"'{self.name}' cannot be started: {unmanaged}")
         if not self._phases.step(start_trigger(request.source)):
             raise self._errors.operation_invalid(f"domain is already running: '{self.name}'")
         try:

@@ -123,7 +123,7 @@ def test_the_shells_complete_every_option_of_libvirtd_and_every_command(staged: 
         assert not missing, f"{shell}: {missing}"
     bash = staged / "usr/share/bash-completion/completions"
     for words, expected in (
-        ("virtvisorctl ''", "status access --root --help"),
+        ("virtvisorctl ''", "status access takeover --root --help"),
         ("virtvisorctl status ''", "--json --help"),
         ("libvirtd --lis", "--listen"),
     ):

@@ -25,6 +25,8 @@ from supervisor.workers.cgroups.limits import has_bfq
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR, GuestCgroup
 from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_limits
 
+SYSTEM: Final = "/var/lib/libvirt/"  # the files of the host's own daemon
+MACHINE_NAME: Final = 64  # characters at most
 MACHINE: Final = "/machine"  # libvirt's default partition, which the live XML names
 PLACE_S: Final = 10.0
 REMOVE_S: Final = 1.0  # for the last threads of a QEMU that has exited
@@ -34,9 +36,10 @@ log = logging.getLogger(__name__)
 
 
 def group_path(domain: Domain, identifier: int, domain_dir: str) -> str:
-    """Name a guest's group: libvirt's name and a mark of the daemon's own files.
+    """Name a guest's group: as libvirt's own daemon, which then finds it when it takes over.
 
-    Two daemons on one host may run guests of one name and number.
+    Two daemons on one host may run guests of one name and number: those that run below another root
+    have a mark of their own files in the name.
 
     Args:
         domain: the guest's; its partition is the group above.
@@ -44,9 +47,30 @@ def group_path(domain: Domain, identifier: int, domain_dir: str) -> str:
         domain_dir: its private directory, of which a host has one.
     """
     partition = domain.partition if domain.partition not in (None, MACHINE) else None
+    folder = partition_path(partition or "")
+    if domain_dir.startswith(SYSTEM):
+        return f"{folder}/{machine_name(domain.name, identifier)}.libvirt-qemu"
     name = UNUSUAL.sub("_", domain.name[:20])
     mark = zlib.crc32(domain_dir.encode())
-    return f"{partition_path(partition or '')}/qemu-{identifier}-{name}-{mark:08x}"
+    return f"{folder}/qemu-{identifier}-{name}-{mark:08x}"
+
+
+def machine_name(name: str, identifier: int) -> str:
+    """Name a guest as libvirt does for systemd: what a host's name may have of it. Pure.
+
+    Source: libvirt 9.0, virDomainGenerateMachineName.
+    """
+    text = f"qemu-{identifier}-"
+    previous = ""
+    for character in name:
+        if len(text) >= MACHINE_NAME:
+            break
+        if character in "-.":
+            text += character if previous not in ("-", ".") else ""
+        elif character.isascii() and character.isalnum():
+            text += character
+        previous = character
+    return text.rstrip("-.")
 
 
 def plan_cgroup(

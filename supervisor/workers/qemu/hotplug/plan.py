@@ -75,7 +75,7 @@ def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
     check_parsed(domain)
     complete(domain, facts)
     check_attachable(domain, device)
-    check_supported(domain)
+    check_supported(domain, live)
     if isinstance(device, Disk):
         complete_live_cache(device)
     new = [

@@ -46,6 +46,7 @@ from supervisor.workers.qemu.start.monitor_setup import (
     query_chardevs,
 )
 from supervisor.workers.qemu.start.restore import run_loaded
+from supervisor.workers.qemu.start.take_over import take_over
 
 CONNECT_S: Final = 2.0  # for a QEMU that hangs: the worker is ready after it all the same
 END_S: Final = 5.0
@@ -62,6 +63,8 @@ async def reconnect(context: WorkerContext, name: str) -> Guest | Status | None:
     """
     stored = find_status(context.paths.status(name))
     if stored is None:
+        if context.paths.status(name).exists():  # of a guest that only another daemon can drive
+            return None
         # A worker may have died at a start before it wrote a status: files are the guest's yet.
         await restore(context.previous_owners.own(), context.previous_owners)
         return None
@@ -74,6 +77,8 @@ async def reconnect(context: WorkerContext, name: str) -> Guest | Status | None:
         watch(guest)
         inherit(guest, inheritance)
         return guest
+    if status.foreign:
+        await take_over(context, status, xml)
     process = _find_process(context, status)
     if process is None or status.pid == 0:
         if process is not None:

@@ -51,6 +51,7 @@ from supervisor.workers.qemu.outputs import Outputs
 from supervisor.workers.qemu.start import files, hugepages, live_xml, restore
 from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
+from supervisor.workers.qemu.start.libvirt_capabilities import capability_flags
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
 from supervisor.workers.qemu.start.qemu_process import launch_inputs, plan_command, spawn_qemu
 from supervisor.workers.qemu.start.start_context import StartContext
@@ -119,6 +120,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     status.agent_timeout = request.agent_timeout
     status.user = [user.uid, user.gid, int(user.is_dynamic)]
     status.deprecations = deprecations_of(domain, probed.facts)
+    status.libvirt_flags = " ".join(capability_flags(probed.facts))
     as_root = user.uid == 0 and not context.session
     status.taints = [*taints_of(domain, is_deprecated=bool(status.deprecations), as_root=as_root)]
     return StartContext(

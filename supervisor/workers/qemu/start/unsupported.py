@@ -48,13 +48,20 @@ class UnsupportedElement:
     remedy: str
 
 
-def check_supported(domain: Domain) -> None:
+def check_supported(domain: Domain, running: Domain | None = None) -> None:
     """Refuse a domain with an element that is not implemented.
+
+    Args:
+        domain: to be started, or to get a device.
+        running: what runs already, maybe started by libvirt's own daemon: what it has, it keeps.
 
     Raises:
         ConfError: "config_unsupported", naming the first such element.
     """
+    has = frozenset(unsupported_elements(running)) if running is not None else frozenset()
     for unsupported in unsupported_elements(domain):
+        if unsupported in has:
+            continue
         detail = f"{unsupported.element} is not supported: {unsupported.remedy}"
         raise ConfError("config_unsupported", detail)
 

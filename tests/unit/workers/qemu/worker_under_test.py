@@ -28,7 +28,7 @@ from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.calls import Client, ClientEvent, ClientRequest, Identity
 from supervisor.messages.child import HandOver, Inheritance
 from supervisor.messages.hostd import EmulatorProbed, ProbeEmulator
-from supervisor.messages.netd import AttachPort, DetachPort, PortAttached
+from supervisor.messages.netd import AdoptPort, AttachPort, DetachPort, PortAttached
 from supervisor.messages.root import Ready
 from supervisor.messages.worker import (
     DomainStatus,
@@ -65,6 +65,7 @@ class WorkerTree:
         self.board.serve(self)
         self.failing: set[type] = set()  # requests that hostd and netd refuse
         self.ports: list[str] = []  # taps that are attached
+        self.adopted: list[str] = []  # interfaces that another daemon attached
         self.lifecycle: list[tuple[int, int]] = []
         self.states: list[int] = []
         self.forwarded: list[ClientEvent] = []
@@ -257,6 +258,12 @@ class WorkerTree:
         interface = request.interface.replace("</interface>", f"<target dev='{tap}'/></interface>")
         descriptor = Descriptor(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
         return PortAttached(interface=interface, tap=tap, taps=[descriptor], vhosts=[], host_mtu=0)
+
+    @handles(AdoptPort)
+    def adopt_port(self, request: AdoptPort) -> Ack:
+        self._refuse(AdoptPort)
+        self.adopted.append(request.interface)
+        return Ack()
 
     @handles(DetachPort)
     def detach_port(self, request: DetachPort) -> Ack:
