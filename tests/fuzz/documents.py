@@ -38,6 +38,7 @@ from conf.storage import PoolType, format_pool, format_volume
 from rpc.errors import VirError
 from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion
 from supervisor.domd.metadata_xml import change_metadata, read_metadata
+from supervisor.hostd.calls.node_device import cannot_be_made
 from supervisor.hostd.cpu.cpu_xml import read_cpu
 from supervisor.netd.dnsmasq.config import plan_config as plan_dnsmasq
 from supervisor.netd.dnsmasq.process import DnsmasqPaths
@@ -285,3 +286,8 @@ def native_lxc(data: str) -> None:
 def seed(name: str) -> str:
     """Read a starting document."""
     return (Path(__file__).parent / "seeds" / name).read_text()
+
+
+def node_device(xml: str) -> None:
+    """Refuse to make a device of a document by name: none are made."""
+    raise cannot_be_made(xml)

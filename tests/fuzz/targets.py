@@ -276,6 +276,7 @@ TARGETS: Final = (
     document_target("snapshot", documents.snapshot),
     document_target("metadata", documents.metadata),
     document_target("cpu", documents.cpu),
+    document_target("node-device", documents.node_device),
 )
 
 

@@ -101,12 +101,12 @@ class NodeDeviceCalls:
             VirError: XML_ERROR, XML_DETAIL: it is no device; CONFIG_UNSUPPORTED: it is one.
         """
         ERRORS.check_flags("nodeDeviceCreateXML", flags, NodeDeviceCreateXMLFlags.VALIDATE)
-        raise _cannot_be_made(xml_desc)
+        raise cannot_be_made(xml_desc)
 
     def node_device_define_xml(self, call: ClientCall, xml_desc: str, flags: int) -> NodeDevice:
         """Refuse to define a device; as `node_device_create_xml`."""
         ERRORS.check_flags("nodeDeviceDefineXML", flags, NodeDeviceDefineXMLFlags.VALIDATE)
-        raise _cannot_be_made(xml_desc)
+        raise cannot_be_made(xml_desc)
 
     async def node_device_get_xml_desc(self, call: ClientCall, name: str, flags: int) -> str:
         """Return a device's document.
@@ -176,7 +176,7 @@ class NodeDeviceCalls:
         raise VirError(ErrorCode.NO_NODE_DEVICE, detail, ErrorDomain.NODEDEV)
 
 
-def _cannot_be_made(xml: str) -> VirError:
+def cannot_be_made(xml: str) -> VirError:
     """Make the refusal of a document: it is none, or this daemon makes no such device."""
     try:
         root = parse_tree(xml)
