@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -64,3 +67,30 @@ def test_a_channel_that_qemu_refuses_leaves_nothing(daemon: Daemon, link: Any) -
     left = daemon.ok("qemu-monitor-command", "whole", "--hmp", "info chardev")
     assert "channel" not in left
     assert "virtio-serial" not in daemon.ok("qemu-monitor-command", "whole", "--hmp", "info qtree")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's QEMU has a user of its own")
+def test_sockets_in_folders_of_the_host_are_made_for_qemu(link: Any) -> None:
+    with tempfile.TemporaryDirectory(prefix="vv") as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        with socket.socket(socket.AF_UNIX) as earlier:  # of a guest that was killed
+            earlier.bind(str(place / "first"))
+
+        def channel(name: str) -> str:
+            source = f"<source mode='bind' path='{place / name}'/>"
+            return CHANNEL.replace("<target", f"{source}<target").replace("test.0", name)
+
+        domain = link.createXML(idle("served", devices=channel("first")), 0)
+        domain.attachDevice(channel("second"))
+        for name in ("first", "second"):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(place / name))
+            assert (place / name).stat().st_uid != os.getuid()
+        removed = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED)
+        domain.detachDevice(channel("second"))
+        removed.expect("served", "channel1")
+        removed.close()
+        assert [path.name for path in place.iterdir()] == ["first"]
+        domain.destroy()
+        assert list(place.iterdir()) == []

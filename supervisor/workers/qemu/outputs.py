@@ -29,6 +29,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.logd import OpenLog, ReadLog
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.guest_log import GuestLog
+from supervisor.workers.qemu.argv.launch_inputs import Fd
 from supervisor.workers.qemu.start.files import character_devices
 
 LOGD: Final = "logd"
@@ -38,10 +39,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OutputFds:
-    """Descriptors by device alias."""
+    """Descriptors of character devices by device alias."""
 
     chars: Mapping[str, int] = field(default_factory=dict)  # what type='file' writes
     logs: Mapping[str, int] = field(default_factory=dict)  # <log>
+    sockets: Mapping[str, Fd] = field(default_factory=dict)  # see `listening_sockets`
 
 
 class Outputs:

@@ -43,7 +43,7 @@ def _backend(
         case "null" | "vc" | "pty" | "stdio":
             return source.type, {}
         case "unix":
-            return "socket", _unix(context, source)
+            return "socket", _unix(context, alias, source)
         case "tcp":
             return "socket", _tcp(context, source)
         case "udp":
@@ -113,7 +113,9 @@ def _server(source: CharSource) -> Members:
     return {"server": True, "wait": False} if source.listens else {}
 
 
-def _unix(context: Context, source: CharSource) -> Members:
+def _unix(context: Context, alias: str, source: CharSource) -> Members:
+    if alias in context.inputs.socket_fds:
+        return {"fd": str(context.inputs.socket_fds[alias]), **_server(source)}
     return {"path": _socket_path(context, source), **_server(source), **_reconnect(context, source)}
 
 

@@ -59,6 +59,7 @@ class LaunchInputs:
     vhost_fds: Mapping[str, tuple[Fd, ...]] = field(default_factory=dict)  # by interface alias
     vsock_fd: int | None = None  # /dev/vhost-vsock with its guest cid set
     char_fds: Mapping[str, int] = field(default_factory=dict)  # by device alias: an open file
+    socket_fds: Mapping[str, Fd] = field(default_factory=dict)  # by alias: a listening socket
     log_fds: Mapping[str, int] = field(default_factory=dict)  # by device alias: the <log> file
     tpm_sockets: Mapping[str, str] = field(default_factory=dict)  # by alias: swtpm's socket
     fs_sockets: Mapping[str, str] = field(default_factory=dict)  # by alias: virtiofsd's socket
@@ -102,6 +103,7 @@ class LaunchInputs:
             if isinstance(fd, int)
         ]
         numbers += [fd for fds in (self.char_fds, self.log_fds) for fd in fds.values()]
+        numbers += [fd for fd in self.socket_fds.values() if isinstance(fd, int)]
         numbers += [fd for fd in (self.monitor_fd, self.vsock_fd) if fd is not None]
         return tuple(sorted(numbers))
 

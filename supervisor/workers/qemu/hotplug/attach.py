@@ -193,6 +193,7 @@ def launch_context(
         vhost_fds=fds.vhosts,
         char_fds=outputs.chars,
         log_fds=outputs.logs,
+        socket_fds=outputs.sockets,
         secrets=secrets or {},
         encrypt=_encryptor(guest.domain_dir / KEY_FILE),
         now=status.started_at,

@@ -71,6 +71,8 @@ def _socket(members: Members) -> Arguments:
 
 
 def _address(members: Members) -> Arguments:
+    if "fd" in members:
+        return {"type": "fd", "data": {"str": members["fd"]}}
     if "path" in members:
         return {"type": "unix", "data": {"path": members["path"]}}
     return _inet(members["host"], members["port"])

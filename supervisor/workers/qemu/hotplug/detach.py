@@ -38,6 +38,7 @@ from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 from supervisor.workers.qemu.hotplug.output_fds import remove_outputs
 from supervisor.workers.qemu.hotplug.qmp_steps import describe_device, is_hotpluggable
 from supervisor.workers.qemu.hotplug.unplug import note_answer, unplug
+from supervisor.workers.qemu.listening_sockets import remove_sockets
 from supervisor.workers.qemu.memory_devices import remove_backend
 from supervisor.workers.qemu.outputs import output_source
 
@@ -147,6 +148,7 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             await end_process(guest.status, device.alias or "")
         case CharDevice() | Redirdev():
             await _remove_chardev(guest, device.alias or "")
+            remove_sockets([device])
         case Shmem():
             await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
         case Disk():

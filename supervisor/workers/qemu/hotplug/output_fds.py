@@ -1,6 +1,7 @@
-"""Passes what a hotplugged character device writes to QEMU, as sets of one descriptor.
+"""Passes what a hotplugged character device writes or listens on to QEMU.
 
-Owns: those sets, which have the device's alias as their mark. May touch: QEMU, by QMP; logd.
+Owns: sets of one descriptor for what is written, which have the device's alias as their mark. May
+touch: QEMU, by QMP; logd; the paths of sockets.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import msgspec
 from conf.domain.device_xml import Device
 from rpc.errors import VirError
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.guest_user import guest_user
+from supervisor.workers.qemu.listening_sockets import listen_for_qemu
 from supervisor.workers.qemu.outputs import OutputFds, Outputs, output_source
 
 log = logging.getLogger(__name__)
@@ -39,7 +42,7 @@ class Fdset(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 async def pass_outputs(guest: Guest, device: Device, undo: AsyncExitStack) -> OutputFds:
-    """Open what a device writes, and pass it to QEMU; the numbers are those of the sets.
+    """Open what a device writes or listens on, and pass it to QEMU.
 
     Raises:
         VirError: SYSTEM_ERROR naming the file; QEMU refuses.
@@ -51,9 +54,17 @@ async def pass_outputs(guest: Guest, device: Device, undo: AsyncExitStack) -> Ou
     undo.push_async_callback(remove_outputs, guest, alias)
     with contextlib.ExitStack() as closing:
         opened = await Outputs(guest.context).open_device(alias, source, closing)
+        sockets = listen_for_qemu([(alias, source)], guest_user(guest), closing, undo)
+        names = {alias: await _getfd(guest, f"socket-{alias}", fd) for alias, fd in sockets.items()}
         chars = {alias: await _add_fd(guest, alias, fd) for alias, fd in opened.chars.items()}
         logs = {alias: await _add_fd(guest, alias, fd) for alias, fd in opened.logs.items()}
-    return OutputFds(chars, logs)
+    return OutputFds(chars, logs, names)
+
+
+async def _getfd(guest: Guest, name: str, fd: int) -> str:
+    """Pass a descriptor; the monitor keeps it under its name until chardev-add takes it."""
+    await guest.monitor.execute("getfd", {"fdname": name}, fd=fd)
+    return name
 
 
 async def _add_fd(guest: Guest, alias: str, fd: int) -> int:

@@ -10,9 +10,8 @@ import logging
 import signal
 from typing import Final
 
-from rpc.enums import (
-    DomainShutoffReason,
-)
+from conf.domain import parse_domain
+from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
@@ -26,7 +25,9 @@ from supervisor.workers.qemu.cgroup import placement
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.listening_sockets import remove_sockets
 from supervisor.workers.qemu.migration.memory_files import clean_up_memory
+from supervisor.workers.qemu.outputs import output_sources
 from supervisor.workers.qemu.start import hugepages
 from supervisor.workers.qemu.start.files import remove_directories
 
@@ -105,6 +106,8 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     await end_processes(status, context.paths.domain_dir(status.id, name))
     context.paths.swtpm_socket(status.id, name).unlink(missing_ok=True)
     await restore(status.owners, context.previous_owners)
+    if "type='unix'" in xml:
+        remove_sockets(source for _, source in output_sources(parse_domain(xml)))
     await placement.remove(GuestCgroup(layout(), status.cgroup))
     remove_directories(context.paths, context.config, status)
     if "<hugepages" in xml or "<pagesize" in xml:

@@ -79,6 +79,7 @@ def launch_inputs(
         tap_fds=fds.taps,
         vhost_fds=fds.vhosts,
         log_fds=outputs.logs,
+        socket_fds=outputs.sockets,
         secrets=secrets,
         tpm_sockets=tpm_sockets,
         hugepage_dirs=start.hugepages.guest_dirs(status),

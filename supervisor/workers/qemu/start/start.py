@@ -46,8 +46,9 @@ from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.guest_user import choose_user
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
+from supervisor.workers.qemu.listening_sockets import listen_for_qemu
 from supervisor.workers.qemu.namespace.guest_dev import outside_dev, wants_private_dev
-from supervisor.workers.qemu.outputs import Outputs
+from supervisor.workers.qemu.outputs import Outputs, output_sources
 from supervisor.workers.qemu.start import files, hugepages, live_xml, restore
 from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
@@ -170,6 +171,8 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
             context.node.link("hostd"), disk_secrets.domain_sources(start.domain)
         )
         opened = await outputs.open_all(start.domain, closing)
+        sockets = listen_for_qemu(output_sources(start.domain), start.user, closing, undo)
+        opened = replace(opened, sockets=sockets)
         inputs = launch_inputs(start, monitor, fds, secrets, tpm_sockets, opened)
         command = plan_command(start, inputs, log_file, log_fd)
         await start.run_hook("start")
