@@ -84,11 +84,11 @@ def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
         if id(controller) not in existing and controller is not device
     ]
     # libvirt hotplugs no PCI controller either: the guest would have to rescan its buses.
-    if any(controller.type not in CONTROLLERS for controller in new):
-        raise ConfError(
-            "internal",
-            f"No more available slots for a {tag} device: shut the guest down to get another bus",
-        )
+    missing = next((each.type for each in new if each.type not in CONTROLLERS), "")
+    if missing:
+        what = missing.upper() if missing in ("pci", "usb") else missing
+        hint = "shut the guest down to get another bus"
+        raise ConfError("internal", f"No more available {what} slots: {hint}")
     for added in (*new, device):
         assign_alias(domain, added)
     if len(domain.devices.hubs) > hubs:
