@@ -59,8 +59,8 @@ def _is_writable(disk: Disk) -> bool:
 def name_bitmaps(checkpoint: Checkpoint) -> None:
     """Give bitmaps without a name that of the checkpoint."""
     for item in checkpoint.disks:
-        if item.has_bitmap:
-            item.bitmap = item.bitmap or checkpoint.name
+        if item.has_bitmap and item.bitmap is None:
+            item.bitmap = checkpoint.name
 
 
 def check_new(checkpoint: Checkpoint, domain: Domain) -> None:

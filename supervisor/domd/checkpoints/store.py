@@ -97,7 +97,8 @@ class CheckpointStore(MomentStore[Checkpoint, CheckpointTree]):
         """
         text = HEADER.format(kind=self.kind) + format_checkpoint(checkpoint, secure=True)
         path = self._path(domain, checkpoint.name, CREATING)
-        await self.change(domain, "save metadata for", lambda: write_document(path, text))
+        what = f"save metadata for checkpoint {checkpoint.name}"
+        await self.change(domain, what, lambda: write_document(path, text))
 
     async def finish_create(self, domain: DomainObject, checkpoint: Checkpoint) -> None:
         """Have a checkpoint that QEMU has made be there, as the current one.
@@ -106,9 +107,8 @@ class CheckpointStore(MomentStore[Checkpoint, CheckpointTree]):
             VirError: INTERNAL_ERROR: a disk error.
         """
         tree = await super().tree(domain)
-        await self.change(
-            domain, "save metadata for", lambda: self._adopt(self._path(domain, checkpoint.name))
-        )
+        path, what = self._path(domain, checkpoint.name), "save metadata for checkpoint"
+        await self.change(domain, f"{what} {checkpoint.name}", lambda: self._adopt(path))
         tree.put(checkpoint)
         tree.current = checkpoint.name
 
@@ -119,7 +119,9 @@ class CheckpointStore(MomentStore[Checkpoint, CheckpointTree]):
             VirError: INTERNAL_ERROR: a disk error.
         """
         path = self._path(domain, name, CREATING)
-        await self.change(domain, "remove metadata of", lambda: remove_file(path))
+        await self.change(
+            domain, f"remove metadata of checkpoint {name}", lambda: remove_file(path)
+        )
 
     async def begin_delete(self, domain: DomainObject, name: str) -> None:
         """Write down that QEMU is about to delete a checkpoint.
@@ -128,7 +130,9 @@ class CheckpointStore(MomentStore[Checkpoint, CheckpointTree]):
             VirError: INTERNAL_ERROR: a disk error.
         """
         path = self._path(domain, name, DELETING)
-        await self.change(domain, "remove metadata of", lambda: write_document(path, ""))
+        await self.change(
+            domain, f"remove metadata of checkpoint {name}", lambda: write_document(path, "")
+        )
 
     async def cancel_delete(self, domain: DomainObject, name: str) -> None:
         """Keep a checkpoint that QEMU has not deleted.
@@ -137,7 +141,9 @@ class CheckpointStore(MomentStore[Checkpoint, CheckpointTree]):
             VirError: INTERNAL_ERROR: a disk error.
         """
         path = self._path(domain, name, DELETING)
-        await self.change(domain, "remove metadata of", lambda: remove_file(path))
+        await self.change(
+            domain, f"remove metadata of checkpoint {name}", lambda: remove_file(path)
+        )
 
     async def finish_delete(self, domain: DomainObject, name: str) -> None:
         """Forget a checkpoint; its children get its parent, which becomes current in its place.
@@ -150,9 +156,8 @@ class CheckpointStore(MomentStore[Checkpoint, CheckpointTree]):
         moved, parent = reparent(tree, name)
         folder = self.folder(domain)
         try:
-            await self.change(
-                domain, "remove metadata of", lambda: forget_files(folder, name, moved)
-            )
+            what = f"remove metadata of checkpoint {name}"
+            await self.change(domain, what, lambda: forget_files(folder, name, moved))
         except BaseException:
             self.forget(domain)  # the files say what has become of it
             raise
@@ -187,7 +192,7 @@ class CheckpointStore(MomentStore[Checkpoint, CheckpointTree]):
             checkpoint = parse_stored(text)
         except (OSError, ValueError, ConfError) as error:
             log.error("%s is left out: %s", mark, error)
-            await self.change(domain, "remove metadata of", lambda: remove_file(mark))
+            await self.change(domain, f"remove {mark}", lambda: remove_file(mark))
             return
         is_made = await self._is_made(domain, checkpoint)
         done = is_made == is_new
@@ -202,7 +207,7 @@ class CheckpointStore(MomentStore[Checkpoint, CheckpointTree]):
                 moved, _ = reparent(self.load(folder), checkpoint.name)
                 forget_files(folder, checkpoint.name, moved)
 
-        await self.change(domain, "settle", apply)
+        await self.change(domain, f"settle {mark}", apply)
 
     def _path(self, domain: DomainObject, name: str, mark: str = "") -> Path:
         return self.folder(domain) / f"{name}.xml{mark}"

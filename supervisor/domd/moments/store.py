@@ -128,7 +128,8 @@ class MomentStore(ABC, Generic[M, K]):
             for name, text in texts:
                 write_document(folder / f"{name}.xml", HEADER.format(kind=self.kind) + text)
 
-        await self.change(domain, "save metadata for", write)
+        names = ", ".join(name for name, _ in texts)
+        await self.change(domain, f"save metadata for {self.kind} {names}", write)
         self._invalidate()  # what is saved may have been changed in place
 
     async def remove(self, domain: DomainObject, names: Iterable[str]) -> None:
@@ -145,7 +146,8 @@ class MomentStore(ABC, Generic[M, K]):
             for name in doomed:
                 remove_file(folder / f"{name}.xml")
 
-        await self.change(domain, "remove metadata of", unlink)
+        what = f"remove metadata of {self.kind} {', '.join(doomed)}"
+        await self.change(domain, what, unlink)
         for name in doomed:
             tree.remove(name)
 
@@ -168,20 +170,24 @@ class MomentStore(ABC, Generic[M, K]):
         except OSError as error:
             log.warning("%s metadata of %s cannot be removed: %s", self.kind, domain.name, error)
 
-    async def change(
-        self, domain: DomainObject, operation: str, change: Callable[[], None]
-    ) -> None:
+    async def change(self, domain: DomainObject, what: str, change: Callable[[], None]) -> None:
         """Change files in a thread.
+
+        Args:
+            domain: whose they are.
+            what: is done to what, for the error: "remove metadata of snapshot s1".
+            change: does it.
 
         Raises:
             VirError: INTERNAL_ERROR: a disk error, or a disk that hangs.
         """
-        what = f"unable to {operation} {self.kind}s of domain '{domain.name}'"
         try:
             async with asyncio.timeout(DISK_S):
                 await asyncio.to_thread(change)
         except (OSError, TimeoutError) as error:
-            raise domain.errors.error(ErrorCode.INTERNAL_ERROR, f"{what}: {error}") from error
+            raise domain.errors.error(
+                ErrorCode.INTERNAL_ERROR, f"unable to {what}: {error}"
+            ) from error
 
 
 def read_files(folder: Path, kind: str, read: Callable[[str], None]) -> None:
