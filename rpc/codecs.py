@@ -87,6 +87,8 @@ class Compiler:
 
         The function raises `EncodeError` for a value that does not fit them.
         """
+        if fields and all(_is_wide(field.type) for field in fields):
+            return _number_encoder("".join(LETTERS[field.type.base] for field in fields))
         raw = self._compile(_Encoder(self).text("encode", fields), "encode")
 
         def encode(value: Sequence[Any]) -> bytes:
@@ -154,6 +156,24 @@ def _letter(kind: Type) -> str | None:
     if kind.optional or kind.limit is not None:
         return None
     return "16s" if kind.base == "uuid" else LETTERS.get(kind.base)
+
+
+def _is_wide(kind: Type) -> bool:
+    """Return whether every value that `struct` packs as the type is one of the type's."""
+    return _letter(kind) in LETTERS.values() and kind.base not in NARROW
+
+
+def _number_encoder(letters: str) -> Encode:
+    """Return the function that encodes numbers alone: `struct` does all of it."""
+    pack = struct.Struct(">" + letters).pack
+
+    def encode(value: Sequence[Any]) -> bytes:
+        try:
+            return pack(*value)
+        except UNENCODABLE as error:
+            raise EncodeError(str(error)) from None
+
+    return encode
 
 
 def _runs(fields: tuple[Field, ...]) -> list[list[int]]:
