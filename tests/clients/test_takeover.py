@@ -16,6 +16,8 @@ from typing import Final
 import pytest
 
 from conf.domain import parse_domain
+from supervisor.workers.cgroups.hierarchies import SLICE
+from tests.cgroups import remove_groups
 from tests.clients.daemon import LIBVIRTD, PATIENCE, VIRTVISORCTL
 
 STOCK: Final = Path("/usr/sbin/libvirtd")
@@ -129,6 +131,8 @@ def told() -> Iterator[Told]:
     )
     yield Told(folder)
     shutil.rmtree(folder)
+    # libvirt's daemon does not remove the group that ours has made.
+    remove_groups({f"{SLICE}/qemu-2-two.libvirt-qemu"})
 
 
 def test_it_is_said_beforehand_what_comes_along(told: Told) -> None:

@@ -23,6 +23,7 @@ from supervisor.workers.interfaces import detach_port, has_netd_interfaces
 from supervisor.workers.qemu.block.backup_files import clean_up_backup
 from supervisor.workers.qemu.cgroup import placement
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
+from supervisor.workers.qemu.external.pid_files import remove_pid_files
 from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.listening_sockets import remove_sockets
@@ -105,6 +106,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
         await detach_port(context, status.uuid)
     await end_processes(status, context.paths.domain_dir(status.id, name))
     context.paths.swtpm_socket(status.id, name).unlink(missing_ok=True)
+    remove_pid_files(context.paths, status)
     await restore(status.owners, context.previous_owners)
     if "type='unix'" in xml:
         remove_sockets(source for _, source in output_sources(parse_domain(xml)))

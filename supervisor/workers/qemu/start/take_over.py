@@ -15,7 +15,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,22 +33,13 @@ from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.interfaces import netd_interfaces
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR
+from supervisor.workers.qemu.external.pid_files import PidFile, pid_files
 from supervisor.workers.qemu.start.files import domain_files
 
 PROC: Final = Path("/proc")
 LIVE: Final = Mode(live=True, secure=True)
 #: libvirt's names of a guest's group without systemd, with it, and this daemon's.
 GROUP: Final = re.compile(r"(?:^|/)(?:qemu-\d+-[^/]+|machine-qemu[^/]*\.scope(?:/libvirt)?)$")
-#: The pid files of helpers, below run/libvirt/qemu, "{}" being ID-NAME; the rest is the alias.
-HELPERS: Final[Mapping[str, str]] = {
-    "{}-*-fs.pid": "virtiofsd",
-    "{}-*-vhost-user-gpu.pid": "vhost-user-gpu",
-    "swtpm/{}-swtpm.pid": "swtpm",
-    "passt/{}-*-passt.pid": "passt",
-    "slirp/{}-*-slirp.pid": "slirp-helper",
-    "dbus/{}-dbus.pid": "dbus-daemon",
-}
-
 log = logging.getLogger(__name__)
 
 
@@ -116,28 +107,22 @@ def filters_devices(group: str) -> bool:
 
 def find_helpers(paths: Paths, status: Status) -> Iterator[External]:
     """Find the processes that serve the guest's devices, by the pid files that libvirt wrote."""
-    short = f"{status.id}-{status.name[:20]}"
-    for pattern, program in HELPERS.items():
-        before, _, after = pattern.format(short).rpartition("/")[2].partition("*")
-        for file in sorted((paths.status_dir() / pattern.format(short)).parent.glob("*.pid")):
-            if not (file.name.startswith(before) and file.name.endswith(after)):
-                continue
-            alias = file.name[len(before) : len(file.name) - len(after)] if after else ""
-            external = _helper(file, program, alias)
-            if external is not None:
-                yield external
+    for file in pid_files(paths, status):
+        external = _helper(file)
+        if external is not None:
+            yield external
 
 
-def _helper(file: Path, program: str, alias: str) -> External | None:
+def _helper(file: PidFile) -> External | None:
     """Read a pid file; None: no process of that program has the number."""
     try:
-        pid = int(file.read_text(encoding="ascii"))
+        pid = int(file.path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
     argv, start = command_line(pid), start_time(pid)
-    if start is None or not argv or argv[0].rpartition("/")[2] != program:
+    if start is None or not argv or argv[0].rpartition("/")[2] != file.program:
         return None
-    return External(alias or program, pid, start, boot_id())
+    return External(file.alias or file.program, pid, start, boot_id())
 
 
 async def find_owners(context: WorkerContext, domain: Domain) -> list[Owner]:

@@ -11,6 +11,7 @@ from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.paths import Paths
 from supervisor.workers import owner_attributes
 from supervisor.workers.qemu.cgroup.placement import machine_name
+from supervisor.workers.qemu.external.pid_files import remove_pid_files
 from supervisor.workers.qemu.start.take_over import find_helpers, parse_group, remembered_owner
 from tests.unit.objects.libvirt_statuses import process
 
@@ -61,6 +62,9 @@ def test_helpers_are_found_by_their_pid_files(tmp_path: Path) -> None:
         found = [(one.alias, one.pid) for one in find_helpers(paths, status)]
     assert found == [("fs0", files), ("swtpm", swtpm)]
     assert list(find_helpers(paths, status)) == []  # they have ended
+    remove_pid_files(paths, status)
+    left = sorted(path.name for path in folder.rglob("*.pid"))
+    assert left == ["4-web-fs0-fs.pid", "web.pid"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may write trusted attributes")
