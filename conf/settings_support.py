@@ -22,7 +22,6 @@ UNSUPPORTED_DAEMON_SETTINGS: Final = frozenset(
 )  # fmt: skip
 UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
     {
-        "security_default_confined",
         "capability_filters", "sched_core", "chardev_tls",
         "chardev_tls_x509_cert_dir", "chardev_tls_x509_verify", "chardev_tls_x509_secret_uuid",
         "vxhs_tls", "vxhs_tls_x509_cert_dir", "vxhs_tls_x509_secret_uuid", "nbd_tls",
@@ -34,7 +33,7 @@ UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
         "slirp_helper", "dbus_daemon", "virtiofsd_debug",
         "vnc_auto_unix_socket", "spice_auto_unix_socket", "vnc_sasl_dir", "spice_sasl_dir",
         "vnc_allow_host_audio", "nographics_allow_host_audio",
-        "set_process_name", "max_threads_per_process", "dump_guest_core", "mac_filter",
+        "max_threads_per_process", "dump_guest_core", "mac_filter",
         "relaxed_acs_check", "allow_disk_format_probing", "max_queued",
         "keepalive_interval", "keepalive_count", "log_timestamp",
         "gluster_debug_level", "deprecation_behavior",

@@ -131,6 +131,7 @@ LOGD: Final = Role(
         *NEVER,
         *FOREIGN,
         SyscallGroup.PROGRAMS,
+        SyscallGroup.INET,
         SyscallGroup.PEERS,
         SyscallGroup.NUMA,
     ),

@@ -28,7 +28,9 @@ LOAD_WORD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 JUMP_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 JUMP_AT_LEAST: Final = 0x35  # BPF_JMP | BPF_JGE | BPF_K
 RETURN: Final = 0x06  # BPF_RET | BPF_K
+AF_UNIX: Final = 1
 NUMBER_AT: Final = 0  # of struct seccomp_data
+FIRST_ARGUMENT_AT: Final = 16  # its lower half, as these machines are little-endian
 MACHINE_AT: Final = 4
 INSTRUCTION: Final = struct.Struct("=HBBI")
 MAX_JUMP: Final = 255
@@ -58,10 +60,15 @@ def denied_numbers(groups: Iterable[SyscallGroup], machine: Machine) -> list[int
     return sorted({NUMBERS[name][machine.column] for name in names} - {-1})
 
 
-def assemble(numbers: Sequence[int], machine: Machine) -> bytes:
+def assemble(numbers: Sequence[int], machine: Machine, *, unix_only: bool = False) -> bytes:
     """Make the program that denies these calls, and all of other architectures.
 
     A process may call the kernel in the way of a 32-bit program, where numbers mean other calls.
+
+    Args:
+        numbers: the calls.
+        machine: the architecture.
+        unix_only: whether sockets of other families are denied, too.
     """
     checks = [INSTRUCTION.pack(LOAD_WORD, 0, 0, NUMBER_AT)]
     tests = [(JUMP_AT_LEAST, X32)] if machine.has_x32 else []
@@ -76,11 +83,23 @@ def assemble(numbers: Sequence[int], machine: Machine) -> bytes:
             INSTRUCTION.pack(LOAD_WORD, 0, 0, MACHINE_AT),
             INSTRUCTION.pack(JUMP_EQUAL, 1, 0, machine.audit),
             INSTRUCTION.pack(RETURN, 0, 0, RET_EPERM),
+            *(_unix_sockets(machine) if unix_only else ()),
             *checks,
             INSTRUCTION.pack(RETURN, 0, 0, RET_ALLOW),
             INSTRUCTION.pack(RETURN, 0, 0, RET_EPERM),
         )
     )
+
+
+def _unix_sockets(machine: Machine) -> list[bytes]:
+    """Deny socket(2) but for Unix sockets, by which users and groups are looked up, too."""
+    return [
+        INSTRUCTION.pack(LOAD_WORD, 0, 0, NUMBER_AT),
+        INSTRUCTION.pack(JUMP_EQUAL, 0, 3, NUMBERS["socket"][machine.column]),
+        INSTRUCTION.pack(LOAD_WORD, 0, 0, FIRST_ARGUMENT_AT),
+        INSTRUCTION.pack(JUMP_EQUAL, 1, 0, AF_UNIX),
+        INSTRUCTION.pack(RETURN, 0, 0, RET_EPERM),
+    ]
 
 
 class _Program(ctypes.Structure):
@@ -98,7 +117,9 @@ def deny(groups: Iterable[SyscallGroup]) -> None:
     machine = MACHINES.get(platform.machine())
     if machine is None:
         raise OSError(errno.ENOSYS, f"no numbers are known for {platform.machine()}")
-    code = assemble(denied_numbers(groups, machine), machine)
+    wanted = set(groups)
+    unix_only = SyscallGroup.INET in wanted
+    code = assemble(denied_numbers(wanted, machine), machine, unix_only=unix_only)
     program = _Program(len(code) // INSTRUCTION.size, code)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:

@@ -24,7 +24,8 @@ class SyscallGroup(StrEnum):
     PROGRAMS = "programs"  # executing programs
     FILES = "files"  # changing which files there are, and whose
     USERS = "users"  # other users and capabilities
-    PEERS = "peers"  # sockets of its own, and connecting them
+    INET = "inet"  # sockets of other families than Unix
+    PEERS = "peers"  # listening on sockets of its own
     NUMA = "numa"  # other processes' memory placement
 
 
@@ -60,7 +61,8 @@ SYSCALLS: Final[dict[SyscallGroup, tuple[str, ...]]] = {
         *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups"),
         *("setfsuid", "setfsgid", "capset"),
     ),
-    SyscallGroup.PEERS: ("socket", "connect", "bind", "listen"),
+    SyscallGroup.INET: (),  # by the first argument of socket(2)
+    SyscallGroup.PEERS: ("bind", "listen"),
     SyscallGroup.NUMA: ("mbind", "migrate_pages", "move_pages", "set_mempolicy"),
 }
 #: On x86_64, and on machines with the generic table (aarch64, riscv64, loongarch64); -1: not there.
@@ -165,7 +167,6 @@ NUMBERS: Final[dict[str, tuple[int, int]]] = {
     "setfsgid": (123, 152),
     "capset": (126, 91),
     "socket": (41, 198),
-    "connect": (42, 203),
     "bind": (49, 200),
     "listen": (50, 201),
     "mbind": (237, 235),

@@ -102,3 +102,12 @@ def test_a_qemu_that_is_root_because_qemu_conf_says_so_is_not_warned_of(tmp_path
         assert "runs as" not in daemon.log.read_text()
         (pid,) = daemon.emulators()
         assert Path(f"/proc/{pid}").stat().st_uid == 0
+
+
+def test_a_process_is_named_and_a_guest_unlabelled_as_qemu_conf_says(tmp_path: Path) -> None:
+    with daemon_with("set_process_name = 1\nsecurity_default_confined = 0\n") as daemon:
+        assert started(daemon, tmp_path).returncode == 0
+        (pid,) = daemon.emulators()
+        assert Path(f"/proc/{pid}/comm").read_text() == "qemu:limited\n"
+        assert "<seclabel" not in daemon.ok("dumpxml", "limited")
+        assert Path(f"/proc/{pid}").stat().st_uid != 0

@@ -34,7 +34,7 @@ AMD64, ARM64 = MACHINES["x86_64"], MACHINES["aarch64"]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's processes are confined")
 
 
-def decide(program: bytes, number: int, audit: int) -> int:
+def decide(program: bytes, number: int, audit: int, argument: int = 0) -> int:
     """Run a filter as the kernel does: loads, comparisons with constants, returns."""
     code = list(INSTRUCTION.iter_unpack(program))
     accumulator, at = 0, 0
@@ -43,7 +43,7 @@ def decide(program: bytes, number: int, audit: int) -> int:
         at += 1
         match operation:
             case 0x20:
-                accumulator = {0: number, 4: audit}[value]
+                accumulator = {0: number, 4: audit, 16: argument}[value]
             case 0x15:
                 at += if_true if accumulator == value else if_false
             case 0x35:
@@ -65,15 +65,26 @@ def test_what_is_named_is_denied_and_nothing_else(denied: set[int], other: int) 
         assert decide(program, other, 0x40000003) == RET_EPERM  # i386's numbers mean other calls
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(0, 500))
+def test_sockets_of_other_families_than_unix_are_denied(family: int, other: int) -> None:
+    for machine in MACHINES.values():
+        number = NUMBERS["socket"][machine.column]
+        program = assemble([], machine, unix_only=True)
+        wanted = RET_ALLOW if family == 1 else RET_EPERM
+        assert decide(program, number, machine.audit, family) == wanted
+        if other != number:
+            assert decide(program, other, machine.audit, family) == RET_ALLOW
+
+
 def test_a_filter_of_every_group_fits() -> None:
     for machine in MACHINES.values():
-        assemble(denied_numbers(SyscallGroup, machine), machine)
+        assemble(denied_numbers(SyscallGroup, machine), machine, unix_only=True)
 
 
 def test_every_call_of_a_group_has_a_number() -> None:
     names = [name for calls in SYSCALLS.values() for name in calls]
     assert len(names) == len(set(names))
-    assert set(names) == set(NUMBERS)
+    assert set(names) | {"socket"} == set(NUMBERS)
     assert set(SYSCALLS) == set(SyscallGroup)
     for column in (0, 1):
         numbers = [row[column] for row in NUMBERS.values() if row[column] >= 0]
@@ -142,6 +153,22 @@ def test_a_denied_call_fails_as_without_a_privilege_and_others_work() -> None:
 
     assert confined(work, SyscallGroup.NAMESPACES) == 0
     assert confined(work, SyscallGroup.KERNEL) == 1
+
+
+@as_root
+@pytest.mark.skipif(platform.machine() not in MACHINES, reason="no numbers are known")
+def test_a_process_without_internet_sockets_has_unix_ones() -> None:
+    def work() -> int:
+        socket.socket(socket.AF_UNIX).close()
+        for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_VSOCK):
+            try:
+                socket.socket(family, socket.SOCK_DGRAM).close()
+            except PermissionError:
+                continue
+            return 1
+        return 0
+
+    assert confined(work, SyscallGroup.INET) == 0
 
 
 @as_root

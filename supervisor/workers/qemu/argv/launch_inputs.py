@@ -63,6 +63,7 @@ class LaunchInputs:
     log_fds: Mapping[str, int] = field(default_factory=dict)  # by device alias: the <log> file
     tpm_sockets: Mapping[str, str] = field(default_factory=dict)  # by alias: swtpm's socket
     fs_sockets: Mapping[str, str] = field(default_factory=dict)  # by alias: virtiofsd's socket
+    names_process: bool = False  # set_process_name of qemu.conf
     scsi_generic: Mapping[str, str] = field(default_factory=dict)  # by hostdev alias: /dev/sgN
     hugepage_dirs: Mapping[int, str] = field(default_factory=dict)  # page size in KiB: a folder
     default_hugepage: int = 0  # KiB; 0: hugetlbfs is not mounted

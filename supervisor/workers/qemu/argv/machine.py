@@ -31,7 +31,8 @@ DEPRECATION: Final[dict[str | None, Props]] = {
 def identity(context: Context) -> Options:
     """Build -name, -compat, -S (the vcpus start at `cont`) and the master key of secrets."""
     name = comma(context.domain.name)
-    yield "-name", f"guest={name},debug-threads=on"
+    process = f"process=qemu:{name}," if context.inputs.names_process else ""
+    yield "-name", f"guest={name},{process}debug-threads=on"
     deprecation = context.domain.qemu_deprecation
     behavior = deprecation.behavior if deprecation is not None else None
     if behavior in DEPRECATION:

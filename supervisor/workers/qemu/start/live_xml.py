@@ -167,18 +167,30 @@ def static_dac_label(domain: Domain) -> str:
 
 def allows_relabel(domain: Domain) -> bool:
     """Return whether the labels allow to chown files (relabel=)."""
-    return all(label.relabel is not False for label in domain.seclabels if label.model == "dac")
+    labels = [label for label in domain.seclabels if label.model == "dac"]
+    return all(label.relabel is not False and label.type != "none" for label in labels)
 
 
-def fill_dac_label(domain: Domain, uid: int, gid: int) -> None:
-    """Fill in the dynamic DAC label: the user and group that QEMU runs as."""
+def fill_dac_label(domain: Domain, uid: int, gid: int, *, by_default: bool) -> None:
+    """Fill in the DAC label: the user and group that QEMU runs as, and that its files get.
+
+    Args:
+        domain: the domain.
+        uid: QEMU's user.
+        gid: QEMU's group.
+        by_default: whether a domain without a label gets one (security_default_confined).
+    """
     owner = f"+{uid}:+{gid}"
     label = next((seclabel for seclabel in domain.seclabels if seclabel.model == "dac"), None)
     if label is None:
+        if not by_default:
+            return
         label = Seclabel(type="dynamic", model="dac", relabel=True)
         domain.seclabels.append(label)
     if label.type == "dynamic":
         label.label = label.imagelabel = owner
+    elif label.type == "static" and label.relabel:
+        label.imagelabel = label.label
 
 
 def copy_serial_to_console(domain: Domain) -> None:

@@ -104,6 +104,7 @@ def with_config(inputs: LaunchInputs, config: QemuConfig) -> LaunchInputs:
         vnc_sasl=config.vnc_sasl,
         spice_sasl=config.spice_sasl,
         seccomp=config.seccomp_sandbox != 0,
+        names_process=config.set_process_name,
         numa_nodes=host_nodes(),
     )
 

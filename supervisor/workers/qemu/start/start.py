@@ -211,7 +211,8 @@ async def _prepare_domain(start: StartContext, ports: DisplayPorts, undo: AsyncE
     live_xml.fill_graphics(domain, context.config, start.domain_dir, ports.reserve)
     live_xml.copy_serial_to_console(domain)
     if not context.session:
-        live_xml.fill_dac_label(domain, start.user.uid, start.user.gid)
+        by_default = context.config.security_default_confined
+        live_xml.fill_dac_label(domain, start.user.uid, start.user.gid, by_default=by_default)
     # libvirt runs both hooks wherever a start fails: "stopped", then "release".
     undo.push_async_callback(start.notify_hook, "release")
     undo.push_async_callback(start.notify_hook, "stopped")
