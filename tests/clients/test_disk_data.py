@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.clients.backup_model import Backups
 from tests.clients.conftest import open_directory
 from tests.clients.daemon import Daemon
 from tests.clients.domains import idle
@@ -52,6 +53,8 @@ class Machine:
             "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>"
             f"<source file='{image}'/><target dev='vda' bus='virtio'/></disk>"
         )
+        folder.chmod(0o777)  # QEMU's user makes the sockets of its NBD servers in it
+        self.backups = Backups(self, CHUNK)
         self.link = libvirt.open(daemon.uri)
         self.link.defineXML(idle("data", devices=disk))
 
@@ -170,6 +173,8 @@ class Machine:
 
     def overlay(self) -> None:
         name = self.name("s")
+        if not self.domain.isActive():
+            self.backups.forget()  # libvirt 9.0 refuses it beside checkpoints
         self.domain.snapshotCreateXML(*self.external(name))
         self.snapshots[name] = list(self.bytes)
 
@@ -240,6 +245,7 @@ class Machine:
 
     def revert(self) -> None:
         if self.snapshots:
+            self.backups.forget()  # libvirt 9.0 refuses it beside checkpoints
             name = self.random.choice(sorted(self.snapshots))
             self.domain.revertToSnapshot(self.domain.snapshotLookupByName(name), 0)
             self.bytes = list(self.snapshots[name])
@@ -257,6 +263,20 @@ class Machine:
             snapshot.delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
         self.snapshots.clear()
 
+    def backup(self) -> None:
+        """Back the disk up, while it is written to and perhaps a process is killed."""
+        if self.domain.isActive():
+            pull, kill = self.random.random() < 0.5, self.random.random() < 0.3
+            self.log[-1] += " pull" if pull else " push"
+            self.backups.take(pull=pull, kill=kill)
+
+    def backup_amid_death(self) -> None:
+        """Kill the worker or domd while a backup begins."""
+        if self.domain.isActive():
+            victim, pause = self.random.choice(["domd", "qemu:data"]), self.random.random() * 0.1
+            self.log[-1] += f" ({victim} killed after {pause:.3f} s)"
+            self.backups.begin_amid_death(victim, pause, pull=self.random.random() < 0.5)
+
     def step(self) -> None:
         """Do something."""
         what = self.random.choice(
@@ -264,6 +284,7 @@ class Machine:
                 *(self.start, self.start, self.power_off, self.kill, self.overlay_amid_death),
                 *(self.overlay, self.overlay, self.overlay, self.revert, self.delete),
                 *(self.commit, self.commit, self.pull, self.copy),
+                *(self.backup, self.backup, self.backup, self.backup_amid_death),
             )
         )
         self.log.append(what.__name__)
@@ -287,6 +308,7 @@ def test_no_byte_is_lost(folder: Path, seed: int) -> None:
             for _ in range(STEPS):
                 machine.step()
             machine.check()
+            machine.backups.forget()
             for name, held in list(machine.snapshots.items()):
                 machine.log.append(f"revert {name}")
                 machine.domain.revertToSnapshot(machine.domain.snapshotLookupByName(name), 0)

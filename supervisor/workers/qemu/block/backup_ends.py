@@ -226,6 +226,11 @@ async def _remove_from_qemu(guest: Guest, backup: BackupRecord, *, began: bool =
     """Remove exports, nodes, bitmaps and certificates, as far as they are there."""
     if backup.pull:
         await _try(guest, "nbd-server-stop", {})
+    jobs = await query_jobs(guest)
+    for disk in backup.disks:
+        # Of one that a previous worker had recorded as ended, and died over.
+        if disk.job in jobs and jobs[disk.job].status == CONCLUDED:
+            await dismiss(guest, disk.job)
     found = await query_nodes(guest)
     layers = {item.name: item.layer for item in read_backup(backup.xml).selected}
     for disk in backup.disks:
