@@ -1,5 +1,7 @@
 """No write since a checkpoint is missing, through snapshots, block jobs, deaths and power-offs.
 
+It is counted by the checkpoint, and copied by an incremental backup.
+
 The seed of a failure is in its name: VV_SEED and VV_STEPS repeat it, or run for longer.
 """
 
@@ -101,6 +103,31 @@ class NotedMachine(Machine):
             wait_until("the guest has ended", lambda: not self.domain.isActive())
             self.lost |= set(self.since)
 
+    def back_up(self) -> None:
+        """Copy what was written since a checkpoint: each of those bytes, as it is now."""
+        if not self.domain.isActive() or not self.since:
+            return
+        name, new = self.random.choice(sorted(self.since)), self.name("b")
+        target = self.folder / f"{new}.backup"
+        disk = f"<disk name='vda' type='file'><target file='{target}'/></disk>"
+        xml = f"<domainbackup><incremental>{name}</incremental><disks>{disk}</disks></domainbackup>"
+        try:
+            self.domain.backupBegin(xml, NEW.format(new))
+        except libvirt.libvirtError as error:
+            inconsistent = error.get_error_code() == libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT
+            if not inconsistent or name not in self.lost:
+                raise
+            return
+        copied = {chunk: self.bytes[chunk] for chunk in self.since[name]}
+        self.since[new] = set()
+        self.write()
+        wait_until("the backup's end", lambda: self.domain.jobInfo()[0] == 0)
+        reads = [f"read -P {pattern} {chunk * CHUNK} {CHUNK}" for chunk, pattern in copied.items()]
+        if reads:
+            said = self.qemu_io(str(target), *reads, read_only=True)
+            assert "verification failed" not in said, (self.log, name)
+        target.unlink()
+
     def running_overlay(self) -> None:
         if self.domain.isActive():
             self.overlay()
@@ -123,7 +150,7 @@ class NotedMachine(Machine):
         what = self.random.choice(
             (
                 *(self.start, self.start, self.power_off, self.kill, self.kill_emulator),
-                *(self.checkpoint, self.checkpoint, self.checkpoint_amid_death),
+                *(self.checkpoint, self.checkpoint_amid_death, self.back_up, self.back_up),
                 *(self.forget_checkpoint, self.running_overlay, self.running_overlay),
                 *(self.commit, self.commit, self.pull, self.copy),
             )
