@@ -16,8 +16,8 @@ UNSUPPORTED_DAEMON_SETTINGS: Final = frozenset(
     {
         "min_workers", "max_workers",
         "prio_workers", "max_requests", "admin_min_workers", "admin_max_workers",
-        "admin_max_queued_clients", "admin_keepalive_required", "log_buffer_size", "audit_level",
-        "audit_logging", "host_uuid_source", "keepalive_required", "ovs_timeout",
+        "admin_max_queued_clients", "admin_keepalive_required", "log_buffer_size",
+        "host_uuid_source", "keepalive_required", "ovs_timeout",
     }
 )  # fmt: skip
 UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(

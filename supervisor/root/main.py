@@ -36,12 +36,14 @@ from supervisor.root.command_line import Options, parse
 from supervisor.root.folders import let_search, take_folders
 from supervisor.root.handlers import TreeHandlers
 from supervisor.root.pidfile import AlreadyRunning, PidFile
+from supervisor.root.required_services import needs_authd
 from supervisor.root.roles import AUTHD, LOGD, SERVICES, SESSION_SERVICES
 from supervisor.root.sd_notify import notify
 from supervisor.root.sockets import SocketError, client_sockets, client_uri
 from supervisor.root.tcp_sockets import TLS
 from supervisor.root.tls_files import TlsError, load_tls_files
 from supervisor.root.tree import Tree, TreeConfig
+from supervisor.runtime.audit import check_audit_level
 from supervisor.runtime.capabilities import lacking_capabilities
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.log import (
@@ -115,6 +117,7 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
     auth = "polkit" if has_policy else "none"
     config = parse_daemon_config(daemon, str(file), auth_unix_rw=auth)
     parse_log_outputs(config)
+    check_audit_level(config, str(file))
     try:
         parse_filters(config.log_filters)
     except ValueError as error:
@@ -233,26 +236,6 @@ def run(
     finally:
         sockets.close()
         collector.close()
-
-
-def needs_authd(config: DaemonConfig, tree: TreeConfig) -> bool:
-    """Return whether authd runs: for authentication, polkit's permissions, or mDNS."""
-    if "polkit" in config.access_drivers:
-        return True
-    is_announced = config.mdns_adv and not tree.session
-    return is_announced or demands_authentication(config, listens=set(tree.sockets))
-
-
-def demands_authentication(config: DaemonConfig, *, listens: set[str]) -> bool:
-    """Return whether clients of some socket must authenticate, for which authd runs."""
-    schemes = {
-        "rw": config.auth_unix_rw,
-        "ro": config.auth_unix_ro,
-        "tcp": config.auth_tcp,
-        "tls": config.auth_tls,
-    }
-    kinds = {name.partition(":")[0] for name in listens}
-    return any(schemes[kind] != "none" for kind in kinds & schemes.keys())
 
 
 def raise_file_limit() -> None:

@@ -24,6 +24,7 @@ from supervisor.messages.calls import Client, ClientEvent, Identity
 from supervisor.rpcd.auth import access
 from supervisor.rpcd.auth.authentication import Authentication
 from supervisor.rpcd.auth.permissions import connection_questions, opened_driver
+from supervisor.rpcd.auth.protection import protect
 from supervisor.rpcd.call_queue import CallQueue
 from supervisor.rpcd.client_table import ClientTable
 from supervisor.rpcd.connection import Connection
@@ -35,7 +36,7 @@ from supervisor.rpcd.reply_cache import cache_key
 from supervisor.rpcd.requested_sizes import check_sizes
 from supervisor.rpcd.router import Router, discard
 from supervisor.rpcd.streams.client_streams import ClientStreams
-from supervisor.rpcd.transport.connected import SocketTransport, close_all
+from supervisor.rpcd.transport.connected import close_all
 from supervisor.rpcd.transport.transport import Transport
 from supervisor.rpcd.uri import ConnectTarget
 
@@ -108,6 +109,11 @@ class ServerClient:
             self._keepalive = KeepaliveTimer(self._connection, interval, count)
 
     @property
+    def name(self) -> str:
+        """How log lines call it."""
+        return self._connection.name
+
+    @property
     def transport(self) -> Transport:
         """What it came by."""
         return self._connection.transport
@@ -134,34 +140,7 @@ class ServerClient:
         """
         self._connection.transport.pause_reading()
         self._queue.clear()
-        self._loop.call_soon(self._start_task, self._protect())
-
-    async def _protect(self) -> None:
-        connection = self._connection
-        former = connection.transport
-        try:
-            client = former.detach()
-        except ValueError as error:
-            connection.drop(f"its security layer cannot be opened: {error}")
-            return
-        try:
-            plain = await self.authentication.open_layer(client)
-        except VirError as error:
-            connection.abandon(f"its security layer cannot be opened: {error}")
-            return
-        transport = SocketTransport(
-            plain,
-            self.authentication.identity,
-            former.name,
-            is_secure=True,
-            addresses=former.addresses,
-        )
-        transport.passes_descriptors = False
-        try:
-            connection.change_transport(transport)
-        except ValueError as error:
-            transport.close()
-            connection.abandon(str(error))
+        self._loop.call_soon(self._start_task, protect(self._connection, self.authentication))
 
     def close_after_reply(self) -> None:
         """Close once everything queued, the reply included, is sent."""
@@ -342,6 +321,7 @@ class ServerClient:
         try:
             payload = procedure.encode_ret(await value)
         except VirError as error:
+            log.warning("client %s does not authenticate: %s", self.name, error.message)
             self._reply_error(header, error)
             return
         self._connection.send(framing.encode_reply(header, payload))

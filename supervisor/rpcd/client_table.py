@@ -65,6 +65,10 @@ class ClientHandle(Protocol):
     read_only: bool
 
     @property
+    def name(self) -> str:
+        """How log lines call it."""
+
+    @property
     def authentication(self) -> Authentication:
         """How far its authentication is."""
 

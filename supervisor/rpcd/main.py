@@ -16,6 +16,7 @@ from rpc import keepalive, table
 from supervisor.access.setup import open_access
 from supervisor.rpcd.admin_calls import AdminCalls
 from supervisor.rpcd.auth.auth_calls import AuthCalls
+from supervisor.rpcd.auth.late_clients import LateClients
 from supervisor.rpcd.client_table import Limits
 from supervisor.rpcd.connect_calls import ConnectCalls
 from supervisor.rpcd.programs import Programs
@@ -64,10 +65,13 @@ async def run(process: ChildProcess) -> None:
     if has_tls:
         await server.tls.load(process.config)
     process.on_reload.append(reload)
+    late_clients = LateClients(lambda: server.clients.clients, asyncio.get_running_loop().time)
+    watching = asyncio.create_task(late_clients.watch())
     for name, fd in process.sockets.items():
         (admin if name == "admin" else server).listen(name, socket.socket(fileno=fd))
     await process.ready()
     await process.stopping.wait()
+    watching.cancel()
     admin.close()
     server.close()
 

@@ -5,7 +5,7 @@ Owns: nothing; it is passed to the functions of the drivers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from conf.settings import QemuConfig
 from ipc import Event, Node
@@ -13,6 +13,7 @@ from supervisor.drivers.driver import Driver
 from supervisor.drivers.table import DRIVERS
 from supervisor.messages.calls import ClientEvent
 from supervisor.messages.worker import ForwardEvent
+from supervisor.runtime.audit import AuditLog
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
@@ -27,13 +28,16 @@ class WorkerContext:
     hooks: Hooks
     driver: Driver
     paths: Paths  # with the driver's files
+    audit: AuditLog = field(default_factory=AuditLog)
 
     @staticmethod
     def for_process(process: ChildProcess) -> WorkerContext:
         """Make the context of this process."""
         driver = DRIVERS[process.driver]
         paths = process.paths.for_driver(driver.name)
-        return WorkerContext(process, Hooks(paths.hook(driver.name)), driver, paths)
+        config = process.config
+        audit = AuditLog(level=config.audit_level, logs=config.audit_logging)
+        return WorkerContext(process, Hooks(paths.hook(driver.name)), driver, paths, audit)
 
     @property
     def node(self) -> Node:

@@ -22,6 +22,7 @@ from supervisor.messages.worker import NO_EVENT, DomainStatus, StatusChanged
 from supervisor.objects.domain_status_xml import Status, shown_backup, write_status
 from supervisor.objects.taints import Taint
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
+from supervisor.workers.audit.auditor import Auditor
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.state_table import STARTING, Transition, Trigger, transition
 
@@ -60,6 +61,7 @@ class RunningGuest:
         self._xml_version = time.monotonic_ns()
         self.status = status
         self.process = process
+        self.auditor = Auditor(context.audit)
         self.balloon_kib = 0
         self.device_lock = asyncio.Lock()  # one device is attached, updated or detached at a time
         #: Called when the model has been made of the XML: the worker has grown.
@@ -207,7 +209,9 @@ class RunningGuest:
 
     def update_xml(self) -> None:
         """Format the live XML from the changed model, and write the status file."""
+        former = self._live_xml or ""
         self.live_xml = format_domain(self.domain, live=True, secure=True)
+        self.auditor.changed(former, self.domain)
         # A worker that reconnects cannot derive from QEMU what was plugged as which device.
         self.save()
 

@@ -47,6 +47,7 @@ from supervisor.objects.domain_phase import (
 )
 from supervisor.objects.domain_status_xml import Status, remove_status
 from supervisor.runtime.shield import run_to_completion
+from supervisor.workers.audit.auditor import Auditor
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.running_guest import RunningGuest
@@ -148,11 +149,13 @@ class Worker(Generic[G]):
             guest = await self._ops.launch(self._context, request)
         except BaseException as error:
             self._phases.step(PhaseTrigger.START_FAILED)
+            Auditor(self._context.audit).not_started(request.xml, request.source)
             if isinstance(error, ConfError):
                 raise from_conf_error(error, self._errors.domain) from error
             if isinstance(error, OSError):  # a full disk, mostly; a TimeoutError has no number
                 raise from_os_error(error, self._errors.domain) from error
             raise
+        guest.auditor.started(guest.domain, guest.status.pid, request.source)
         self.attach_guest(guest)
         return guest.get_status()
 
@@ -268,6 +271,7 @@ class Worker(Generic[G]):
         await self._ops.clean_up(self._context, guest.status, guest.live_xml)
         reason, detail = shutoff_reason(guest.status)
         log.info("%s has ended: %s", guest.name, reason.name.lower())
+        guest.auditor.stopped(guest.name, guest.status.uuid, guest.live_xml, reason)
         self._guest = None
         changes = list(guest.status.disk_changes)
         self._shutoff = ShutoffInfo(reason=reason, detail=detail, disk_changes=changes)
