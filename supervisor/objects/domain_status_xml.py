@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr, unescape
@@ -29,6 +30,7 @@ from supervisor.runtime.host import boot_id
 from supervisor.runtime.procfs import command_line, start_time
 
 MAX_BYTES: Final = 32 << 20
+cache_last: Final = lru_cache(maxsize=1)
 OPENING: Final = "<virtvisor>"
 CLOSING: Final = "</virtvisor>"
 GONE: Final = -1  # no process has this start time
@@ -251,7 +253,7 @@ def format_status(status: Status, live_xml: str) -> str:
     state, reason, libvirts, domain = status.state, str(status.reason), "", live_xml
     if status.can_move:
         reason = reason_name(state, status.reason)
-        libvirts, domain = _libvirt_elements(status, live_xml), status_text(live_xml)
+        libvirts, domain = _libvirt_elements(status, live_xml), _status_text(live_xml)
     elif status.monitor:
         libvirts = f"  <monitor path={quoteattr(status.monitor)} type='unix'/>\n"
     return (
@@ -277,9 +279,7 @@ def _libvirt_elements(status: Status, live_xml: str) -> str:
         f"<monitor path={quoteattr(status.monitor)} type='unix'/>",
         f"<libDir path={quoteattr(f'{folder}/{name}')}/>",
         f"<channelTargetDir path={quoteattr(channels)}/>",
-        "<qemuCaps>",
-        *(f"  <flag name={quoteattr(flag)}/>" for flag in status.libvirt_flags.split()),
-        "</qemuCaps>",
+        _capabilities(status.libvirt_flags),
         *(["<namespaces><mount/></namespaces>"] if status.private_dev else []),
         *(["<fakereboot/>"] if status.fake_reboot else []),
         *(["<rememberOwner/>"] if status.owners else []),
@@ -288,6 +288,16 @@ def _libvirt_elements(status: Status, live_xml: str) -> str:
         f"<agentTimeout>{status.agent_timeout}</agentTimeout>",
     ]
     return "".join(f"  {line}\n" for line in lines)
+
+
+@cache_last
+def _capabilities(flags: str) -> str:
+    names = escape(flags, {"'": "&apos;"}).split()
+    return "<qemuCaps>" + "".join(f"<flag name='{name}'/>" for name in names) + "</qemuCaps>"
+
+
+#: A worker writes the file at each change of state, and its XML changes far less often.
+_status_text: Final = cache_last(status_text)
 
 
 def parse_status(text: str) -> tuple[Status, str]:
