@@ -19,6 +19,12 @@ from conf.domain.features import Features
 from conf.domain.lxc.model import IdMap, LxcNamespace
 from conf.domain.metadata import drop_repeated_namespaces
 from conf.domain.os import Os, OsType, Sysinfo
+from conf.domain.qemu_namespace import (
+    QemuCapabilities,
+    QemuCommandline,
+    QemuDeprecation,
+    QemuOverride,
+)
 from conf.domain.security import Keywrap, LaunchSecurity, PerfEvent, Seclabel, check_seclabels
 from conf.domain.tuning import (
     Blkiotune,
@@ -72,84 +78,6 @@ def lenient_id(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
-
-
-@element("qemu:arg")
-@dataclass(slots=True, kw_only=True)
-class ExtraArgument:
-    """<qemu:arg>: an argument passed to the emulator."""
-
-    value: str = attribute("@value", default="")
-
-
-@element("qemu:env")
-@dataclass(slots=True, kw_only=True)
-class ExtraVariable:
-    """<qemu:env>: a variable in the emulator's environment."""
-
-    name: str = attribute("@name", default="")
-    value: str | None = attribute("@value")
-
-
-@element("qemu:commandline", omit_empty=True)
-@dataclass(slots=True, kw_only=True)
-class QemuCommandline:
-    """<qemu:commandline>."""
-
-    arguments: list[ExtraArgument] = children("qemu:arg", ExtraArgument)
-    variables: list[ExtraVariable] = children("qemu:env", ExtraVariable)
-
-
-@element("qemu:property")
-@dataclass(slots=True, kw_only=True)
-class OverrideProperty:
-    """<qemu:property>: one property of a device's front end."""
-
-    name: str = attribute("@name", default="")
-    type: str = attribute("@type", default="")
-    value: str | None = attribute("@value")
-
-
-@element("qemu:device")
-@dataclass(slots=True, kw_only=True)
-class OverrideDevice:
-    """<qemu:device>: the device, by its alias."""
-
-    alias: str = attribute("@alias", default="")
-    properties: list[OverrideProperty] = children("qemu:frontend/qemu:property", OverrideProperty)
-
-
-@element("qemu:override")
-@dataclass(slots=True, kw_only=True)
-class QemuOverride:
-    """<qemu:override>."""
-
-    devices: list[OverrideDevice] = children("qemu:device", OverrideDevice)
-
-
-@element("qemu:deprecation", omit_empty=True)
-@dataclass(slots=True, kw_only=True)
-class QemuDeprecation:
-    """<qemu:deprecation>: what QEMU does with deprecated commands and properties."""
-
-    behavior: str | None = attribute("@behavior", empty_is_absent=True)
-
-
-@element("qemu:add")
-@dataclass(slots=True, kw_only=True)
-class Capability:
-    """<qemu:add>, <qemu:del>: one of the emulator's capabilities."""
-
-    capability: str = attribute("@capability", default="")
-
-
-@element("qemu:capabilities")
-@dataclass(slots=True, kw_only=True)
-class QemuCapabilities:
-    """<qemu:capabilities>."""
-
-    added: list[Capability] = children("qemu:add", Capability)
-    removed: list[Capability] = children("qemu:del", Capability)
 
 
 @element("domain", read_first=("name", "uuid", "hwuuid", "type"))

@@ -29,6 +29,22 @@ def set_numa_memory(domain: Domain, mode: str | None, nodeset: str | None) -> No
         raise ConfError("config_unsupported", detail)
 
 
+def needs_advice(domain: Domain) -> bool:
+    """Return whether numad is to say where a guest runs."""
+    memory = domain.numatune.memory if domain.numatune is not None else None
+    vcpus_are_placed = domain.vcpu is not None and domain.vcpu.placement == "auto"
+    return vcpus_are_placed or (memory is not None and memory.placement == "auto")
+
+
+def place(domain: Domain, nodes: str, cpus: str) -> None:
+    """Place what has placement='auto' on the nodes that numad advised; it is not written as XML."""
+    memory = domain.numatune.memory if domain.numatune is not None else None
+    if memory is not None and memory.placement == "auto":
+        memory.nodeset = nodes or None
+    if domain.vcpu is not None and domain.vcpu.placement == "auto":
+        domain.vcpu.cpuset = cpus or None
+
+
 def check_running(domain: Domain, mode: str | None, nodeset: str | None) -> None:
     """Refuse a change that a running guest's memory does not follow.
 

@@ -7,12 +7,12 @@ Source: libvirt 9.0 formatdomain, "Memory Allocation", "CPU Allocation", "IOThre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from conf.domain.resctrl import CacheTune, MemoryTune
 from conf.errors import ConfError
-from conf.mapper import Refusal, When, attribute, child, children, element, flag, text
+from conf.mapper import Mode, Refusal, When, attribute, child, children, element, flag, text
 from conf.types.bool import on_off as read_on_off
 from conf.types.bool import write_on_off, yes_no
 from conf.types.cpuset import nonempty_cpuset
@@ -197,6 +197,10 @@ class Vcpu:
     current: int | None = attribute("@current", read=uint)
     maximum: int = text(".", read=vcpu_count, default=1)
 
+    def before_write(self, _: Mode) -> Vcpu:
+        """Leave out the processors that numad advised for this run."""
+        return replace(self, cpuset=None) if self.placement == "auto" and self.cpuset else self
+
 
 @element("vcpu")
 @dataclass(slots=True, kw_only=True)
@@ -349,6 +353,10 @@ class NumaMemory:
     mode: str | None = attribute("@mode", read=NUMA_MODES)
     nodeset: str | None = attribute("@nodeset", read=nonempty_cpuset("nodeset"))
     placement: str | None = attribute("@placement", read=NUMA_PLACEMENTS)
+
+    def before_write(self, _: Mode) -> NumaMemory:
+        """Leave out the nodes that numad advised for this run."""
+        return replace(self, nodeset=None) if self.placement == "auto" and self.nodeset else self
 
 
 @element("memnode")

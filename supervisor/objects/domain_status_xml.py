@@ -102,6 +102,8 @@ class Status(msgspec.Struct, kw_only=True):
     job: JobRecord | None = None  # that QEMU runs now
     taints: list[str] = []  # `Taint`, of the running guest
     deprecations: list[str] = []  # settings that its QEMU says are deprecated
+    advised_nodes: str = ""  # by numad, for placement='auto'
+    advised_cpus: str = ""  # of those nodes
     agent_timeout: int = -2  # virDomainAgentResponseTimeoutValues, or seconds
     memory_file: MemoryFile | None = None  # of that job
     loaded: LoadedMemory | None = None

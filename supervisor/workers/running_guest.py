@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.numatune import place
 from conf.errors import ConfError
 from rpc.enums import DomainEventID, DomainState
 from rpc.errors import ErrorCode, VirError
@@ -86,6 +87,7 @@ class RunningGuest:
                 detail = f"cannot parse the live XML of '{self.name}': {error}"
                 domain = self.context.driver.error_domain
                 raise VirError(ErrorCode.INTERNAL_ERROR, detail, domain) from error
+            place(self._domain, self.status.advised_nodes, self.status.advised_cpus)
         return self._domain
 
     @domain.setter

@@ -83,6 +83,9 @@ def check_completed(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = F
     _check_boot(domain)
     check_firmware(domain)
     check_lifecycle_actions(domain)
+    if domain.memtune is not None and domain.memtune.min_guarantee is not None:
+        detail = "Parameter 'min_guarantee' not supported by QEMU."
+        raise ConfError(UNSUPPORTED, detail, "domain/memtune/min_guarantee")
     check_cputune(domain)
     check_vcpus(domain, facts)
     check_cpu(domain)
@@ -221,8 +224,6 @@ def _check_security(domain: Domain, facts: EmulatorFacts) -> None:
         detail = "S390 PV launch security is not supported with this QEMU binary"
         raise ConfError(UNSUPPORTED, detail, "domain/launchSecurity")
     tune = domain.cputune
-    if tune is not None and domain.type != "kvm":
-        for name, items in (("cachetune", tune.cachetunes), ("memorytune", tune.memorytunes)):
-            if items:
-                detail = f"{name} is only supported for KVM domains"
-                raise ConfError(UNSUPPORTED, detail, f"domain/cputune/{name}")
+    if tune is not None and domain.type != "kvm" and (tune.cachetunes or tune.memorytunes):
+        detail = "cachetune is only supported for KVM domains"  # of both
+        raise ConfError(UNSUPPORTED, detail, "domain/cputune")

@@ -32,6 +32,7 @@ from supervisor.workers.qemu.argv import (
     tpm,
     usb,
 )
+from supervisor.workers.qemu.argv.device_override import overridden
 from supervisor.workers.qemu.argv.launch_inputs import Context, Launch, LaunchInputs, Options
 
 ORDER: Final[tuple[Callable[[Context], Options], ...]] = (
@@ -105,7 +106,7 @@ def plan_launch(domain: Domain, facts: EmulatorFacts, runtime: LaunchInputs) -> 
     values = [facts.binary if domain.devices.emulator is None else domain.devices.emulator]
     for area in ORDER:
         for option in area(context):
-            values += option
+            values += overridden(option, domain.qemu_override)
     return Launch(tuple(values), environment(context), runtime.inherited())
 
 

@@ -1,12 +1,11 @@
 """TPMs: an emulator's socket, or the host's own chip.
 
-Owns: -tpmdev and its device.
+Owns: -tpmdev and its device. The socket of type='external' is somebody else's swtpm.
 May touch: values only; swtpm is the worker's.
 """
 
 from __future__ import annotations
 
-from conf.errors import ConfError
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device
 from supervisor.workers.qemu.argv.syntax import options_of
 
@@ -25,9 +24,9 @@ def tpms(context: Context) -> Options:
             members = {"id": f"tpm-{alias}", "path": path, "cancel-path": cancel}
             yield "-tpmdev", options_of(("passthrough",), members)
         else:
-            raise ConfError(
-                "config_unsupported", f"TPM backend '{tpm.backend.type}' is not supported"
-            )
+            path = tpm.backend.source_path or ""
+            yield "-chardev", options_of(("socket",), {"id": "chrtpm", "path": path})
+            yield "-tpmdev", f"emulator,id=tpm-{alias},chardev=chrtpm"
         yield device(
             {
                 "driver": tpm.model or "tpm-tis",

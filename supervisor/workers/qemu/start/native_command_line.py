@@ -32,6 +32,7 @@ from supervisor.workers.qemu.external import swtpm
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages
+from supervisor.workers.qemu.start.numad import refuse_without_advice
 from supervisor.workers.qemu.start.qemu_process import with_config
 from supervisor.workers.qemu.start.start import probe_request
 from supervisor.workers.running_guest import new_status
@@ -63,6 +64,7 @@ async def plan_native(context: WorkerContext, xml: str) -> str:
     probed = await context.node.link("hostd").call(probe_request(domain))
     assign_addresses(domain, probed.facts)
     assign_aliases(domain)
+    refuse_without_advice(domain)
     await resolve_volumes(context.node.link("stord"), domain.devices.disks)
     paths = context.paths
     if not context.session:

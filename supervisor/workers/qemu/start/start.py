@@ -11,6 +11,7 @@ the rest.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from contextlib import AsyncExitStack
@@ -54,6 +55,7 @@ from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
 from supervisor.workers.qemu.start.libvirt_capabilities import capability_flags
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
+from supervisor.workers.qemu.start.numad import follow_advice
 from supervisor.workers.qemu.start.qemu_process import launch_inputs, plan_command, spawn_qemu
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.qemu.start.taints import deprecations_of, taints_of
@@ -68,6 +70,8 @@ from supervisor.workers.state_table import (
     Trigger,
 )
 from supervisor.workers.unix_sockets import listen
+
+log = logging.getLogger(__name__)
 
 MONITOR_S: Final = 30.0  # for QEMU's greeting on a busy host
 
@@ -103,6 +107,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
         complete_live_cache(disk)
     user = await choose_user(context, domain)
     warn_of_missing_user(domain.name, user)
+    warn_of_port_forwards(domain)
     probed = await context.node.link("hostd").call(probe_request(domain))
     assign_addresses(domain, probed.facts)
     align_modules(domain)
@@ -119,6 +124,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     monitor = str(domain_dir / "monitor.sock")
     status = new_status(domain, request.id, request.autodestroy, monitor)
     status.agent_timeout = request.agent_timeout
+    await follow_advice(domain, status)
     status.user = [user.uid, user.gid, int(user.is_dynamic)]
     status.deprecations = deprecations_of(domain, probed.facts)
     status.libvirt_flags = " ".join(capability_flags(probed.facts))
@@ -136,6 +142,14 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
         cgroup=cgroup,
         has_private_dev=wants_private_dev(context.config, session=context.session),
     )
+
+
+def warn_of_port_forwards(domain: Domain) -> None:
+    """Log what a start ignores, as stock's does: it takes passt, which libvirt 9.0 is without."""
+    for interface in domain.devices.interfaces:
+        if interface.port_forwards:
+            detail = "%s: <portForward> of interface %s does nothing: QEMU's own user network runs"
+            log.warning(detail, domain.name, interface.mac)
 
 
 def probe_request(domain: Domain) -> ProbeEmulator:

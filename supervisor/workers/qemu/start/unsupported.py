@@ -149,19 +149,6 @@ CPUTUNE: Final[tuple[Check[Cputune], ...]] = (
 )
 DOMAIN: Final[tuple[Check[Domain], ...]] = (
     Check(
-        "placement='auto' of <numatune>",
-        lambda domain: (
-            domain.numatune
-            and domain.numatune.memory
-            and domain.numatune.memory.placement == "auto"
-        ),
-        "it needs numad; name the nodes in nodeset=",
-    ),
-    Check(
-        "<min_guarantee> in <memtune>",
-        lambda domain: domain.memtune and domain.memtune.min_guarantee is not None,
-    ),
-    Check(
         lambda domain: f"<seclabel model='{_foreign_seclabel(domain)}'>",
         _foreign_seclabel,
         "only model 'dac' is; remove it or say type='none'",
@@ -234,11 +221,12 @@ DOMAIN: Final[tuple[Check[Domain], ...]] = (
         lambda domain: domain.resource and domain.resource.fibre_channel_app is not None,
     ),
     Check(
-        "<qemu:override>",
-        lambda domain: domain.qemu_override and domain.qemu_override.devices,
-        "use <qemu:commandline>",
+        "<qemu:capabilities>",
+        lambda domain: (
+            domain.qemu_capabilities
+            and (domain.qemu_capabilities.added or domain.qemu_capabilities.removed)
+        ),
     ),
-    Check("<qemu:capabilities>", lambda domain: domain.qemu_capabilities is not None),
     *_features("gic", "htm", "nested-hv", "ccf-assist", "cfpc", "sbbc", "ibs", "async-teardown"),
     Check(
         "<hpt> in <features>",
@@ -298,11 +286,6 @@ SOURCE: Final[tuple[Check[Source], ...]] = (
     ),
 )
 INTERFACE: Final[tuple[Check[Interface], ...]] = (
-    Check(
-        "<portForward>",
-        lambda interface: interface.port_forwards,
-        "it takes passt, which libvirt 9.0 is built without; remove it, or use a network",
-    ),
     Check(
         "type='hostdev'",
         lambda interface: interface.type == "hostdev",

@@ -23,6 +23,8 @@ from conf.domain.devices.smartcard import Smartcard
 from conf.domain.devices.source import Reconnect, Source, SourceHost
 from conf.domain.devices.tpm import Tpm, TpmBackend
 from conf.domain.model import TYPES as DOMAIN_TYPES
+from conf.domain.qemu_namespace import OverrideProperty
+from conf.domain.tuning import NumaMemory, Vcpu
 from conf.errors import ConfError
 from conf.mapper import Mode, write
 from conf.mapper.spec import KEY, Choice, FieldSpec, default_write
@@ -104,6 +106,11 @@ def bounded_fields(model: type) -> dict[str, SearchStrategy[object]]:
         Controller: {"model": st.none()},
         ControllerTarget: {name: st.none() | st.integers(1, 255) for name in registers},
         Numa: {"interconnects": st.none()},
+        TpmBackend: {"type": st.sampled_from(("passthrough", "emulator"))},
+        # With "auto" nothing is written that numad advises.
+        Vcpu: {"placement": st.none() | st.just("static")},
+        NumaMemory: {"placement": st.none() | st.just("static")},
+        OverrideProperty: {"name": st.just("x"), "type": st.just("string"), "value": WRITABLE},
     }
     if model is MemoryTarget:
         return {"size_amount": models(Amount)}

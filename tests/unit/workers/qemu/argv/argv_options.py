@@ -28,7 +28,7 @@ EVERYWHERE: Final = frozenset(
 BY_WORKER: Final = {
     "FilesystemBinary": ("path", "xattr", "cache", "sandbox", "lock_posix", "lock_flock",
                          "thread_pool"),
-    "TpmBackend": ("version", "persistent_state", "encryption"),
+    "TpmBackend": ("version", "persistent_state", "encryption", "source_type", "source_mode"),
     "HostdevSource": ("startup_policy", "vendor", "product"),
     "Domain": ("perf", "current_memory", "on_poweroff", "on_reboot", "on_crash"),
     "BlkioDevice": ("path", "weight", "read_iops_sec", "write_iops_sec", "read_bytes_sec",
@@ -44,6 +44,8 @@ BY_WORKER: Final = {
     "IoThreadSched": ("iothreads", "scheduler", "priority"),
     "VcpuSched": ("vcpus", "scheduler", "priority"),
     "Vcpu": ("placement",),
+    "NumaMemory": ("placement",),
+    "Memtune": ("min_guarantee",),  # refused in a definition
     "PerfEvent": ("name", "enabled"),
     "Seclabel": ("relabel", "label", "imagelabel", "baselabel"),
     "SourceLabel": ("model", "labelskip", "label"),
@@ -79,7 +81,8 @@ NOTES: Final = {
     "DiskTarget": ("tray",),
     "Disk": ("snapshot", "mirror"),  # what snapshots do with it; where a block job copies it to
     "Mirror": ("type", "file", "old_format", "job", "ready", "format", "source", "backing_store"),
-    "Interface": ("backend_type", "backend_log"),  # passt's; no type is accepted
+    # passt's; no type is accepted
+    "Interface": ("backend_type", "backend_log", "port_forwards"),
     "Graphics": ("websocket_generated",),
     "MemoryTarget": ("current_amount",),
     "VcpuState": ("order",),  # in which they are plugged before the guest runs
@@ -90,8 +93,6 @@ NOTES: Final = {
 #: The element is refused as a whole, or its kind is: no part of it is looked at.
 REFUSED: Final = {
     "Capability": ("capability",), "QemuCapabilities": ("added", "removed"),
-    "QemuOverride": ("devices",), "OverrideDevice": ("alias", "properties"),
-    "OverrideProperty": ("name", "type", "value"),
     "CcwAddress": ("type", "cssid", "ssid", "devno"), "Zpci": ("uid", "fid"),
     "Controller": ("max_grant_frames", "max_event_channels"),
     "CharEnd": ("master", "slave"),
@@ -115,7 +116,6 @@ REFUSED: Final = {
     "Source": ("managed", "namespace", "pci_address"),  # of a host's NVMe device
     "Slice": ("type", "offset", "size"), "Teaming": ("type", "persistent"),
     "Tpm": ("address",),
-    "TpmBackend": ("source_type", "source_path"),
 }  # fmt: skip
 
 #: There is one value, or stock's QEMU driver passes over the word as well.
@@ -196,6 +196,15 @@ WORDS: Final = (
     "</model>" + NODES.removeprefix("<cpu>") + "<clock offset='absolute' start='1700000000'/>"
 )
 OWN: Final = (
+    _document(
+        "<memballoon model='virtio'/><tpm model='tpm-tis'><backend type='external'>"
+        "<source type='unix' path='/run/tpm'/></backend></tpm>"
+    ).replace(
+        "</domain>",
+        "<q:override xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>"
+        "<q:device alias='balloon0'><q:frontend><q:property name='ats' type='bool' value='true'/>"
+        "</q:frontend></q:device></q:override></domain>",
+    ),
     _document(
         "<disk type='file' device='disk'><source file='/images/a'/><geometry cyls='10' heads='16' "
         "secs='63' trans='lba'/><blockio logical_block_size='512' discard_granularity='4096'/>"

@@ -24,7 +24,7 @@ INCOMPLETE: Final = (
     *(f"<{tag}><source/></{tag}>" for tag in KINDS),
     "<sound model='virtio'/>", "<sound model='ich7'/>", "<rng model='virtio'/>",
     "<rng model='virtio'><backend/></rng>", "<rng model='bogus'><backend model='random'/></rng>",
-    "<tpm><backend/></tpm>", "<tpm><backend type='external'/></tpm>",
+    "<tpm><backend/></tpm>",
     "<input type='passthrough' bus='usb'/>", "<input type='evdev'/>", "<input bus='usb'/>",
     "<watchdog model='diag288'/>", "<watchdog model='i6300esb'/>", "<video><model/></video>",
     "<sound model='ich6'><codec/></sound>", "<hostdev type='pci'/>", "<hostdev mode='subsystem'/>",

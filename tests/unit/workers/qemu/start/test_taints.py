@@ -27,6 +27,7 @@ CASES = {
     "<qemu:capabilities><qemu:del capability='x'/></qemu:capabilities>": [
         Taint.CUSTOM_HYPERVISOR_FEATURE
     ],
+    "<qemu:override><qemu:device alias='a'/></qemu:override>": [Taint.CUSTOM_DEVICE],
     "<cpu mode='host-passthrough'/>": [Taint.HOST_CPU],
     "<cpu mode='maximum'/>": [],
 }

@@ -27,11 +27,6 @@ def test_an_ordinary_domain_is_supported() -> None:
 @pytest.mark.parametrize(
     ("xml", "element", "remedy"),
     [
-        (
-            {"inner": "<memtune><min_guarantee>9</min_guarantee></memtune>"},
-            "<min_guarantee> in <memtune>",
-            "remove",
-        ),
         ({"inner": "<launchSecurity type='s390-pv'/>"}, "<launchSecurity>", "remove"),
         ({"inner": "<features><htm state='on'/></features>"}, "<htm> in <features>", "remove"),
         ({"os": "<init>/sbin/init</init>"}, "<init> in <os>", "containers"),
