@@ -15,6 +15,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable
+from itertools import chain, repeat
 from typing import Final
 
 from conf.backup.model import read_backup
@@ -46,6 +47,7 @@ from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 from supervisor.workers.qemu.migration.resume import resume_after_job
 from supervisor.workers.state_table import Trigger
 
+UNDO_PAUSES_S: Final = (0.5, 2.0, 10.0)  # between attempts, while QEMU hangs
 CANCEL_S: Final = 20.0  # QEMU finishes the requests under way first
 OUTCOMES: Final = {
     DiskState.COMPLETE: DomainJobType.COMPLETED,
@@ -187,10 +189,23 @@ async def finish(guest: Guest) -> None:
 
 
 async def undo(guest: Guest) -> None:
-    """Remove a backup that has not begun as a whole; errors are logged."""
+    """Remove a backup that has not begun as a whole; from a QEMU that hangs, once it answers."""
     backup = guest.status.backup
-    if backup is None:
+    if backup is None or await _undo(guest, backup):
         return
+
+    async def again() -> None:
+        for pause_s in chain(UNDO_PAUSES_S, repeat(UNDO_PAUSES_S[-1])):
+            await asyncio.sleep(pause_s)
+            async with guest.device_lock:
+                if guest.status.backup is not backup or await _undo(guest, backup):
+                    return
+
+    guest.run(again())
+
+
+async def _undo(guest: Guest, backup: BackupRecord) -> bool:
+    """Remove what a backup has begun; whether QEMU has none of it any more."""
     try:
         await end_create_jobs(guest)  # a previous worker had an image made
         jobs = await query_jobs(guest)
@@ -199,7 +214,8 @@ async def undo(guest: Guest) -> None:
                 await _end_now(guest, found)
         await _remove_from_qemu(guest, backup, began=False)
     except (VirError, TimeoutError) as error:
-        log.warning("%s: what is left of a backup is not removed: %s", guest.name, error)
+        log.warning("%s: what is left of a backup is not removed yet: %s", guest.name, error)
+        return False
     await asyncio.to_thread(remove_files, backup, keeps=backup.reuse)
     guest.status.block_jobs = [
         record for record in guest.status.block_jobs if record.kind is not BlockJobKind.BACKUP
@@ -207,6 +223,7 @@ async def undo(guest: Guest) -> None:
     guest.status.job = guest.status.backup = None
     guest.save()
     guest.publish_status()
+    return True
 
 
 async def _end_now(guest: Guest, job: QemuJob) -> None:

@@ -75,7 +75,8 @@ async def run_job(
     """
     concluded = guest.job_waits.expect(job)
     try:
-        await guest.monitor.execute(command, arguments)
+        # QEMU answers nothing while it derives the key of an encrypted image.
+        await guest.monitor.execute(command, arguments, timeout_s=timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
                 await concluded.wait()
