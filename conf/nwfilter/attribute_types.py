@@ -117,12 +117,8 @@ def mask6(text: str) -> str:
 
 
 def truth(text: str) -> str:
-    """Parse a boolean."""
-    if text.lower() in ("true", "yes", "1"):
-        return "true"
-    if text.lower() in ("false", "no", "0"):
-        return "false"
-    raise ValueError(text)
+    """Parse a boolean; libvirt takes every other word as false."""
+    return "true" if text in ("true", "yes", "1") else "false"
 
 
 def comment(text: str) -> str:
@@ -131,11 +127,11 @@ def comment(text: str) -> str:
 
 
 def states(text: str) -> str:
-    """Parse connection states."""
-    names = [name.strip() for name in text.upper().split(",")]
-    if not set(names) <= set(STATES):
+    """Parse connection states; none at all is as no attribute."""
+    names = set(re.split(r"[,\s]+", text.upper())) - {""}
+    if not names <= set(STATES):
         raise ValueError(text)
-    return ",".join(state for state in STATES if state in names)
+    return "NONE" if "NONE" in names else ",".join(state for state in STATES if state in names)
 
 
 def tcp_flags(text: str) -> str:

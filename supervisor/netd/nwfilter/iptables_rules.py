@@ -73,7 +73,7 @@ def iptables_rules(rule: Rule, values: Mapping[str, str]) -> Iterator[InetRule]:
 
 def _concerns(rule: Rule, values: Mapping[str, str], chain: str, *, reverse: bool) -> bool:
     """Return whether a chain gets the rule."""
-    one_way = "state" in values or "type" in values
+    one_way = values.get("state") or "type" in values
     if one_way and rule.direction != "inout":
         return (chain == "FO") == (rule.direction == "in")
     return "connlimit-above" not in values or not reverse
@@ -150,7 +150,7 @@ def _flags(text: str) -> tuple[str, str]:
 def _state(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str]:
     """Match connection states: replies to accepted packets are accepted."""
     state = values.get("state")
-    if state is not None:
+    if state:
         if state == "NONE":
             return []
         if STATE.fullmatch(state) is None:

@@ -98,6 +98,22 @@ def test_every_attribute_round_trips(protocol: str) -> None:
     assert again == read
 
 
+@pytest.mark.parametrize(
+    ("element", "written"),
+    [
+        ("<arp gratuitous='yes'/>", "<arp gratuitous='true'/>"),
+        ("<arp gratuitous='TRUE'/>", "<arp gratuitous='false'/>"),
+        ("<arp gratuitous='32'/>", "<arp gratuitous='false'/>"),
+        ("<tcp state=''/>", "<tcp state=''/>"),
+        ("<tcp state=' invalid NEW,,'/>", "<tcp state='NEW,INVALID'/>"),
+        ("<tcp state='NONE,NEW'/>", "<tcp state='NONE'/>"),
+    ],
+)
+def test_words_are_read_as_by_libvirt(element: str, written: str) -> None:
+    document = f"<filter name='f'><rule action='accept' direction='in'>{element}</rule></filter>"
+    assert written in format_filter(parse_filter(document))
+
+
 rules = st.builds(
     Rule,
     action=st.sampled_from(("drop", "accept", "reject", "return", "continue")),
