@@ -51,6 +51,10 @@ class Watch:
         """Wait for this event next; any other fails."""
         assert self._queue.get(timeout=EVENT_S) == event
 
+    def next(self) -> tuple[Any, ...]:
+        """The next event: the domain's name and what the event tells."""
+        return self._queue.get(timeout=EVENT_S)
+
     def wait_for(self, *event: Any) -> None:
         """Wait for this event, whatever comes before it."""
         until = time.monotonic() + EVENT_S

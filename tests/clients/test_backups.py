@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -242,6 +243,22 @@ def test_a_checkpoint_of_a_refused_backup_has_never_been(machine: Machine) -> No
     machine.push("vda", checkpoint=SINCE)
     machine.wait_ended()
     assert len(machine.domain.listAllCheckpoints()) == 1
+
+
+def test_a_scratch_image_that_fills_up_can_be_watched(machine: Machine, daemon: Daemon) -> None:
+    crossed = Watch(machine.domain.connect(), libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD)
+    machine.write(1)
+    machine.pull()
+    match = re.search("name='vda' .* index='([0-9]+)'", machine.domain.backupGetXMLDesc())
+    assert match is not None
+    name, scratch = f"vda[{match[1]}]", str(machine.folder / "vda.scratch")
+    daemon.ok("domblkthreshold", "backed", name, str(MIB))
+    machine.write(2)
+    event = crossed.next()
+    crossed.close()
+    assert event[:4] == ("backed", name, scratch, MIB)
+    machine.domain.abortJob()
+    machine.wait_ended()
 
 
 def test_a_target_that_is_there_is_used_on_request_alone(machine: Machine) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from conf.backup.model import Backup, BackupDisk, BackupServer
+from conf.backup.model import Backup, BackupDisk, BackupServer, read_backup
 from supervisor.workers.qemu.block.bitmaps import (
     Action,
     NodeBitmaps,
@@ -158,6 +158,18 @@ def tls_arguments(folder: str, *, verify: bool, with_secret: bool) -> Arguments:
     if with_secret:
         arguments["passwordid"] = TLS_SECRET_ID
     return arguments
+
+
+def find_store(xml: str, index: int) -> BackupDisk | None:
+    """Find the disk of a backup whose target or scratch image has nodes of this number.
+
+    Args:
+        xml: <domainbackup>; "": there is no backup.
+        index: the number.
+    """
+    if not xml:
+        return None
+    return next((disk for disk in read_backup(xml).selected if disk.index == index), None)
 
 
 def socket_of(backup: Backup) -> str:

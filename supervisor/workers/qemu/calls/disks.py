@@ -15,6 +15,8 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
+from supervisor.objects.domain_status_xml import shown_backup
+from supervisor.workers.qemu.block.backup_plan import find_store
 from supervisor.workers.qemu.block.nodes import drive_qdev, find_indexed, number_disk
 from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.qemu.stats.sources import find_disk
@@ -66,7 +68,8 @@ class DiskCalls:
         Args:
             call: the client's.
             dom: the domain.
-            dev: a disk's target, or with an index an image of its chain: "vda[3]".
+            dev: a disk's target, or with an index an image of its chain: "vda[3]", or the target or
+                scratch image of its backup.
             threshold: the offset in the image.
             flags: none.
 
@@ -74,9 +77,25 @@ class DiskCalls:
             VirError: INVALID_ARG: no such disk or image; INTERNAL_ERROR: the drive is empty.
         """
         guest = self._worker.guest()
-        index = image_index(guest.domain.devices.disks, dev)
+        index = backup_index(shown_backup(guest.status), dev)
+        if index is None:
+            index = image_index(guest.domain.devices.disks, dev)
         arguments = {"node-name": f"libvirt-{index}-storage", "write-threshold": threshold}
         await guest.monitor.execute("block-set-write-threshold", arguments)
+
+
+def backup_index(xml: str, dev: str) -> int | None:
+    """Find the number of a backup's image that a client names; None: it names none.
+
+    Args:
+        xml: <domainbackup>; "": there is no backup.
+        dev: as the client writes it.
+    """
+    match = BLOCK_DEVICE.fullmatch(dev)
+    if match is None or match[2] is None:
+        return None
+    store = find_store(xml, int(match[2]))
+    return store.index if store is not None and store.name == match[1] else None
 
 
 def image_index(disks: list[Disk], dev: str) -> int:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from conf.domain.devices.disk_chain import local_path
 from rpc.enums import (
     ConnectDomainEventAgentLifecycleReason,
     DomainEventGraphicsPhase,
@@ -24,12 +25,15 @@ from rpc.enums import (
     DomainState,
 )
 from supervisor.dispatch.events import encode_event
+from supervisor.objects.domain_status_xml import shown_backup
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.qemu.agent.guest_agent import CHANNEL, publish_state
 from supervisor.workers.qemu.balloon import current_kib
 from supervisor.workers.qemu.block.backup_ends import on_write_error
+from supervisor.workers.qemu.block.backup_plan import find_store
 from supervisor.workers.qemu.block.job_ends import on_job_status
 from supervisor.workers.qemu.block.nodes import (
+    NODE_NAME,
     disk_of_node,
     disk_path,
     image_of_node,
@@ -187,16 +191,26 @@ def _io_error(guest: Guest, message: Message) -> None:
         on_write_error(guest, alias, nospace=data.nospace)
 
 
+def _named_image(guest: Guest, node_name: str) -> tuple[str | None, list[str]]:
+    """Return the path of a node's image, and how clients may have named it; none if unknown."""
+    found = image_of_node(guest.domain.devices.disks, node_name)
+    if found is not None:
+        disk, index = found
+        is_top = disk.source is not None and disk.source.index == index
+        # Clients may have set it by either name; libvirt 9.0 sends both for the image on top.
+        named = f"{disk.target.dev}[{index}]"
+        return image_path(disk, index), [disk.target.dev, named] if is_top else [named]
+    match = NODE_NAME.fullmatch(node_name)
+    store = find_store(shown_backup(guest.status), int(match[1])) if match else None
+    if store is None:
+        return None, []
+    return local_path(store.store), [f"{store.name}[{store.index}]"]
+
+
 def _threshold_exceeded(guest: Guest, message: Message) -> None:
     data = _data(message, WriteThreshold)
-    found = image_of_node(guest.domain.devices.disks, data.node_name)
-    if found is None:
-        return
-    disk, index = found
-    is_top = disk.source is not None and disk.source.index == index
-    path = image_path(disk, index)
-    # Clients may have set it by either name; libvirt 9.0 sends both for the image on top.
-    for dev in (disk.target.dev,) * is_top + (f"{disk.target.dev}[{index}]",):
+    path, names = _named_image(guest, data.node_name)
+    for dev in names:
         fields = (guest.identity, dev, path, data.write_threshold, data.amount_exceeded)
         payload = encode_event("domain_event_block_threshold", *fields)
         event_id = DomainEventID.BLOCK_THRESHOLD
