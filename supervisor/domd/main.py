@@ -197,6 +197,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     process.on_reload.append(builder.invalidate)
     await recovery.recover(paths)
     await process.ready()
+    domains.spawn_task(checkpoints.settle_all(list(registry)))
     node.subscribe("rpcd", ClientClosed, lambda event: domains.client_closed(event.client))
     node.on_peer_lost.append(lambda name: domains.all_clients_closed() if name == "rpcd" else None)
 

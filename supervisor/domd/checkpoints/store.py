@@ -6,7 +6,8 @@ Source: libvirt 9.0, qemuCheckpointWriteMetadata and qemuDomainCheckpointLoad.
 
 A checkpoint is a file here and bitmaps in QEMU, and domd may die between the two. Before QEMU is
 asked, CHECKPOINT.xml.creating has what the file will have, or CHECKPOINT.xml.deleting is beside the
-file. `settle` finds out afterwards what QEMU has done. A stock daemon reads neither.
+file. `settle` finds out afterwards what QEMU has done: when domd starts, and when the checkpoints
+are needed. (A stock daemon that is started before takes the first for a checkpoint.)
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from conf.checkpoint.checkpoint_xml import format_checkpoint, parse_stored
 from conf.checkpoint.model import Checkpoint
 from conf.errors import ConfError
-from rpc.errors import ErrorCode
+from rpc.errors import ErrorCode, VirError
 from supervisor.domd.checkpoints.tree import CheckpointTree
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.moments.store import HEADER, MomentStore, read_files
@@ -171,14 +172,31 @@ class CheckpointStore(MomentStore[Checkpoint, CheckpointTree]):
         self.keep(domain, None)
         self._invalidate()
 
+    async def settle_all(self, domains: Iterable[DomainObject]) -> None:
+        """Settle what a previous domd died over; what is not known yet is left for later use."""
+        marked = await asyncio.to_thread(_marked_names, self._paths.checkpoints("x").parent)
+        for domain in domains:
+            if domain.name not in marked:
+                continue
+            try:
+                await self.settle(domain)
+            except VirError as error:
+                log.info("checkpoints of %s are settled when needed: %s", domain.name, error)
+
     async def settle(self, domain: DomainObject) -> None:
         """Finish or undo what a domd, or a worker, died over.
 
         Raises:
-            VirError: what a guest has is not known: its worker does not reply.
+            VirError: SYSTEM_ERROR: the folder cannot be read; OPERATION_TIMEOUT and others: what
+                a guest has is not known.
         """
         folder = self.folder(domain)
-        if not await asyncio.to_thread(_marks, folder):
+        try:
+            found = await asyncio.to_thread(_marks, folder)
+        except OSError as error:
+            what = f"cannot read the checkpoints of '{domain.name}'"
+            raise domain.errors.system_error(what, error) from error
+        if not found:
             return
         async with self._settling:
             for path in await asyncio.to_thread(_marks, folder):
@@ -224,6 +242,16 @@ def _marks(folder: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     return [folder / name for name in names if name.endswith((CREATING, DELETING))]
+
+
+def _marked_names(root: Path) -> set[str]:
+    """Return the names of the domains that have checkpoints under way; all are read at once."""
+    try:
+        return {folder.name for folder in root.iterdir() if folder.is_dir() and _marks(folder)}
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            log.warning("checkpoints under way are not looked for: %s", error)
+        return set()
 
 
 def reparent(tree: CheckpointTree, name: str) -> tuple[list[Checkpoint], str | None]:

@@ -118,6 +118,18 @@ async def test_while_nobody_answers_nothing_is_decided(
     assert list(await names(store, domain)) == ["a"]
 
 
+async def test_a_domd_that_starts_settles_what_it_can(
+    store: CheckpointStore, images: Images
+) -> None:
+    await store.begin_create(web(), checkpoint("a"))
+    images.silent = True
+    await store.settle_all([web()])
+    assert files(store) == ["a.xml.creating"]
+    images.silent = False
+    await store.settle_all([web()])
+    assert files(store) == []
+
+
 async def test_a_mark_that_cannot_be_read_keeps_no_other_from_being(store: CheckpointStore) -> None:
     await make(store, web(), "a")
     folder = store.folder(web())
