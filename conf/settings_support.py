@@ -47,6 +47,20 @@ LOCK_MANAGERS: Final = frozenset({"", "nop"})
 ACCESS_DRIVERS: Final = frozenset({"none", "polkit", "roles"})
 
 
+def check_session_settings(config: QemuConfig, origin: str) -> None:
+    """Refuse what only root's daemon can do.
+
+    Raises:
+        ConfError: kind "conf_syntax".
+    """
+    for namespace in config.namespaces or []:
+        detail = f"{origin}: cannot enable namespace {namespace} in session mode"
+        raise ConfError("conf_syntax", detail, origin)
+    if config.dynamic_users:
+        detail = f"{origin}: dynamic_users needs a daemon of root's"
+        raise ConfError("conf_syntax", detail, origin)
+
+
 def unsupported_settings(config: DaemonConfig | QemuConfig) -> list[str]:
     """List the settings that differ from their default and are not implemented."""
     names = (

@@ -27,7 +27,11 @@ from conf.settings import (
     parse_logd_config,
     parse_qemu_config,
 )
-from conf.settings_support import check_security_settings, unsupported_settings
+from conf.settings_support import (
+    check_security_settings,
+    check_session_settings,
+    unsupported_settings,
+)
 from conf.tls_priority import parse_priority
 from supervisor.access.roles import Roles
 from supervisor.root.access_roles import read_roles
@@ -125,6 +129,8 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
     drivers = parse_qemu_config(qemu, str(paths.qemu_config_file()))
     check_security_settings(config, str(file))
     check_security_settings(drivers, str(paths.qemu_config_file()))
+    if is_session(options):
+        check_session_settings(drivers, str(paths.qemu_config_file()))
     return config, drivers
 
 

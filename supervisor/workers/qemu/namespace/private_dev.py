@@ -41,6 +41,8 @@ MOUNTINFO: Final = Path("/proc/self/mountinfo")
 OPTIONS: Final = {"mode": "755", "size": "65536"}
 FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ACL: Final = "system.posix_acl_access"
+#: A mount that is gone meanwhile, or that may not be mounted elsewhere (MS_UNBINDABLE).
+NOT_COPIED: Final = (errno.ENOENT, errno.EINVAL)
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
 
@@ -88,7 +90,7 @@ def spawn_with_private_dev(
     def work() -> tuple[T, int]:
         try:
             device = _build(entries, kept)
-        except OSError as error:
+        except (OSError, AttributeError) as error:  # a libc before 2.36 has no fsopen
             raise NamespaceError(str(error)) from error
         return spawn(), device
 
@@ -103,8 +105,11 @@ def _build(entries: Sequence[DevEntry], kept: Sequence[str]) -> int:
         opened.callback(os.close, dev)
         clones: list[tuple[int, int]] = []
         for point in kept:
-            with contextlib.suppress(FileNotFoundError):  # unmounted meanwhile
+            try:
                 clones.append(_prepare_mount(dev, point, opened, recursive=True))
+            except OSError as error:
+                if error.errno not in NOT_COPIED:
+                    raise
         for entry in entries:
             if entry.kind is EntryKind.BIND:
                 with contextlib.suppress(FileNotFoundError):

@@ -109,3 +109,17 @@ def test_namespaces_are_unsaid_none_or_the_mount_namespace() -> None:
     assert parse_qemu_config('namespaces = [ "mount" ]', "f").namespaces == ["mount"]
     with pytest.raises(ConfError, match="f: Unknown namespace: net"):
         parse_qemu_config('namespaces = [ "net" ]', "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("dynamic_users_min = 0", "must be a range of users"),
+        ("dynamic_users_min = 2000000000", "must be a range of users"),
+        ("dynamic_users_max = 3000000000", "must be a range of users"),
+        ("dynamic_users = 1\ndynamic_ownership = 0", "dynamic_users needs dynamic_ownership"),
+    ],
+)
+def test_users_of_guests_are_a_range_and_own_their_files(text: str, complaint: str) -> None:
+    with pytest.raises(ConfError, match=complaint):
+        parse_qemu_config(text, "f")

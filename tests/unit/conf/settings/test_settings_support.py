@@ -10,6 +10,7 @@ from conf.settings_support import (
     UNSUPPORTED_DAEMON_SETTINGS,
     UNSUPPORTED_QEMU_SETTINGS,
     check_security_settings,
+    check_session_settings,
     unsupported_settings,
 )
 
@@ -49,3 +50,10 @@ def test_access_rules_are_not_left_out_silently() -> None:
     check_security_settings(parse_daemon_config(b'access_drivers = [ "polkit" ]', "f"), "f")
     check_security_settings(parse_daemon_config(b"access_drivers = []", "f"), "f")
     check_security_settings(parse_qemu_config(b'security_driver = [ "dac", "none" ]', "f"), "f")
+
+
+@pytest.mark.parametrize("text", [b'namespaces = [ "mount" ]', b"dynamic_users = 1"])
+def test_what_only_roots_daemon_can_do_is_refused_in_session_mode(text: bytes) -> None:
+    with pytest.raises(ConfError, match=r"f: (cannot enable namespace mount in|dynamic_users)"):
+        check_session_settings(parse_qemu_config(text, "f"), "f")
+    check_session_settings(parse_qemu_config(b"namespaces = []", "f"), "f")
