@@ -31,9 +31,14 @@ def set_numa_memory(domain: Domain, mode: str | None, nodeset: str | None) -> No
 
 def needs_advice(domain: Domain) -> bool:
     """Return whether numad is to say where a guest runs."""
-    memory = domain.numatune.memory if domain.numatune is not None else None
     vcpus_are_placed = domain.vcpu is not None and domain.vcpu.placement == "auto"
-    return vcpus_are_placed or (memory is not None and memory.placement == "auto")
+    return vcpus_are_placed or needs_memory_advice(domain)
+
+
+def needs_memory_advice(domain: Domain) -> bool:
+    """Return whether numad is to say where a guest's memory is: on the command line, too."""
+    memory = domain.numatune.memory if domain.numatune is not None else None
+    return memory is not None and memory.placement == "auto"
 
 
 def place(domain: Domain, nodes: str, cpus: str) -> None:

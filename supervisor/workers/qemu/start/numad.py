@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.numatune import needs_advice, place
+from conf.domain.numatune import needs_advice, needs_memory_advice, place
 from conf.errors import ConfError
 from conf.types.cpuset import format_cpuset, parse_cpuset
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -75,6 +75,6 @@ def refuse_without_advice(domain: Domain) -> None:
     Raises:
         ConfError: "internal".
     """
-    if needs_advice(domain):
+    if needs_memory_advice(domain):
         detail = "Advice from numad is needed in case of automatic numa placement"
         raise ConfError("internal", detail)

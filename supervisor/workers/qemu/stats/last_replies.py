@@ -15,7 +15,9 @@ from typing import Final, TypeVar
 from rpc.errors import VirError
 from supervisor.workers.qemu.qmp.monitor import COMMAND_S, Monitor, QmpError, Query
 
-FRESH_S: Final = 0.03  # a new reply is waited for so long; then the last one is given
+#: A new reply is waited for so long; then the last one is given. Those who ask next do not wait for
+#: a QEMU that owes its reply for longer already.
+FRESH_S: Final = 0.02
 T = TypeVar("T")
 
 Key = tuple[str, str]  # of a query: its command and arguments
@@ -33,6 +35,7 @@ class LastReplies:
         self._monitor = monitor
         self._last: dict[Key, object] = {}
         self._asking: dict[Key, asyncio.Task[None]] = {}
+        self._asked_at: dict[Key, float] = {}  # the event loop's time
 
     async def get_all(
         self, queries: Sequence[Query], *, timeout_s: float = COMMAND_S
@@ -53,7 +56,8 @@ class LastReplies:
         are_known = all(key in self._last for key in keys)
         try:
             tasks = self._ask_missing(queries, timeout_s)
-            done, _ = await asyncio.wait(tasks, timeout=FRESH_S if are_known else None)
+            timeout = self._patience_s(keys) if are_known else None
+            done, _ = await asyncio.wait(tasks, timeout=timeout)
             if not are_known:
                 for task in done:
                     task.result()
@@ -79,6 +83,11 @@ class LastReplies:
         reply = await self.get(query, list)
         return [item for item in reply if isinstance(item, item_type)]
 
+    def _patience_s(self, keys: Sequence[Key]) -> float:
+        now = asyncio.get_running_loop().time()
+        oldest = min((self._asked_at.get(key, now) for key in keys), default=now)
+        return max(0.0, oldest + FRESH_S - now)
+
     def _ask_missing(self, queries: Sequence[Query], timeout_s: float) -> set[asyncio.Task[None]]:
         """Send the queries to which QEMU does not owe a reply already; who waits shares it.
 
@@ -90,6 +99,8 @@ class LastReplies:
             task = asyncio.create_task(self._ask(self._monitor(), missing, timeout_s))
             task.add_done_callback(lambda task: task.cancelled() or task.exception())
             self._asking.update({_key(query): task for query in missing})
+            now = asyncio.get_running_loop().time()
+            self._asked_at.update({_key(query): now for query in missing})
         return {self._asking[_key(query)] for query in queries}
 
     async def _ask(self, monitor: Monitor, queries: Sequence[Query], timeout_s: float) -> None:
@@ -100,6 +111,7 @@ class LastReplies:
         finally:
             for key in keys:
                 self._asking.pop(key, None)
+                self._asked_at.pop(key, None)
 
 
 def _key(query: Query) -> Key:

@@ -9,6 +9,7 @@ import pytest
 
 from rpc.errors import ErrorCode, VirError
 from supervisor.workers.qemu.qmp.monitor import Query
+from supervisor.workers.qemu.stats import last_replies
 from supervisor.workers.qemu.stats.last_replies import LastReplies
 
 A, B = Query("query-a", int), Query("query-b", int)
@@ -63,6 +64,22 @@ async def test_a_busy_qemu_is_asked_once_and_its_last_reply_repeated() -> None:
     monitor.replies.set()
     await asyncio.sleep(0)
     assert await replies.get(A, int) in (2, 3)
+
+
+async def test_only_the_first_who_asks_waits_for_a_busy_qemu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(last_replies, "FRESH_S", 0.2)
+    monitor = SlowMonitor()
+    replies = replies_of(monitor)
+    await replies.get_all([A])
+    monitor.replies.clear()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for _ in range(10):
+        assert await replies.get(A, int) == 1
+    assert loop.time() - began < 1.0
+    monitor.replies.set()
 
 
 async def test_without_any_reply_the_deadline_is_kept() -> None:

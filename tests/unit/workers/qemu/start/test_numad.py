@@ -69,6 +69,7 @@ def test_a_command_line_has_no_advice() -> None:
     with pytest.raises(ConfError, match="Advice from numad is needed") as refused:
         refuse_without_advice(parse_domain(AUTO))
     assert refused.value.kind == "internal"
+    refuse_without_advice(parse_domain(XML.format("auto", "nodeset='0'")))  # of the vcpus alone
 
 
 def test_cpus_are_those_of_the_nodes_that_are_there(tmp_path: Path) -> None:
