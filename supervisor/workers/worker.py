@@ -200,7 +200,13 @@ class Worker(Generic[G]):
     @handles(AttachDevice)
     async def attach_device(self, request: AttachDevice) -> DomainStatus:
         """Attach a device to the guest."""
-        return await self._change_device(self._ops.attach(await self.wait_running(), request.xml))
+        guest = await self.wait_running()
+        try:
+            return await self._change_device(self._ops.attach(guest, request.xml))
+        except BaseException:
+            uuid = guest.status.uuid
+            guest.auditor.not_attached(guest.name, uuid, guest.live_xml, request.xml)
+            raise
 
     @handles(DetachDevice)
     async def detach_device(self, request: DetachDevice) -> DomainStatus:

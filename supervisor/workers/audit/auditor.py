@@ -19,7 +19,7 @@ from conf.domain import Domain, parse_domain
 from rpc.enums import DomainShutoffReason
 from supervisor.messages.worker import FreshBoot, LoadSnapshot, RestoreImage, StartSource
 from supervisor.runtime.audit import AuditLog, AuditRecord, RecordType, field, plain
-from supervisor.workers.audit.resources import AuditedResource, resources_of
+from supervisor.workers.audit.resources import AuditedResource, of_device, resources_of
 
 RESTORED: Final = {FreshBoot: "booted", RestoreImage: "restored", LoadSnapshot: "from-snapshot"}
 MIGRATED: Final = "migrated"
@@ -76,14 +76,28 @@ class Auditor:
         """
         self._guarded(lambda: self._compare(former_xml, domain))
 
+    def not_attached(self, name: str, uuid: str, live_xml: str, device: str) -> None:
+        """Record that a device could not be attached.
+
+        Args:
+            name: the guest's.
+            uuid: the guest's.
+            live_xml: of the guest.
+            device: the client's XML.
+        """
+        self._guarded(lambda: self._refuse(named_guest(name, uuid, live_xml), device))
+
+    def _refuse(self, guest: AuditedGuest, device: str) -> None:
+        for resource in of_device(device):
+            self._resource(guest, "attach", resource, None, resource.value, success=False)
+
     def stopped(self, name: str, uuid: str, live_xml: str, reason: DomainShutoffReason) -> None:
         """Record an end."""
         self._guarded(lambda: self._stop(name, uuid, live_xml, reason))
         self._recorded = None
 
     def _stop(self, name: str, uuid: str, live_xml: str, reason: DomainShutoffReason) -> None:
-        found = TYPE.match(live_xml)  # it is ours; parsing it whole would take milliseconds
-        guest = AuditedGuest(found[1] if found else "", name, uuid)
+        guest = named_guest(name, uuid, live_xml)
         word = ENDS.get(reason, reason.name.lower().replace("_", "-"))
         self._control(guest, f"op=stop reason={word}", 0, success=True)
 
@@ -125,10 +139,12 @@ class Auditor:
         resource: AuditedResource,
         old: str | None,
         new: str | None,
+        *,
+        success: bool = True,
     ) -> None:
         head = f"virt={guest.virt} resrc={resource.type} reason={reason} {guest.fields}"
         text = f"{head} {resource.change(old, new)}"
-        self._log.write(AuditRecord(RecordType.VIRT_RESOURCE, text))
+        self._log.write(AuditRecord(RecordType.VIRT_RESOURCE, text, success))
 
     def _control(self, guest: AuditedGuest, what: str, pid: int, *, success: bool) -> None:
         text = f"virt={guest.virt} {what} {guest.fields} vm-pid={pid}"
@@ -150,6 +166,12 @@ _NONE: Final = AuditedResource("", "", "")
 def audited_guest(domain: Domain) -> AuditedGuest:
     """Name a domain."""
     return AuditedGuest(domain.type, domain.name, domain.uuid or "")
+
+
+def named_guest(name: str, uuid: str, live_xml: str) -> AuditedGuest:
+    """Name a guest whose live XML this daemon has formatted: parsing it takes milliseconds."""
+    found = TYPE.match(live_xml)
+    return AuditedGuest(found[1] if found else "", name, uuid)
 
 
 def labels_of(domain: Domain) -> list[tuple[str, str]]:

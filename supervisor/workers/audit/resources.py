@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.domain import Domain
+from conf.domain.device_xml import KINDS, parse_device
+from conf.domain.devices.devices import Devices
 from conf.domain.devices.hostdev import Hostdev
 from supervisor.runtime.audit import field, plain
 
@@ -42,27 +44,45 @@ class AuditedResource:
 
 def resources_of(domain: Domain) -> dict[tuple[str, str], AuditedResource]:
     """List what a domain uses, in the order of libvirt's records, by type and place."""
-    found = (*_storage(domain), *_devices(domain), *_amounts(domain))
+    found = (*of_devices(domain.devices), *_amounts(domain))
     return {(resource.type, resource.place): resource for resource in found}
 
 
-def _storage(domain: Domain) -> Iterator[AuditedResource]:
-    for disk in domain.devices.disks:
+def of_devices(devices: Devices) -> Iterator[AuditedResource]:
+    """List what devices use."""
+    yield from _storage(devices)
+    yield from _others(devices)
+
+
+def of_device(xml: str) -> list[AuditedResource]:
+    """List what one device uses.
+
+    Raises:
+        ConfError: it is none.
+    """
+    tag, device = parse_device(xml)
+    devices = Devices()
+    if not KINDS[tag].single:
+        getattr(devices, KINDS[tag].place).append(device)
+    return list(of_devices(devices))
+
+
+def _storage(devices: Devices) -> Iterator[AuditedResource]:
+    for disk in devices.disks:
         source = disk.source
         path = (source.file or source.dev or source.dir or source.name) if source else None
         yield AuditedResource("disk", disk.target.dev or "", path or "")
-    for interface in domain.devices.interfaces:
+    for interface in devices.interfaces:
         if interface.mac:
             yield AuditedResource("net", interface.mac, interface.mac)
-    for filesystem in domain.devices.filesystems:
+    for filesystem in devices.filesystems:
         source_of = filesystem.source
         path = (source_of.dir or source_of.file or source_of.dev) if source_of else None
         if path:
             yield AuditedResource("fs", filesystem.target_dir or "", path)
 
 
-def _devices(domain: Domain) -> Iterator[AuditedResource]:
-    devices = domain.devices
+def _others(devices: Devices) -> Iterator[AuditedResource]:
     for hostdev in devices.hostdevs:
         described = host_device(hostdev)
         if described:

@@ -154,6 +154,15 @@ def test_an_end_has_libvirts_reason(reason: DomainShutoffReason, word: str) -> N
     assert records.taken() == [f"virt=kvm op=stop reason={word} … vm-pid=0"]
 
 
+def test_a_device_that_could_not_be_attached_is_a_failure() -> None:
+    records = Records()
+    disk = "<disk type='file'><source file='/b.img'/><target dev='vdb'/></disk>"
+    Auditor(records).not_attached("web", UUID, XML.lstrip(), disk)
+    assert [record.success for record in records.records] == [False]
+    expected = 'virt=kvm resrc=disk reason=attach … old-disk="?" new-disk="/b.img"'
+    assert records.taken() == [expected]
+
+
 def test_a_record_that_cannot_be_made_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     Auditor(Records()).not_started("<rubbish", FreshBoot())
     assert "an audit record is missing" in caplog.text
