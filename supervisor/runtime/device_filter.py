@@ -27,10 +27,17 @@ SYSCALLS: Final = {
 }
 PROG_LOAD: Final = 5
 PROG_ATTACH: Final = 8
+PROG_DETACH: Final = 9
+PROG_FD_BY_ID: Final = 13
+PROG_QUERY: Final = 16
+ALLOW_MULTI: Final = 2  # BPF_F_ALLOW_MULTI: of several filters each must agree
+MAX_PROGRAMS: Final = 64  # BPF_CGROUP_MAX_PROGS
 CGROUP_DEVICE_PROGRAM: Final = 15  # BPF_PROG_TYPE_CGROUP_DEVICE
 CGROUP_DEVICE: Final = 6  # BPF_CGROUP_DEVICE
 LOAD: Final = struct.Struct("=IIQQIIQII16sII")  # of union bpf_attr
 ATTACH: Final = struct.Struct("=IIII")
+QUERY: Final = struct.Struct("=IIIIQI4x")
+BY_ID: Final = struct.Struct("=III")
 BLOCK, CHARACTER = 1, 2  # BPF_DEVCG_DEV_…
 READ_WRITE: Final = 2 | 4  # BPF_DEVCG_ACC_READ, _WRITE
 
@@ -91,11 +98,11 @@ def _instruction(
     return struct.pack("=BBhi", operation, source << 4 | target, offset, number)
 
 
-def attach_filter(group: Path, rules: Iterable[DeviceRule]) -> None:
-    """Let the processes of a group open these devices alone; an earlier filter is replaced.
+def load_filter(rules: Iterable[DeviceRule]) -> int:
+    """Load a filter into the kernel; return its descriptor.
 
     Raises:
-        OSError: the kernel has no such filter, or does not let us attach one.
+        OSError: the kernel has no such filter, or does not let us load one.
     """
     code = ctypes.create_string_buffer(program(rules))
     size = len(code) - 1  # without the NUL that ends a string
@@ -104,24 +111,65 @@ def attach_filter(group: Path, rules: Iterable[DeviceRule]) -> None:
         CGROUP_DEVICE_PROGRAM, size // 8, ctypes.addressof(code), ctypes.addressof(licence),
         0, 0, 0, 0, 0, b"virtvisor", 0, CGROUP_DEVICE,
     )  # fmt: skip
-    filter_fd = _bpf(PROG_LOAD, load)
+    return _bpf(PROG_LOAD, load)
+
+
+def attach_filter(group: Path, rules: Iterable[DeviceRule]) -> None:
+    """Let the processes of a group open these devices alone; an earlier filter is replaced.
+
+    libvirt's daemon attaches its own so that others may be added. Then ours is in force before
+    libvirt's is detached: at no time can everything be opened.
+
+    Raises:
+        OSError: the kernel has no such filter, or does not let us attach one.
+    """
+    filter_fd = load_filter(rules)
     try:
         folder = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _bpf(PROG_ATTACH, ATTACH.pack(folder, filter_fd, CGROUP_DEVICE, 0))
+            flags, earlier = attached_filters(folder)
+            flags &= ALLOW_MULTI
+            _bpf(PROG_ATTACH, ATTACH.pack(folder, filter_fd, CGROUP_DEVICE, flags))
+            for number in earlier if flags else ():
+                _detach(folder, number)
         finally:
             os.close(folder)
     finally:
         os.close(filter_fd)  # the group keeps the program
 
 
+def attached_filters(folder: int) -> tuple[int, list[int]]:
+    """Return the flags with which a group's filters are attached, and the filters' numbers.
+
+    Raises:
+        OSError: the kernel does not say.
+    """
+    numbers = (ctypes.c_uint32 * MAX_PROGRAMS)()
+    query = QUERY.pack(folder, CGROUP_DEVICE, 0, 0, ctypes.addressof(numbers), MAX_PROGRAMS)
+    buffer = ctypes.create_string_buffer(query, len(query))
+    _call(PROG_QUERY, buffer)
+    *_, flags, _, count = QUERY.unpack(buffer.raw)
+    return flags, list(numbers)[: min(count, MAX_PROGRAMS)]
+
+
+def _detach(folder: int, number: int) -> None:
+    program_fd = _bpf(PROG_FD_BY_ID, BY_ID.pack(number, 0, 0))
+    try:
+        _bpf(PROG_DETACH, ATTACH.pack(folder, program_fd, CGROUP_DEVICE, 0))
+    finally:
+        os.close(program_fd)
+
+
 def _bpf(command: int, attributes: bytes) -> int:
+    return _call(command, ctypes.create_string_buffer(attributes, len(attributes)))
+
+
+def _call(command: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
     number = SYSCALLS.get(platform.machine())
     if number is None:
         raise OSError(f"no BPF program can be loaded on {platform.machine()}")
     libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    result = int(libc.syscall(number, command, buffer, len(attributes)))
+    result = int(libc.syscall(number, command, buffer, len(buffer)))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

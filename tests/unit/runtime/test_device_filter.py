@@ -9,16 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.runtime import device_filter
 from supervisor.runtime.device_filter import (
+    ALLOW_MULTI,
     AND_NUMBER,
+    ATTACH,
+    CGROUP_DEVICE,
     EXIT,
     JUMP_UNLESS,
     LOAD_WORD,
     MOVE,
     MOVE_NUMBER,
+    PROG_ATTACH,
     SHIFT_RIGHT,
     DeviceRule,
     attach_filter,
+    attached_filters,
+    load_filter,
     program,
 )
 from supervisor.workers.cgroups.hierarchies import UNIFIED, layout
@@ -125,3 +132,24 @@ def test_the_kernel_takes_the_program_and_another_in_its_place(group: Path) -> N
     assert opened(group, "/dev/null", "/dev/zero") == [True, True]
     attach_filter(group, [])
     assert opened(group, "/dev/null", "/dev/zero") == [False, False]
+
+
+def test_filters_of_libvirts_daemon_are_replaced_without_a_gap(group: Path) -> None:
+    folder = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for rules in ([NULL], [NULL, ZERO]):  # each of them must agree
+            try:
+                filter_fd = load_filter(rules)
+            except OSError as error:
+                pytest.skip(f"this kernel lets us load no BPF program: {error}")
+            attach = ATTACH.pack(folder, filter_fd, CGROUP_DEVICE, ALLOW_MULTI)
+            device_filter._bpf(PROG_ATTACH, attach)
+            os.close(filter_fd)
+        assert opened(group, "/dev/null", "/dev/zero") == [True, False]
+        for _ in range(2):
+            attach_filter(group, [ZERO])
+            assert opened(group, "/dev/null", "/dev/zero") == [False, True]
+            flags, numbers = attached_filters(folder)
+            assert (flags & ALLOW_MULTI, len(numbers)) == (ALLOW_MULTI, 1)
+    finally:
+        os.close(folder)

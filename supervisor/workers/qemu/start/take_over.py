@@ -15,7 +15,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,8 @@ from supervisor.runtime.host import boot_id
 from supervisor.runtime.paths import Paths
 from supervisor.runtime.procfs import command_line, start_time
 from supervisor.workers import owner_attributes
-from supervisor.workers.cgroups.hierarchies import layout
+from supervisor.workers.cgroups.devices import CONTROLLER
+from supervisor.workers.cgroups.hierarchies import UNIFIED, layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.interfaces import netd_interfaces
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR
@@ -52,7 +53,7 @@ async def take_over(context: WorkerContext, status: Status, xml: str) -> None:
     domain = parse_domain(xml)
     if status.start != GONE:
         status.cgroup = find_group(status.pid)
-        status.filters_devices = filters_devices(status.cgroup)
+        status.filters_devices = filters_devices(status.cgroup, layout().hierarchies)
         status.user = find_user(status.pid)
     status.externals = list(find_helpers(context.paths, status))
     status.owners = await find_owners(context, domain)
@@ -97,12 +98,12 @@ def parse_group(text: str) -> str:
     return ""
 
 
-def filters_devices(group: str) -> bool:
-    """Return whether devices can be added to those that the guest's group lets QEMU open.
-
-    Version 2 has a BPF program of the daemon that attached it, which no other can extend.
-    """
-    return bool(group) and "devices" in layout().v1_controllers
+def filters_devices(group: str, hierarchies: Mapping[str, Path]) -> bool:
+    """Return whether devices can be added to those that the guest's group lets QEMU open."""
+    if not group or (CONTROLLER in hierarchies and UNIFIED in hierarchies):
+        return False  # hybrid: libvirt's filter is in version 1, ours would be in version 2
+    root = hierarchies.get(UNIFIED) or hierarchies.get(CONTROLLER)
+    return root is not None and (root / group).is_dir()
 
 
 def find_helpers(paths: Paths, status: Status) -> Iterator[External]:

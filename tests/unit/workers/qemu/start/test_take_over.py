@@ -10,9 +10,15 @@ import pytest
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.paths import Paths
 from supervisor.workers import owner_attributes
+from supervisor.workers.cgroups.hierarchies import UNIFIED
 from supervisor.workers.qemu.cgroup.placement import machine_name
 from supervisor.workers.qemu.external.pid_files import remove_pid_files
-from supervisor.workers.qemu.start.take_over import find_helpers, parse_group, remembered_owner
+from supervisor.workers.qemu.start.take_over import (
+    filters_devices,
+    find_helpers,
+    parse_group,
+    remembered_owner,
+)
 from tests.unit.objects.libvirt_statuses import process
 
 
@@ -46,6 +52,25 @@ def test_the_group_of_a_guest_is_that_of_its_threads_parent(text: str, group: st
 )
 def test_a_guests_group_has_the_name_that_libvirt_looks_for(name: str, machine: str) -> None:
     assert machine_name(name, 7) == machine
+
+
+@pytest.mark.parametrize(
+    ("mounted", "expected"),
+    [
+        ((UNIFIED,), True),
+        (("devices", "cpu"), True),
+        ((UNIFIED, "devices"), False),
+        (("cpu",), False),
+    ],
+)
+def test_devices_are_added_to_the_filter_of_a_single_hierarchy(
+    tmp_path: Path, mounted: tuple[str, ...], expected: bool
+) -> None:
+    (tmp_path / "machine/guest").mkdir(parents=True)
+    hierarchies = dict.fromkeys(mounted, tmp_path)
+    assert filters_devices("machine/guest", hierarchies) is expected
+    assert not filters_devices("machine/other", hierarchies)
+    assert not filters_devices("", hierarchies)
 
 
 def test_helpers_are_found_by_their_pid_files(tmp_path: Path) -> None:
