@@ -14,7 +14,7 @@ import errno
 import os
 import platform
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,15 +24,18 @@ PR_SET_SECCOMP: Final = 22
 SECCOMP_MODE_FILTER: Final = 2
 RET_ALLOW: Final = 0x7FFF0000
 RET_EPERM: Final = 0x00050000 | errno.EPERM
+RET_ENOSYS: Final = 0x00050000 | errno.ENOSYS
 LOAD_WORD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 JUMP_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 JUMP_AT_LEAST: Final = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+JUMP_ANY_BIT: Final = 0x45  # BPF_JMP | BPF_JSET | BPF_K
 RETURN: Final = 0x06  # BPF_RET | BPF_K
 AF_UNIX: Final = 1
 NUMBER_AT: Final = 0  # of struct seccomp_data
 FIRST_ARGUMENT_AT: Final = 16  # its lower half, as these machines are little-endian
 MACHINE_AT: Final = 4
 INSTRUCTION: Final = struct.Struct("=HBBI")
+NEW_NAMESPACES: Final = 0x7E020000  # CLONE_NEW… of linux/sched.h
 MAX_JUMP: Final = 255
 X32: Final = 0x40000000  # numbers of x86_64's third set of system calls begin there
 
@@ -60,16 +63,18 @@ def denied_numbers(groups: Iterable[SyscallGroup], machine: Machine) -> list[int
     return sorted({NUMBERS[name][machine.column] for name in names} - {-1})
 
 
-def assemble(numbers: Sequence[int], machine: Machine, *, unix_only: bool = False) -> bytes:
-    """Make the program that denies these calls, and all of other architectures.
+def assemble(groups: Iterable[SyscallGroup], machine: Machine) -> bytes:
+    """Make the program that denies the calls of some groups, and all of other architectures.
 
     A process may call the kernel in the way of a 32-bit program, where numbers mean other calls.
-
-    Args:
-        numbers: the calls.
-        machine: the architecture.
-        unix_only: whether sockets of other families are denied, too.
     """
+    wanted = set(groups)
+    numbers = denied_numbers(wanted, machine)
+    by_argument: list[bytes] = []
+    if SyscallGroup.INET in wanted:
+        by_argument += _unix_sockets(machine)
+    if SyscallGroup.NAMESPACES in wanted:
+        by_argument += _clones(machine)
     checks = [INSTRUCTION.pack(LOAD_WORD, 0, 0, NUMBER_AT)]
     tests = [(JUMP_AT_LEAST, X32)] if machine.has_x32 else []
     tests += [(JUMP_EQUAL, number) for number in numbers]
@@ -83,7 +88,7 @@ def assemble(numbers: Sequence[int], machine: Machine, *, unix_only: bool = Fals
             INSTRUCTION.pack(LOAD_WORD, 0, 0, MACHINE_AT),
             INSTRUCTION.pack(JUMP_EQUAL, 1, 0, machine.audit),
             INSTRUCTION.pack(RETURN, 0, 0, RET_EPERM),
-            *(_unix_sockets(machine) if unix_only else ()),
+            *by_argument,
             *checks,
             INSTRUCTION.pack(RETURN, 0, 0, RET_ALLOW),
             INSTRUCTION.pack(RETURN, 0, 0, RET_EPERM),
@@ -98,6 +103,23 @@ def _unix_sockets(machine: Machine) -> list[bytes]:
         INSTRUCTION.pack(JUMP_EQUAL, 0, 3, NUMBERS["socket"][machine.column]),
         INSTRUCTION.pack(LOAD_WORD, 0, 0, FIRST_ARGUMENT_AT),
         INSTRUCTION.pack(JUMP_EQUAL, 1, 0, AF_UNIX),
+        INSTRUCTION.pack(RETURN, 0, 0, RET_EPERM),
+    ]
+
+
+def _clones(machine: Machine) -> list[bytes]:
+    """Deny clone(2) new namespaces.
+
+    The flags of clone3(2) are in memory, which a filter cannot read: to libc it is not there, and
+    it calls clone(2).
+    """
+    return [
+        INSTRUCTION.pack(LOAD_WORD, 0, 0, NUMBER_AT),
+        INSTRUCTION.pack(JUMP_EQUAL, 0, 1, NUMBERS["clone3"][machine.column]),
+        INSTRUCTION.pack(RETURN, 0, 0, RET_ENOSYS),
+        INSTRUCTION.pack(JUMP_EQUAL, 0, 3, NUMBERS["clone"][machine.column]),
+        INSTRUCTION.pack(LOAD_WORD, 0, 0, FIRST_ARGUMENT_AT),
+        INSTRUCTION.pack(JUMP_ANY_BIT, 0, 1, NEW_NAMESPACES),
         INSTRUCTION.pack(RETURN, 0, 0, RET_EPERM),
     ]
 
@@ -117,9 +139,7 @@ def deny(groups: Iterable[SyscallGroup]) -> None:
     machine = MACHINES.get(platform.machine())
     if machine is None:
         raise OSError(errno.ENOSYS, f"no numbers are known for {platform.machine()}")
-    wanted = set(groups)
-    unix_only = SyscallGroup.INET in wanted
-    code = assemble(denied_numbers(wanted, machine), machine, unix_only=unix_only)
+    code = assemble(groups, machine)
     program = _Program(len(code) // INSTRUCTION.size, code)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:

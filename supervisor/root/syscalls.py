@@ -18,7 +18,7 @@ class SyscallGroup(StrEnum):
     KEYS = "keys"  # the kernel's keyrings
     CLOCK = "clock"  # the host's clock
     HOST = "host"  # the host's name
-    NAMESPACES = "namespaces"  # other namespaces and roots
+    NAMESPACES = "namespaces"  # other namespaces and roots; clone(2) by its flags, too
     MOUNTS = "mounts"  # mounts
     RINGS = "rings"  # io_uring, which filters of system calls do not see through
     PROGRAMS = "programs"  # executing programs
@@ -47,7 +47,7 @@ SYSCALLS: Final[dict[SyscallGroup, tuple[str, ...]]] = {
     SyscallGroup.NAMESPACES: ("unshare", "setns", "pivot_root", "chroot"),
     SyscallGroup.MOUNTS: (
         *("mount", "umount2", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick"),
-        "mount_setattr",
+        *("mount_setattr", "open_tree_attr"),
     ),
     SyscallGroup.RINGS: ("io_uring_setup", "io_uring_enter", "io_uring_register"),
     SyscallGroup.PROGRAMS: ("execve", "execveat"),
@@ -56,6 +56,7 @@ SYSCALLS: Final[dict[SyscallGroup, tuple[str, ...]]] = {
         *("link", "linkat", "symlink", "symlinkat", "mknod", "mknodat", "truncate", "creat"),
         *("chmod", "fchmodat", "fchmod", "chown", "lchown", "fchownat", "fchown", "setxattr"),
         *("lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "utimensat"),
+        *("fchmodat2", "setxattrat", "removexattrat"),
     ),
     SyscallGroup.USERS: (
         *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups"),
@@ -173,4 +174,10 @@ NUMBERS: Final[dict[str, tuple[int, int]]] = {
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
     "set_mempolicy": (238, 237),
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "open_tree_attr": (467, 467),
+    "fchmodat2": (452, 452),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from supervisor.runtime.capabilities import mask_of, permitted_capabilities
 from supervisor.workers.qemu.worker_capabilities import KEPT
 from tests.clients.daemon import Daemon
 from tests.clients.domains import idle
+from tests.clients.event_watch import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root's processes are confined")
 SYS_MODULE = 16
@@ -24,6 +26,20 @@ def status(pid: int) -> dict[str, str]:
 
 def processes(daemon: Daemon) -> dict[str, int]:
     return {row["name"]: row["pid"] for row in daemon.status() if row["pid"]}
+
+
+def worker_status(daemon: Daemon) -> dict[str, str]:
+    """That of the guest's worker, which is replaced by a fresh one when it is idle."""
+    found: list[dict[str, str]] = []
+
+    def is_found() -> bool:
+        with contextlib.suppress(KeyError, OSError):
+            found.append(status(processes(daemon)["qemu:confined"]))
+        # A fresh worker has the daemon's capabilities until it has its configuration.
+        return bool(found) and int(found[-1]["CapEff"], 16) != permitted_capabilities()
+
+    wait_until("the worker has its capabilities", is_found)
+    return found[-1]
 
 
 def started(daemon: Daemon, tmp_path: Path) -> None:
@@ -44,7 +60,7 @@ def check_confined(daemon: Daemon) -> None:
         assert empty == (name in ("rpcd", "logd")), name
     rpcd = status(pids["rpcd"])
     assert (rpcd["Uid"].split()[0], int(rpcd["CapPrm"], 16)) == ("65534", 0)
-    worker = status(pids["qemu:confined"])
+    worker = worker_status(daemon)
     kept = mask_of(KEPT) & permitted_capabilities()
     assert int(worker["CapPrm"], 16) == int(worker["CapEff"], 16) == kept
     assert int(worker["CapBnd"], 16) & ~mask_of(KEPT) == 0
@@ -74,6 +90,6 @@ def test_a_hook_script_has_all_of_the_daemons_rights_and_the_worker_has_not(
         hook.chmod(0o755)
         started(daemon, tmp_path)
         assert int(seen.read_text().split()[1], 16) == permitted_capabilities()
-        worker = status(processes(daemon)["qemu:confined"])
+        worker = worker_status(daemon)
         assert not int(worker["CapEff"], 16) >> SYS_MODULE & 1
         daemon.ok("destroy", "confined")
