@@ -328,9 +328,16 @@ def knows_backup(machine: Machine) -> bool:
     return False
 
 
-def test_the_end_of_the_guest_is_the_end_of_its_backup(machine: Machine) -> None:
+@pytest.mark.parametrize("way", ["destroy", "kill -9"])
+def test_the_end_of_the_guest_is_the_end_of_its_backup(
+    machine: Machine, daemon: Daemon, way: str
+) -> None:
     machine.pull()
-    machine.domain.destroy()
+    if way == "destroy":
+        machine.domain.destroy()
+    else:
+        os.kill(next(daemon.emulators()), signal.SIGKILL)
+        wait_until("the end of the guest", lambda: not machine.domain.isActive())
     stats = machine.domain.jobStats(COMPLETED)
     assert (stats["type"], stats["success"]) == (libvirt.VIR_DOMAIN_JOB_CANCELLED, False)
     assert machine.files == set()
