@@ -78,7 +78,7 @@ if [ "$1" = purge ]; then
     rm -f /etc/default/libvirtd /etc/default/libvirt-guests
 fi
 """
-BUILD_S: Final = 300.0
+BUILD_S: Final = 900.0
 
 
 def control(python: tuple[int, int], architecture: str, size_kib: int) -> str:

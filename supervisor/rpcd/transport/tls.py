@@ -156,6 +156,8 @@ class TlsTransport:
             self._fail(error)
             return
         self._flush()
+        if self.closed:
+            return
         done, self._on_accepted = self._on_accepted, None
         self._cancel_deadline()
         cipher = self._session.cipher()
@@ -182,9 +184,12 @@ class TlsTransport:
                 self.close()
                 return
             self._on_data(data)
-            if not self._incoming.pending and not self._session.pending():
+            if not self._has_more():
                 break  # saves the exception that says so
         self._flush()  # answers of TLS itself, such as to a KeyUpdate
+
+    def _has_more(self) -> bool:
+        return not self.closed and bool(self._incoming.pending or self._session.pending())
 
     def _fail(self, error: Exception) -> None:
         reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error
@@ -193,7 +198,7 @@ class TlsTransport:
         self._inner.close()
 
     def _flush(self) -> None:
-        if self._outgoing.pending and not self.closed:
+        if not self.closed and self._outgoing.pending:
             self._inner.send(self._outgoing.read())
 
     def _too_slow(self) -> None:
@@ -207,7 +212,12 @@ class TlsTransport:
 
     def _closed(self) -> None:
         self._cancel_deadline()
-        self._on_close()
+        # The transport and those it calls hold each other: OpenSSL's 20 KiB would wait for the next
+        # collection, and a client that was long connected for one of the oldest generation.
+        del self._session, self._incoming, self._outgoing
+        on_close, self._on_close = self._on_close, _ignore
+        self._on_data = self._on_accepted = None
+        on_close()
 
 
 def _ignore() -> None:

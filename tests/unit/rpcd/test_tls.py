@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -245,3 +247,22 @@ def test_names_are_written_as_gnutls_writes_them() -> None:
 )
 def test_names_are_matched_as_globs(patterns: list[str], allowed: bool) -> None:
     assert is_allowed_dn("O=Example,CN=admin", patterns) is allowed
+
+
+async def test_the_session_of_a_client_is_freed_when_it_ends_without_a_collection(
+    tmp_path: Path,
+) -> None:
+    async with connected() as (client, transport, ends), asyncio.timeout(DEADLINE_S):
+        context = client_context(tmp_path, ADMIN)
+        with await asyncio.to_thread(
+            context.wrap_socket, client, server_hostname="localhost"
+        ) as session:
+            await ends.accepted.wait()
+            freed = weakref.ref(transport._session)
+            gc.disable()
+            try:
+                await asyncio.to_thread(session.close)
+                await ends.closed.wait()
+                assert freed() is None
+            finally:
+                gc.enable()
