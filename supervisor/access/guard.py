@@ -159,7 +159,11 @@ class CallGuard:
                 _, obj = await self._finder.describe(request.client, found)
         except VirError as error:
             log.debug("an event is about an object that is gone: %s", error)
-        await self._require(request.client, [permission], [obj])
+        title = driver_title(request.client)
+        # Not logged: the client has done nothing that it may not.
+        (allowed,) = await self._control.allows(request.client, [Question(permission, obj, title)])
+        if not allowed:
+            raise access_denied(title)
         return Ack()
 
     # Objects.

@@ -205,6 +205,16 @@ async def test_an_event_of_an_object_that_is_gone_is_judged_by_its_name() -> Non
         await guarded.guard.check_access(CheckAccess(**ask, name="wan"))  # type: ignore[arg-type]
 
 
+async def test_an_event_that_is_withheld_is_no_refusal_for_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    guarded = GuardedService("netd", Rules(set()))
+    request = CheckAccess(client=client(), permission=("network", "getattr"), uuid=UUID)
+    with pytest.raises(VirError, match="denied access"):
+        await guarded.guard.check_access(request)
+    assert not caplog.records
+
+
 async def test_an_event_of_an_object_that_exists_is_judged_by_the_object() -> None:
     guarded = GuardedService("netd", Rules({("network.getattr", "lan")}))
     guarded.service.results["network_lookup_by_uuid"] = Network("wan", UUID)
