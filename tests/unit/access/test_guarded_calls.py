@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Final
 
 import pytest
@@ -19,6 +20,7 @@ from rpc.values import (
 from supervisor.access.access_object import text
 from supervisor.access.subjects import CHECKS_ITSELF, SubjectSource, subject_of
 from supervisor.messages.calls import CheckAccess
+from tests.paths import PROJECT
 from tests.unit.access.access_under_test import (
     DOCUMENTS,
     UUID,
@@ -71,6 +73,17 @@ async def test_with_its_permission_each_call_reaches_its_method(procedure: Proce
 )
 def test_each_call_says_which_object_it_is_about(procedure: Procedure) -> None:
     subject_of(procedure)
+
+
+def test_every_service_that_answers_clients_has_a_guard_but_workers() -> None:
+    found = {}
+    for path in (PROJECT / "supervisor").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Dispatcher":
+                (guard,) = [word.value for word in node.keywords if word.arg == "guard"]
+                found[path.parent.name] = ast.unparse(guard)
+    assert found.pop("workers") == "None"
+    assert found == dict.fromkeys(("domd", "hostd", "netd", "stord"), "open_guard(process)")
 
 
 def test_every_domain_that_a_file_names_is_checked_by_the_method_itself() -> None:

@@ -6,6 +6,8 @@ import re
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conf.errors import ConfError
 from rpc.values import Domain, StorageVol
@@ -145,6 +147,26 @@ def test_a_mistake_is_named_with_its_line(text: str, message: str) -> None:
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(ConfError, match="not UTF-8"):
         parse_roles(b"role \xff", "roles.conf", USERS.__getitem__, GROUPS.__getitem__)
+
+
+LINES = st.sampled_from(
+    (
+        *("role a", "role b", "who any", "who uid:1 gid:x", "allow domain.*", "deny *.* name:*"),
+        *("allow", "allow domain.read metadata:a=b=c", "who 'dn:x", "# nothing", "", "\x00"),
+    )
+)
+
+
+@given(st.one_of(st.binary(max_size=200), st.lists(LINES).map(lambda ls: "\n".join(ls).encode())))
+def test_any_file_is_read_or_refused_with_its_line(data: bytes) -> None:
+    try:
+        roles = parse_roles(data, "roles.conf", USERS.__getitem__, GROUPS.__getitem__)
+    except ConfError as error:
+        place = str(error).partition(":")[0]
+    else:
+        place = roles.origin
+        roles.decide(ALICE, "domain.read", WEB, "QEMU")
+    assert place == "roles.conf"
 
 
 def test_the_metadata_that_rules_look_at_is_known_beforehand() -> None:
