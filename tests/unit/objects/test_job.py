@@ -148,6 +148,38 @@ def test_a_job_that_failed_leaves_the_completed_one(jobs: DomainJobs) -> None:
     assert "No space left on device" in [param.value.value for param in failed.stats()]
 
 
+@pytest.mark.parametrize(
+    ("pull", "fields"),
+    [
+        (False, ["disk_total", "disk_processed", "disk_remaining", "success"]),
+        (True, ["disk_temp_used", "disk_temp_total", "success"]),
+    ],
+)
+def test_a_backup_tells_how_it_ended_and_no_sums(
+    jobs: DomainJobs, pull: bool, fields: list[str]
+) -> None:
+    job = begin(jobs, AsyncJob.BACKUP)
+    job.progress = JobProgress.of_backup(3, 4, pull=pull)
+    jobs.end(job, DomainJobType.FAILED, "No space left on device")
+    assert jobs.completed is job
+    assert [param.field for param in job.stats()] == [
+        "operation",
+        "time_elapsed",
+        *fields,
+        "errmsg",
+    ]
+    assert JobProgress.of_backup(0, 0, pull=pull) == JobProgress()
+
+
+def test_a_job_that_did_not_begin_leaves_the_completed_one(jobs: DomainJobs) -> None:
+    completed = begin(jobs)
+    jobs.end(completed, DomainJobType.COMPLETED)
+    never = begin(jobs, AsyncJob.BACKUP)
+    jobs.discard(never)
+    assert (jobs.current, jobs.completed) == (None, completed)
+    assert never.ended.is_set()
+
+
 async def test_abort_without_a_job_is_refused(jobs: DomainJobs) -> None:
     with pytest.raises(VirError, match="no job is active on the domain") as refused:
         await jobs.abort(0)

@@ -14,7 +14,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import chain, repeat
 from typing import Final
 
@@ -45,9 +45,10 @@ from supervisor.workers.qemu.block.nodes import layer_nodes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 from supervisor.workers.qemu.migration.resume import resume_after_job
+from supervisor.workers.qemu.qmp.monitor import QmpError
 from supervisor.workers.state_table import Trigger
 
-UNDO_PAUSES_S: Final = (0.5, 2.0, 10.0)  # between attempts, while QEMU hangs
+PAUSES_S: Final = (0.5, 2.0, 10.0)  # between attempts, while QEMU hangs
 CANCEL_S: Final = 20.0  # QEMU finishes the requests under way first
 OUTCOMES: Final = {
     DiskState.COMPLETE: DomainJobType.COMPLETED,
@@ -71,21 +72,28 @@ async def abort_backup(guest: Guest) -> None:
     """
     for record in guest.status.block_jobs:
         if record.kind is BlockJobKind.BACKUP:
-            record.state = BlockJobState.ABORTING
+            previous, record.state = record.state, BlockJobState.ABORTING
             guest.save()
-            await _cancel(guest, record.id)
+            try:
+                await _cancel(guest, record.id)
+            except VirError:
+                record.state = previous
+                guest.save()
+                raise
     backup = guest.status.backup
     if backup is not None and backup.began and not _has_jobs(guest):
         await finish(guest)  # a previous worker died in the middle of its end
 
 
 async def _cancel(guest: Guest, job: str) -> None:
-    """Have QEMU cancel a job, which may have ended by itself at this moment."""
+    """Have QEMU cancel a job, which may have ended by itself at this moment.
+
+    Raises:
+        VirError: QEMU does not reply.
+    """
     try:
         await guest.monitor.execute("job-cancel", {"id": job})
-    except VirError as error:
-        if not guest.is_connected:
-            raise
+    except QmpError as error:
         log.info("%s: job %s is not cancelled: %s", guest.name, job, error)
 
 
@@ -162,12 +170,21 @@ async def end_disk(
 
 
 async def finish(guest: Guest) -> None:
-    """End a backup all of whose jobs have ended."""
-    backup, job = guest.status.backup, guest.status.job
-    if backup is None:
-        return
+    """End a backup all of whose jobs have ended; in a QEMU that hangs, once it answers."""
+    backup = guest.status.backup
+    if backup is not None and not await _finish(guest, backup):
+        guest.run(_repeat(guest, backup, _finish))
+
+
+async def _finish(guest: Guest, backup: BackupRecord) -> bool:
+    """Remove what an ended backup has in QEMU and record its end; whether that is done."""
+    job = guest.status.job
     state = outcome_state([disk.state for disk in backup.disks], pull=backup.pull)
-    await _remove_from_qemu(guest, backup)
+    try:
+        await _remove_from_qemu(guest, backup)
+    except VirError as error:
+        log.warning("%s: the backup has not ended yet: %s", guest.name, error)
+        return False
     keeps = backup.reuse or (state is DiskState.COMPLETE and not backup.pull)
     await asyncio.to_thread(remove_files, backup, keeps=keeps)
     started_at = job.started_at if job is not None else time.time()
@@ -186,22 +203,25 @@ async def finish(guest: Guest) -> None:
     if backup.resume and guest.status.reason == DomainPausedReason.IOERROR:
         await resume_after_job(guest, Trigger.RESUMED)
     log.info("%s: the backup has ended: %s %s", guest.name, state, backup.error)
+    return True
 
 
 async def undo(guest: Guest) -> None:
     """Remove a backup that has not begun as a whole; from a QEMU that hangs, once it answers."""
     backup = guest.status.backup
-    if backup is None or await _undo(guest, backup):
-        return
+    if backup is not None and not await _undo(guest, backup):
+        guest.run(_repeat(guest, backup, _undo))
 
-    async def again() -> None:
-        for pause_s in chain(UNDO_PAUSES_S, repeat(UNDO_PAUSES_S[-1])):
-            await asyncio.sleep(pause_s)
-            async with guest.device_lock:
-                if guest.status.backup is not backup or await _undo(guest, backup):
-                    return
 
-    guest.run(again())
+async def _repeat(
+    guest: Guest, backup: BackupRecord, work: Callable[[Guest, BackupRecord], Awaitable[bool]]
+) -> None:
+    """Do something again and again until it succeeds: QEMU hangs."""
+    for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
+        await asyncio.sleep(pause_s)
+        async with guest.device_lock:
+            if guest.status.backup is not backup or await work(guest, backup):
+                return
 
 
 async def _undo(guest: Guest, backup: BackupRecord) -> bool:
@@ -282,7 +302,5 @@ async def remove_bitmaps(guest: Guest, unwanted: Iterable[tuple[str, str]]) -> N
 async def _try(guest: Guest, command: str, arguments: dict[str, object]) -> None:
     try:
         await guest.monitor.execute(command, arguments)
-    except VirError as error:
-        if not guest.is_connected:
-            raise
+    except QmpError as error:
         log.debug("%s: %s: %s", guest.name, command, error)
