@@ -103,11 +103,9 @@ def create_zeros(request: CreateRaw) -> None:
         try:
             if request.nocow:
                 _disable_cow(fd)  # btrfs accepts it only while the file is empty
-            space = min(request.allocation, request.capacity)
-            if space:
-                os.posix_fallocate(fd, 0, space)
             os.ftruncate(fd, request.capacity)
-            if space:
+            if request.allocation:  # more than the capacity makes a larger file, as in libvirt
+                os.posix_fallocate(fd, 0, request.allocation)
                 os.fsync(fd)
         except BaseException:
             _remove(path)

@@ -369,3 +369,9 @@ def test_a_committed_file_is_described_with_the_space_that_is_left(tmp_path: Pat
     assert made.space is not None
     space = VolumeScan().get_space(GetSpace(directory=str(tmp_path)))
     assert made.space.capacity == space.capacity
+
+
+def test_a_raw_file_is_as_large_as_what_is_allocated(tmp_path: Path) -> None:
+    order = CreateRaw(directory=str(tmp_path), temporary_name="new", capacity=512, allocation=65536)
+    VolumeData().create_raw(order)
+    assert (tmp_path / "new").stat().st_size == 65536  # as libvirt makes it
