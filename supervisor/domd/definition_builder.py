@@ -73,6 +73,7 @@ class DefinitionBuilder:
             root = await off_loop(size, lambda: parse_root(Domain, xml))
             domain = await off_loop(size, lambda: read_domain(root))
             await _log_unknown(domain, root, size)
+            domain.id = None  # a client's word: only a running guest has one
         else:
             # An edit can break what the parser refuses, like two disks on one target.
             check_parsed(source)

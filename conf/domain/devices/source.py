@@ -11,7 +11,7 @@ from typing import Final
 
 from conf.domain.devices.address import PciAddress
 from conf.errors import ConfError
-from conf.mapper import Mode, When, attribute, child, children, element, text
+from conf.mapper import Mode, Refusal, When, attribute, child, children, element, text
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
 from conf.types.integer import uint, unsigned
@@ -60,6 +60,8 @@ class Encryption:
             "default", "qcow", "luks", "luks2", unknown="unknown volume encryption format type {}"
         ),
         default="default",
+        required=Refusal("xml", "unknown volume encryption format"),
+        empty_is_absent=True,
     )
     engine: str | None = attribute("@engine", read=one_of("qemu", "librbd"))
     secrets: list[SecretReference] = children("secret", SecretReference)

@@ -220,7 +220,7 @@ def check_single_devices(domain: Domain) -> None:
     models = [watchdog.model for watchdog in devices.watchdogs]
     if len(models) > 1:
         detail = "only a single watchdog device is supported"
-        raise ConfError("xml", detail, "domain/devices/watchdog")
+        raise ConfError("internal", detail, "domain/devices/watchdog")
 
 
 def check_panics(domain: Domain) -> None:
@@ -320,7 +320,11 @@ def check_teaming(interface: Interface) -> None:
                 f"not '{interface.type}'"
             )
             raise ConfError(UNSUPPORTED, detail, path)
-    elif interface.model != "virtio":
+        return
+    if teaming.persistent is not None:
+        detail = "teaming persistent attribute not allowed if teaming type is 'persistent'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/@persistent")
+    if interface.model != "virtio":
         detail = (
             "virtio-net teaming persistent interface must be <model type='virtio'/>, "
             f"not '{interface.model or 'unknown'}'"
