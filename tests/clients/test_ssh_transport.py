@@ -103,6 +103,8 @@ def session() -> Iterator[tuple[Path, list[str], dict[str, str]]]:
         nobody = pwd.getpwnam("nobody")
         os.chown(home, nobody.pw_uid, nobody.pw_gid)
         user = ["setpriv", "--reuid=nobody", f"--regid={nobody.pw_gid}", "--clear-groups"]
+        # The checkout may lie in root's home.
+        user += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
