@@ -90,6 +90,7 @@ class Worker(Generic[G]):
             self._phases.step(PhaseTrigger.FOUND)
             self._phases.step(PhaseTrigger.CONFIRMED)
         self._guest = guest
+        guest.auditor.follow()
         guest.process.on_exit.append(lambda: self._on_exit(guest))
         if guest.process.exited:  # it may have ended before the callback was registered
             self._on_exit(guest)

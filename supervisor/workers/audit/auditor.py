@@ -57,6 +57,7 @@ class Auditor:
 
     def __init__(self, audit_log: AuditLog) -> None:
         self._log = audit_log
+        self._follows = False  # a start that is under way is recorded when it has succeeded
         self._recorded: Resources | None = None
 
     def started(self, domain: Domain, pid: int, source: StartSource) -> None:
@@ -67,6 +68,10 @@ class Auditor:
         """Record that a start failed; what the guest was to use was given to it, as in libvirt."""
         self._guarded(lambda: self._start(parse_domain(xml), 0, source, success=False))
 
+    def follow(self) -> None:
+        """Record changes from now on: the guest runs."""
+        self._follows = True
+
     def changed(self, former_xml: str, domain: Domain) -> None:
         """Record how the guest's resources differ from the last record.
 
@@ -74,7 +79,8 @@ class Auditor:
             former_xml: what it had, for a worker that has recorded nothing yet.
             domain: what it has.
         """
-        self._guarded(lambda: self._compare(former_xml, domain))
+        if self._follows:
+            self._guarded(lambda: self._compare(former_xml, domain))
 
     def not_attached(self, name: str, uuid: str, live_xml: str, device: str) -> None:
         """Record that a device could not be attached.

@@ -86,7 +86,8 @@ def _others(devices: Devices) -> Iterator[AuditedResource]:
     for hostdev in devices.hostdevs:
         described = host_device(hostdev)
         if described:
-            yield AuditedResource("dev", described, described, described)
+            kind = "hostdev" if hostdev.mode == "capabilities" else "dev"
+            yield AuditedResource(kind, described, described, described)
     for number, _ in enumerate(devices.redirdevs):
         fields = f"bus=usb {field('device', 'USB redirdev')}"
         yield AuditedResource("dev", f"redirdev{number}", "", fields)
@@ -120,12 +121,10 @@ def _amounts(domain: Domain) -> Iterator[AuditedResource]:
 
 def host_device(hostdev: Hostdev) -> str:
     """Name a device of the host as its bus does; "": none is known."""
-    if hostdev.capability_source is not None:
-        source = hostdev.capability_source
-        kind = "disk" if source.block else "chardev"
-        path = source.block or source.char or source.interface
-        return field(kind, path) if path else ""
-    address = hostdev.source.address
+    source = hostdev.source
+    if source.block or source.char:  # of a container
+        return field("disk" if source.block else "chardev", source.block or source.char or "")
+    address = source.address
     if address is None:
         return ""
     if hostdev.type == "pci":

@@ -125,6 +125,7 @@ def test_each_change_of_the_live_xml_is_recorded_once(old: str, new: str, expect
     records = Records()
     auditor = Auditor(records)
     auditor.started(parse_domain(XML), 1, FreshBoot())
+    auditor.follow()
     records.records.clear()
     domain = changed(old, new) if expected else parse_domain(XML)
     auditor.changed("", domain)
@@ -134,7 +135,9 @@ def test_each_change_of_the_live_xml_is_recorded_once(old: str, new: str, expect
 
 def test_the_worker_that_reconnects_compares_with_the_xml_of_its_predecessor() -> None:
     records = Records()
-    Auditor(records).changed(XML, changed("current='1'", "current='2'"))
+    auditor = Auditor(records)
+    auditor.follow()
+    auditor.changed(XML, changed("current='1'", "current='2'"))
     assert records.taken() == ["virt=kvm resrc=vcpu reason=update … old-vcpu=1 new-vcpu=2"]
 
 
@@ -163,13 +166,34 @@ def test_a_device_that_could_not_be_attached_is_a_failure() -> None:
     assert records.taken() == [expected]
 
 
+@pytest.mark.parametrize(
+    ("kind", "source", "expected"),
+    [
+        ("misc", "<char>/dev/zero</char>", 'chardev="/dev/zero"'),
+        ("storage", "<block>/dev/sdb</block>", 'disk="/dev/sdb"'),
+    ],
+)
+def test_a_containers_device_is_named_by_its_path(kind: str, source: str, expected: str) -> None:
+    records = Records()
+    device = f"<hostdev mode='capabilities' type='{kind}'><source>{source}</source></hostdev>"
+    Auditor(records).not_attached("web", UUID, "<domain type='lxc'>", device)
+    assert records.taken() == [f"virt=lxc resrc=hostdev reason=attach … {expected}"]
+
+
 def test_a_record_that_cannot_be_made_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     Auditor(Records()).not_started("<rubbish", FreshBoot())
     assert "an audit record is missing" in caplog.text
 
 
+def test_what_a_start_does_to_the_xml_is_no_change() -> None:
+    records = Records()
+    Auditor(records).changed("", parse_domain(XML))
+    assert not records.taken()
+
+
 def test_nothing_is_parsed_where_nothing_is_recorded() -> None:
     auditor = Auditor(AuditLog())
+    auditor.follow()
     auditor.changed("<rubbish", parse_domain(XML))
     auditor.stopped("web", UUID, "<rubbish", DomainShutoffReason.SHUTDOWN)
 
