@@ -128,10 +128,11 @@ def mounts_below_dev(mountinfo: str) -> list[str]:
     """List the outermost mount points below /dev, from the text of /proc/PID/mountinfo."""
     points: list[str] = []
     for line in mountinfo.splitlines():
-        fields = line.split(" ")
-        if len(fields) > MOUNT_POINT:
+        fields = line.split(" ", MOUNT_POINT + 1)
+        # A host of many containers has thousands of mounts, and few of them here.
+        if len(fields) > MOUNT_POINT and fields[MOUNT_POINT].startswith(f"{DEV}/"):
             point = OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[MOUNT_POINT])
-            if point.startswith(f"{DEV}/") and point not in points:
+            if point not in points:
                 points.append(point)
     return [
         point
