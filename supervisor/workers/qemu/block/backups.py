@@ -49,6 +49,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files
 from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
 
+CERTIFICATES_S: Final = 30.0  # to read them, and to derive the key's key on a busy host
 TRANSACTION_S: Final = 20.0  # QEMU drains the guest's requests first
 BACKUP_CERTIFICATES: Final = "/etc/pki/libvirt-backup"  # used without a setting if it is there
 
@@ -239,7 +240,7 @@ async def _add_certificates(guest: Guest) -> None:
         verify=config.backup_tls_x509_verify,
         with_secret=bool(secret),
     )
-    await guest.monitor.execute("object-add", arguments)
+    await guest.monitor.execute("object-add", arguments, timeout_s=CERTIFICATES_S)
 
 
 def certificates_folder(config: QemuConfig) -> str:
