@@ -12,7 +12,11 @@ import pytest
 from tests.clients.daemon import PATIENCE, Daemon
 from tests.clients.domains import idle
 
-VIRTIOFSD = Path("/usr/lib/qemu/virtiofsd")
+#: Debian 12's, in qemu-system-common, and the package that came after it.
+VIRTIOFSD = next(
+    filter(Path.exists, map(Path, ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"))),
+    Path("virtiofsd"),
+)
 SWTPM = Path("/usr/bin/swtpm")
 SHARED = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 FOLDER = (

@@ -9,6 +9,7 @@ import pytest
 
 from conf.domain import format_domain, parse_domain
 from conf.emulator import EmulatorFacts
+from tests.recorded_qemu import SAME_QEMU
 from tests.unit.conf.domain import domain_corpus
 
 #: How many documents were equal when this was last raised; it never falls.
@@ -16,6 +17,7 @@ ACCEPTED_FLOOR: Final = 362
 REFUSED_FLOOR: Final = 190
 
 
+@SAME_QEMU
 @pytest.mark.skipif(
     not domain_corpus.CORPUS.exists(), reason=f"{domain_corpus.CORPUS}: no measured answers here"
 )

@@ -27,6 +27,7 @@ from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_limits
 from supervisor.workers.qemu.start.unsupported import check_supported, unsupported_elements
 from tests.qemu_binary import facts
+from tests.recorded_qemu import SAME_QEMU
 from tests.unit.workers.qemu.argv.argv_corpus import CORPUS
 from tests.unit.workers.qemu.argv.argv_options import ELSEWHERE, EVERYWHERE, OWN, SECRETS
 from tests.unit.workers.qemu.argv.argv_plan import GENERATED, runtime
@@ -130,6 +131,7 @@ def brought(domain: Domain) -> LaunchInputs:
     return dataclasses.replace(runtime(domain), secrets=SECRETS)
 
 
+@SAME_QEMU
 @pytest.mark.skipif(not CORPUS.exists(), reason=f"no recordings at {CORPUS}")
 def test_each_field_is_acted_on_or_refused_or_listed_with_its_reason(
     emulator_facts: EmulatorFacts, monkeypatch: pytest.MonkeyPatch
