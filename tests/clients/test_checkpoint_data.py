@@ -21,8 +21,8 @@ import pytest
 from tests.clients.conftest import open_directory
 from tests.clients.daemon import Daemon
 from tests.clients.event_watch import EventLoop, wait_until
-from tests.clients.libvirt_binding import libvirt
-from tests.clients.test_disk_data import CHUNK, Machine
+from tests.clients.libvirt_binding import libvirt, libvirt_qemu
+from tests.clients.test_disk_data import BACKEND, CHUNK, Machine
 
 SEEDS: Final = [int(os.environ["VV_SEED"])] if "VV_SEED" in os.environ else [5]
 STEPS: Final = int(os.environ.get("VV_STEPS", "10"))
@@ -61,6 +61,7 @@ class NotedMachine(Machine):
             return
         name = self.name("k")
         victim = self.random.choice(["domd", "qemu:data"])
+        wait_until(f"a running {victim}", lambda: self.pid_of(victim) != 0)
         former = self.pid_of(victim)
         doomed = self.random.choice([None, *sorted(self.since)])
         with self.killed_soon(former), contextlib.suppress(libvirt.libvirtError):
@@ -80,7 +81,13 @@ class NotedMachine(Machine):
     @contextlib.contextmanager
     def killed_soon(self, pid: int) -> Iterator[None]:
         """Kill a process somewhere in the middle of the body."""
-        killer = threading.Timer(self.random.random() * 0.03, os.kill, (pid, signal.SIGKILL))
+
+        def kill() -> None:
+            with contextlib.suppress(ProcessLookupError):  # a worker that was replaced
+                os.kill(pid, signal.SIGKILL)
+
+        assert pid, "0 is the tests' own process group"
+        killer = threading.Timer(self.random.random() * 0.03, kill)
         killer.start()
         yield
         killer.join()
@@ -98,6 +105,8 @@ class NotedMachine(Machine):
 
     def kill_emulator(self) -> None:
         if self.domain.isActive():
+            # What a guest has not flushed may be lost with its QEMU.
+            libvirt_qemu.qemuMonitorCommand(self.domain, f"qemu-io -d {BACKEND} flush", 1)
             for pid in self.daemon.emulators():
                 os.kill(pid, signal.SIGKILL)
             wait_until("the guest has ended", lambda: not self.domain.isActive())

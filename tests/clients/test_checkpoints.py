@@ -27,7 +27,6 @@ DISK_ONLY: Final = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
 PIVOT: Final = libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT
 BARE: Final = libvirt.VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN
 SIZE: Final = libvirt.VIR_DOMAIN_CHECKPOINT_XML_SIZE
-SERVICES: Final = ("rpcd", "domd", "hostd", "netd", "stord")
 
 
 class Machine:
@@ -96,6 +95,7 @@ class Machine:
 
     def kill(self, name: str) -> None:
         """Kill a process of the daemon, and wait for its successor."""
+        wait_until(f"a running {name}", lambda: self.pid_of(name) != 0)
         former = self.pid_of(name)
         os.kill(former, signal.SIGKILL)
         wait_until(f"another {name}", lambda: self.pid_of(name) not in (0, former))

@@ -92,9 +92,12 @@ class Machine:
         options = ["-r"] if read_only else []
         for command in commands:
             options += ["-c", command]
-        return subprocess.run(
-            ["qemu-io", *options, image], check=True, capture_output=True, text=True, timeout=60
-        ).stdout
+        done = subprocess.run(
+            ["qemu-io", *options, image], capture_output=True, text=True, timeout=60, check=False
+        )
+        # A wrong pattern is a failure, too; the log says what led to it.
+        assert done.returncode == 0, f"{self.log} {image}: {done.stderr} {done.stdout}"
+        return done.stdout
 
     def check(self) -> None:
         """Compare the disk with the model."""

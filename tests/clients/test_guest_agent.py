@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -89,10 +90,28 @@ def relayed(link: Any, tiny: Guest, tmp_path: Path) -> tuple[Any, PlayedAgent]:
     return domain, agent
 
 
+def check_quiesced(domain: Any, agent: PlayedAgent, image: Path) -> None:
+    """File systems are frozen while a checkpoint or a snapshot of a disk is made."""
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    domain.attachDevice(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>"
+        f"<source file='{image}'/><target dev='vda' bus='virtio'/></disk>"
+    )
+    domain.checkpointCreateXML("<domaincheckpoint/>", libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_QUIESCE)
+    once = ["guest-fsfreeze-freeze", "guest-fsfreeze-thaw"]
+    assert agent.asked == once
+    disk_only = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+    domain.snapshotCreateXML(
+        "<domainsnapshot/>", disk_only | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE
+    )
+    assert agent.asked == once * 2
+
+
 def test_clients_reach_the_agent_of_a_real_guest(
-    daemon: Daemon, relayed: tuple[Any, PlayedAgent]
+    daemon: Daemon, relayed: tuple[Any, PlayedAgent], tmp_path: Path
 ) -> None:
     domain, agent = relayed
+    check_quiesced(domain, agent, tmp_path / "disk.qcow2")
     assert domain.fsFreeze() == domain.fsThaw() == 2
     assert domain.hostname() == "web"
     assert domain.getTime() == {"seconds": 1_700_000_000, "nseconds": 5}
