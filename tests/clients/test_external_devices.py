@@ -12,11 +12,8 @@ import pytest
 from tests.clients.daemon import PATIENCE, Daemon
 from tests.clients.domains import idle
 
-#: Debian 12's, in qemu-system-common, and the package that came after it.
-VIRTIOFSD = next(
-    filter(Path.exists, map(Path, ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"))),
-    Path("virtiofsd"),
-)
+#: Debian 13 has a link to its own place here.
+VIRTIOFSD = Path("/usr/lib/qemu/virtiofsd").resolve()
 SWTPM = Path("/usr/bin/swtpm")
 SHARED = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 FOLDER = (
