@@ -376,7 +376,8 @@ def write_pair(folder: Path, name: str, ca: Issued, issued: Issued) -> None:
 
 
 def test_a_pull_with_tls_asks_clients_for_a_certificate() -> None:
-    with open_directory() as folder, Daemon() as daemon:
+    daemon = Daemon()
+    with open_directory() as folder:
         ca = authority()
         pki, own = folder / "pki", folder / "own"
         pki.mkdir()
@@ -386,28 +387,31 @@ def test_a_pull_with_tls_asks_clients_for_a_certificate() -> None:
         settings = daemon.root / "etc/libvirt/qemu.conf"
         settings.parent.mkdir(parents=True, exist_ok=True)
         settings.write_text(f'backup_tls_x509_cert_dir = "{pki}"\nbackup_tls_x509_verify = 1\n')
-        daemon.stop()
-        daemon.start()
-        machine = Machine(libvirt.open(daemon.uri), folder)
-        machine.write(5)
-        machine.pull(f"<server tls='yes' transport='unix' socket='{machine.socket}'/>")
-        image = (
-            "driver=nbd,server.type=unix,export=vda,tls-hostname=localhost,"
-            f"server.path={machine.socket},tls-creds=tls"
-        )
-        command = ["qemu-io", "-r", "--image-opts", "-c", f"read -P 5 0 {SIZE}", image]
-        creds = f"tls-creds-x509,id=tls,endpoint=client,dir={own}"
-        done = subprocess.run(
-            [*command, "--object", creds], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert "verification failed" not in done.stdout
-        plain = ["qemu-img", "info", machine.export("vda")]
-        assert subprocess.run(plain, capture_output=True, timeout=60, check=False).returncode
-        machine.domain.abortJob()
-        machine.wait_ended()
-        assert "objbackup" not in machine.nodes
-        machine.domain.destroy()
+        with daemon:
+            _pull_with_tls(daemon, folder, own)
+
+
+def _pull_with_tls(daemon: Daemon, folder: Path, own: Path) -> None:
+    machine = Machine(libvirt.open(daemon.uri), folder)
+    machine.write(5)
+    machine.pull(f"<server tls='yes' transport='unix' socket='{machine.socket}'/>")
+    image = (
+        "driver=nbd,server.type=unix,export=vda,tls-hostname=localhost,"
+        f"server.path={machine.socket},tls-creds=tls"
+    )
+    command = ["qemu-io", "-r", "--image-opts", "-c", f"read -P 5 0 {SIZE}", image]
+    creds = f"tls-creds-x509,id=tls,endpoint=client,dir={own}"
+    done = subprocess.run(
+        [*command, "--object", creds], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "verification failed" not in done.stdout
+    plain = ["qemu-img", "info", machine.export("vda")]
+    assert subprocess.run(plain, capture_output=True, timeout=60, check=False).returncode
+    machine.domain.abortJob()
+    machine.wait_ended()
+    assert "objbackup" not in machine.nodes
+    machine.domain.destroy()
 
 
 def test_a_scratch_image_without_room_ends_the_backup_and_not_the_guest(tiny: Guest) -> None:
