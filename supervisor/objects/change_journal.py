@@ -17,6 +17,7 @@ import logging
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,8 +32,10 @@ BLOCK: Final = 4096  # of records: an interrupted write of one damages no other
 MODE: Final = 0o600
 
 _MAGIC: Final = b"vvchange"
-#: Magic, epoch, bytes of the boot's id, of the file's name and of its contents, checksum.
-_RECORD: Final = struct.Struct("<8sQHHII")
+#: Magic, epoch, time, bytes of the boot's id, of the file's name and of its contents, checksum.
+_RECORD: Final = struct.Struct("<8sQQHHII")
+#: From a change to its file's own time, at most; who is later than that has edited the file.
+WRITTEN_NS: Final = 10 * 10**9
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class Change:
     boot: str  # the boot of the host in which it was changed
     name: str
     data: bytes
+    time_ns: int = 0  # since the epoch
 
 
 class ChangeJournal:
@@ -129,7 +133,7 @@ class ChangeJournal:
             for change in self._read():
                 self._unsettled.add(change.name)
                 path = self._folder / change.name
-                if change.boot != boot_id() and not _holds(path, change.data):
+                if change.boot != boot_id() and _has_lost(path, change):
                     log.warning("%s is written again: the host lost power", path)
                     write_file(path, change.data, mode=MODE)
             self._settle_now()
@@ -151,7 +155,7 @@ class ChangeJournal:
         return self._fd >= 0
 
     def _append(self, name: str, data: bytes) -> None:
-        record = _format(self._epoch, Change(boot_id(), name, data))
+        record = _format(self._epoch, Change(boot_id(), name, data, time.time_ns()))
         if self._end + len(record) > SIZE:
             self._settle_now()
         if self._end + len(record) > SIZE:  # larger than any journal
@@ -212,11 +216,16 @@ class ChangeJournal:
         _write_all(self._fd, data, offset, os.RWF_DSYNC)
 
 
-def _holds(path: Path, data: bytes) -> bool:
+def _has_lost(path: Path, change: Change) -> bool:
+    """Return whether a file lacks a change that was made to it in another boot.
+
+    One that was written later has been edited since, by libvirt's daemon or an administrator.
+    """
     try:
-        return path.read_bytes() == data
+        is_later = path.stat().st_mtime_ns > change.time_ns + WRITTEN_NS
+        return not is_later and path.read_bytes() != change.data
     except OSError:
-        return False
+        return True
 
 
 def _write_all(fd: int, data: bytes, offset: int, flags: int = 0) -> None:
@@ -229,7 +238,7 @@ def _write_all(fd: int, data: bytes, offset: int, flags: int = 0) -> None:
 def _format(epoch: int, change: Change) -> bytes:
     boot, name = change.boot.encode(), os.fsencode(change.name)
     body = boot + name + change.data
-    fields = (_MAGIC, epoch, len(boot), len(name), len(change.data))
+    fields = (_MAGIC, epoch, change.time_ns, len(boot), len(name), len(change.data))
     checksum = zlib.crc32(_RECORD.pack(*fields, 0) + body)
     return _RECORD.pack(*fields, checksum) + body
 
@@ -238,14 +247,14 @@ def _records(data: bytes) -> Iterator[tuple[int, Change]]:
     """Read records from the first block on, up to one that is not whole."""
     offset = 0
     while offset + _RECORD.size <= len(data):
-        magic, epoch, boot, name, size, checksum = _RECORD.unpack_from(data, offset)
+        magic, epoch, at, boot, name, size, checksum = _RECORD.unpack_from(data, offset)
         begin = offset + _RECORD.size
         end = begin + boot + name + size
         if magic != _MAGIC or end > len(data):
             return
         body = data[begin:end]
-        if zlib.crc32(_RECORD.pack(magic, epoch, boot, name, size, 0) + body) != checksum:
+        if zlib.crc32(_RECORD.pack(magic, epoch, at, boot, name, size, 0) + body) != checksum:
             return
         text = os.fsdecode(body[boot : boot + name])
-        yield epoch, Change(body[:boot].decode("ascii", "replace"), text, body[boot + name :])
+        yield epoch, Change(body[:boot].decode("ascii", "replace"), text, body[boot + name :], at)
         offset += -(-(end - offset) // BLOCK) * BLOCK

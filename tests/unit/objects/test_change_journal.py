@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,19 @@ def test_within_one_boot_a_file_stays_as_its_editor_left_it(
 ) -> None:
     journal.replace("a.xml", b"new")
     (tmp_path / "a.xml").write_bytes(b"edited")
+    recover(tmp_path)
+    assert (tmp_path / "a.xml").read_bytes() == b"edited"
+
+
+def test_a_file_that_was_edited_later_stays_so_after_a_loss_of_power(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon was killed, and libvirt's changed the definition before the host went down."""
+    journal.replace("a.xml", b"new")
+    (tmp_path / "a.xml").write_bytes(b"edited")
+    later = time.time_ns() + 2 * change_journal.WRITTEN_NS
+    os.utime(tmp_path / "a.xml", ns=(later, later))
+    lose_power(monkeypatch)
     recover(tmp_path)
     assert (tmp_path / "a.xml").read_bytes() == b"edited"
 
