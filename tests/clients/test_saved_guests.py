@@ -94,6 +94,7 @@ def test_what_runs_in_a_guest_goes_on_after_a_managed_save(daemon: Daemon, tiny:
         VIRSH, ["-c", daemon.uri, "start", "tiny", "--console"], timeout=120, encoding="utf-8"
     )
     console.expect(READY)
+    console.expect("login: ")  # what is typed before it is lost on a busy host
     console.sendline("root")
     console.expect("# ")
     console.sendline("kept=in-memory-$((6 * 7))")
