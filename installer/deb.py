@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from installer.install import ENABLED, InstallError, Layout, files_of, install, version
+from installer.install import ENABLED, UNITS, InstallError, Layout, install, version
 
 #: Packages whose files these are, too: Debian's daemon and ours are never there together.
 REPLACED: Final = (
@@ -43,39 +43,50 @@ SUGGESTS: Final = ("lxc", "swtpm-tools", "nfs-common", "open-iscsi", "libsasl2-m
 POSTINST: Final = """\
 #!/bin/sh
 set -e
-[ "$1" = configure ] || exit 0
-systemd-sysusers virtvisor.conf
-if [ -d /run/systemd/system ]; then
-    systemd-tmpfiles --create virtvisor.conf || true
-    systemctl daemon-reload
-    if [ -z "$2" ]; then
-        systemctl enable --quiet libvirtd.service {sockets} libvirt-guests.service
-        systemctl start {sockets} || true
+case "$1" in configure | abort-upgrade | abort-deconfigure | abort-remove) ;; *) exit 0 ;; esac
+systemd-sysusers ${DPKG_ROOT:+"--root=$DPKG_ROOT"} virtvisor.conf
+# Debian's helper knows over upgrades and removals what the administrator has disabled.
+for unit in {enabled}; do
+    deb-systemd-helper unmask "$unit" >/dev/null || true
+    if deb-systemd-helper --quiet was-enabled "$unit"; then
+        deb-systemd-helper enable "$unit" >/dev/null || true
     else
-        # Guests stay: the unit's KillMode ends the daemon alone.
-        systemctl try-restart libvirtd.service || true
+        deb-systemd-helper update-state "$unit" >/dev/null || true
     fi
-else
-    systemctl enable --quiet libvirtd.service {sockets} libvirt-guests.service 2>/dev/null || true
+done
+for unit in {optional}; do
+    deb-systemd-helper update-state "$unit" >/dev/null || true
+done
+if [ -z "${DPKG_ROOT:-}" ] && [ -d /run/systemd/system ]; then
+    systemd-tmpfiles --create virtvisor.conf || true
+    systemctl --system daemon-reload || true
+    deb-systemd-invoke start {sockets} || true
+    # Guests stay: the unit's KillMode ends the daemon alone.
+    deb-systemd-invoke restart libvirtd.service || true
+    # Only what was started is stopped at the host's end, and saves guests then.
+    deb-systemd-invoke start libvirt-guests.service || true
 fi
 """
 PRERM: Final = """\
 #!/bin/sh
 set -e
 [ "$1" = remove ] || exit 0
-if [ -d /run/systemd/system ]; then
-    systemctl stop {sockets} libvirtd.service || true
+if [ -z "${DPKG_ROOT:-}" ] && [ -d /run/systemd/system ]; then
+    # Not libvirt-guests: its stop would save the guests, which run on.
+    deb-systemd-invoke stop {sockets} {optional} libvirtd.service || true
 fi
-systemctl disable --quiet libvirtd.service {sockets} libvirt-guests.service 2>/dev/null || true
 """
-#: Definitions, images and users are the administrator's: purging removes what was made alone.
+#: Definitions, images and users are the administrator's: purging removes what was made alone. Units
+#: that are there are those of Debian's daemon, which has come back in the meantime.
 POSTRM: Final = """\
 #!/bin/sh
 set -e
-[ ! -d /run/systemd/system ] || systemctl daemon-reload
-if [ "$1" = purge ]; then
-    rm -rf /var/cache/libvirt/qemu/capabilities
-    rm -f /etc/default/libvirtd /etc/default/libvirt-guests
+if [ -z "${DPKG_ROOT:-}" ] && [ -d /run/systemd/system ]; then
+    systemctl --system daemon-reload || true
+fi
+if [ "$1" = purge ] && [ ! -e "${DPKG_ROOT:-}/lib/systemd/system/libvirtd.service" ]; then
+    rm -rf "${DPKG_ROOT:-}/var/cache/libvirt/qemu/capabilities"
+    deb-systemd-helper purge {enabled} {optional} >/dev/null || true
 fi
 """
 BUILD_S: Final = 900.0
@@ -114,12 +125,16 @@ Description: virtualization daemon for QEMU, KVM and LXC that speaks libvirt's p
 
 def scripts() -> dict[str, str]:
     """Return the maintainer scripts."""
-    sockets = " ".join(ENABLED)
-    return {
-        "postinst": POSTINST.replace("{sockets}", sockets),
-        "prerm": PRERM.replace("{sockets}", sockets),
-        "postrm": POSTRM,
+    enabled = ("libvirtd.service", *ENABLED, "libvirt-guests.service")
+    words = {
+        "{sockets}": ENABLED,
+        "{enabled}": enabled,
+        "{optional}": tuple(unit for unit in UNITS if unit not in enabled),
     }
+    texts = {"postinst": POSTINST, "prerm": PRERM, "postrm": POSTRM}
+    for word, units in words.items():
+        texts = {name: text.replace(word, " ".join(units)) for name, text in texts.items()}
+    return texts
 
 
 def build(output: Path) -> Path:
@@ -139,8 +154,6 @@ def build(output: Path) -> Path:
         python = _output("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])")
         major, minor = (int(number) for number in python.split())
         (folder / "control").write_text(control((major, minor), architecture, size // 1024))
-        etc = [path for path in files_of(layout) if path.is_relative_to("/etc")]
-        (folder / "conffiles").write_text("".join(f"{path}\n" for path in sorted(etc)))
         for script, text in scripts().items():
             (folder / script).write_text(text)
             (folder / script).chmod(0o755)

@@ -117,8 +117,13 @@ def files_of(layout: Layout) -> dict[Path, tuple[Path, int]]:
             SOURCE / "polkit/60-libvirt.rules",
             0o644,
         ),
-        Path("/etc/default/libvirtd"): (SOURCE / "files/libvirtd.default", 0o644),
-        Path("/etc/default/libvirt-guests"): (SOURCE / "files/libvirt-guests.default", 0o644),
+        # Not in /etc/default, where libvirt's own package has files by these names: the two would
+        # ask the administrator whose is to stay.
+        data / "doc/virtvisor/examples/libvirtd": (SOURCE / "files/libvirtd.default", 0o644),
+        data / "doc/virtvisor/examples/libvirt-guests": (
+            SOURCE / "files/libvirt-guests.default",
+            0o644,
+        ),
         **completions(data),
         layout.environment / "libexec/libvirt-guests": (SOURCE / "files/libvirt-guests", 0o755),
         data / "doc/virtvisor/README.md": (PROJECT / "README.md", 0o644),
@@ -143,11 +148,9 @@ def write_man_pages(layout: Layout) -> None:
 
 
 def copy_files(layout: Layout) -> None:
-    """Copy what is no Python; an administrator's own /etc/default stays."""
+    """Copy what is no Python."""
     for target, (source, mode) in files_of(layout).items():
         place = layout.at(target)
-        if target.is_relative_to("/etc/default") and place.exists():
-            continue
         text = source.read_text(encoding="utf-8")
         if target.parent == layout.units:
             for name, value in layout.values().items():

@@ -60,11 +60,12 @@ def test_the_programs_run_in_the_environment_of_the_installation(staged: Path) -
         assert (staged / program).stat().st_mode & 0o777 == 0o755
 
 
-def test_an_administrators_defaults_stay(staged: Path) -> None:
-    mine = staged / "etc/default/libvirtd"
-    mine.write_text("LIBVIRTD_ARGS=-v\n")
-    copy_files(Layout(USR, staged))
-    assert mine.read_text() == "LIBVIRTD_ARGS=-v\n"
+def test_the_package_has_no_file_in_etc_that_libvirts_has_too(staged: Path) -> None:
+    assert not (staged / "etc").exists()
+    # The unit has the options, and the administrator's file goes before them.
+    lines = (staged / "lib/systemd/system/libvirtd.service").read_text().splitlines()
+    options = lines.index('Environment="LIBVIRTD_ARGS=--timeout 120"')
+    assert options < lines.index("EnvironmentFile=-/etc/default/libvirtd")
 
 
 def test_a_prefix_of_its_own_has_its_units_where_systemd_reads_them() -> None:

@@ -25,7 +25,8 @@ case "$1 $*" in
     dominfo*) if [ -e "$state/saved" ]; then echo "Managed save:   yes"; fi ;;
     managedsave*) for guest; do :; done; rm "$state/${guest#uuid-}"; touch "$state/saved" ;;
     shutdown*) [ -e "$state/deaf" ] || rm "$state/${2#uuid-}" ;;
-    start*) for guest; do :; done; touch "$state/${guest#uuid-}" ;;
+    start*) for guest; do :; done; touch "$state/${guest#uuid-}"
+        if [ -e "$state/lost" ]; then echo "error: Domain is already active" >&2; exit 1; fi ;;
 esac
 """
 
@@ -40,7 +41,7 @@ def host(tmp_path: Path) -> Path:
 
 
 def run(host: Path, action: str, **settings: str) -> str:
-    """Run the script; what it printed."""
+    """Run the script; what it printed, errors too."""
     environment = {"PATH": f"{host}:{os.environ['PATH']}", "LISTFILE": str(host / "list")}
     done = subprocess.run(
         ["sh", str(SCRIPT), action],
@@ -50,7 +51,7 @@ def run(host: Path, action: str, **settings: str) -> str:
         timeout=60,
         check=True,
     )
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def calls(host: Path, *names: str) -> list[str]:
@@ -84,6 +85,15 @@ def test_a_guest_that_autostart_has_started_is_left_alone(host: Path) -> None:
     (host / "kept").touch()
     run(host, "start")
     assert calls(host, "start") == []
+
+
+def test_a_guest_that_autostart_starts_at_the_same_time_is_no_error(
+    host: Path,
+) -> None:
+    run(host, "stop")
+    (host / "lost").touch()
+    assert "error" not in run(host, "start", SYNC_TIME="1")
+    assert calls(host, "start", "domtime") == ["start uuid-kept"]
 
 
 @pytest.mark.parametrize("at_a_time", ["0", "2"])
