@@ -47,8 +47,18 @@ def preload() -> None:
 class Logd:
     """The pipes of a daemon's guests."""
 
-    def __init__(self, folder: Path, config: LogdConfig) -> None:
+    def __init__(
+        self, folder: Path, config: LogdConfig, own_folders: frozenset[Path] = frozenset()
+    ) -> None:
+        """Begin without pipes.
+
+        Args:
+            folder: of the records and pipes.
+            config: virtlogd.conf.
+            own_folders: of the daemon's own logs of guests; they are made anew where they are gone.
+        """
         self.config = config
+        self._own_folders = own_folders
         self.idle = asyncio.Event()  # no pipe is open
         self._folder = folder
         self._records = Records(folder)
@@ -119,7 +129,10 @@ class Logd:
             raise _open_error(path, OSError(errno.EBUSY, os.strerror(errno.EBUSY)))
 
     def _go_on(self, pipe: NamedPipe) -> None:
+        parent = Path(pipe.record.path).parent
         try:
+            if parent in self._own_folders:
+                parent.mkdir(parents=True, exist_ok=True)
             file = RotatingFile(pipe.record.path, lambda: self.config, truncate=False)
         except OSError as error:
             log.warning("output of '%s' is lost: %s", pipe.record.domain, error)
@@ -176,7 +189,8 @@ async def run(process: ChildProcess) -> None:
     orphaned = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     path = process.paths.logd_config_file()
-    logd = Logd(process.paths.logd(), read_config(path, LogdConfig()))
+    own = (process.paths.for_driver(driver.name).guest_log("any").parent for driver in DRIVERS)
+    logd = Logd(process.paths.logd(), read_config(path, LogdConfig()), frozenset(own))
 
     def reload() -> None:
         logd.config = read_config(path, logd.config)

@@ -23,8 +23,10 @@ from supervisor.messages.logd import OpenLog, ReadLog
 
 
 @asynccontextmanager
-async def running(root: Path, config: LogdConfig | None = None) -> AsyncIterator[Logd]:
-    logd = Logd(root / "logd", config or LogdConfig())
+async def running(
+    root: Path, config: LogdConfig | None = None, own_folders: frozenset[Path] = frozenset()
+) -> AsyncIterator[Logd]:
+    logd = Logd(root / "logd", config or LogdConfig(), own_folders)
     await logd.take_over()
     set_call(CallContext("qemu:web", "", math.inf))
     try:
@@ -85,6 +87,26 @@ async def test_what_is_in_the_pipe_waits_for_the_next_logd(tmp_path: Path) -> No
         await text(logd, path)
         os.close(writer)
     assert path.read_text() == "written before the end, and not read"
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_the_next_logd_makes_only_the_daemons_own_folder_anew(
+    tmp_path: Path, *, own: bool
+) -> None:
+    """As when Debian's package of libvirt was purged, with /var/log/libvirt, below its guests."""
+    path = tmp_path / "logs/web.log"
+    path.parent.mkdir()
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, path)
+    path.unlink()
+    path.parent.rmdir()
+    folders = frozenset({path.parent} if own else ())
+    async with running(tmp_path, own_folders=folders) as logd:
+        if own:
+            os.write(writer, b"found")
+            assert await text(logd, path) == b"found"
+        os.close(writer)
+    assert path.exists() is own
 
 
 async def test_a_file_has_one_pipe(tmp_path: Path) -> None:
