@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.domain import Domain, parse_domain
+from conf.errors import ConfError
 from rpc.enums import DomainShutoffReason
 from supervisor.messages.worker import FreshBoot, LoadSnapshot, RestoreImage, StartSource
 from supervisor.runtime.audit import AuditLog, AuditRecord, RecordType, field, plain
@@ -66,7 +67,16 @@ class Auditor:
 
     def not_started(self, xml: str, source: StartSource) -> None:
         """Record that a start failed; what the guest was to use was given to it, as in libvirt."""
-        self._guarded(lambda: self._start(parse_domain(xml), 0, source, success=False))
+
+        def record() -> None:
+            try:
+                domain = parse_domain(xml)
+            except ConfError as error:
+                log.debug("a start failed whose XML names no guest: %s", error)
+                return
+            self._start(domain, 0, source, success=False)
+
+        self._guarded(record)
 
     def follow(self) -> None:
         """Record changes from now on: the guest runs."""

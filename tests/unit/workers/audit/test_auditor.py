@@ -181,7 +181,9 @@ def test_a_containers_device_is_named_by_its_path(kind: str, source: str, expect
 
 
 def test_a_record_that_cannot_be_made_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    Auditor(Records()).not_started("<rubbish", FreshBoot())
+    auditor = Auditor(Records())
+    auditor.follow()
+    auditor.changed("<rubbish", parse_domain(XML))
     assert "an audit record is missing" in caplog.text
 
 
@@ -200,3 +202,12 @@ def test_nothing_is_parsed_where_nothing_is_recorded() -> None:
 
 def test_a_drive_without_a_medium_is_known_but_not_recorded() -> None:
     assert resources_of(parse_domain(XML))["disk", "sda"].value == ""
+
+
+def test_a_failed_start_whose_xml_cannot_be_read_is_no_mistake(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    records = Records()
+    Auditor(records).not_started("<rubbish", FreshBoot())
+    assert not records.records
+    assert "missing" not in caplog.text
