@@ -62,6 +62,7 @@ from supervisor.rpcd.transport.connected import SocketTransport
 from supervisor.rpcd.transport.tls import TlsTransport
 from supervisor.rpcd.transport.tls_context import server_context
 from tests.certificates import CLIENT, authority, issue
+from tests.paths import PROJECT
 from tests.unit.rpcd.server_under_test import TestedServer
 
 TURNS: Final = 40  # of the loop that a session is given to take what was sent
@@ -333,6 +334,7 @@ def sasl_process() -> subprocess.Popen[bytes]:
     """Start the process that has libsasl2: one that it breaks is not ours."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.fuzz.sasl_process"],
+        cwd=PROJECT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -17,6 +17,7 @@ from supervisor.netd.firewall.iptables_save import parse_rule
 from supervisor.netd.firewall.iptc_rules import from_iptc, to_iptc
 from supervisor.netd.firewall.rules import Family, plan
 from supervisor.netd.firewall.xtables import python_iptables_works
+from tests.paths import PROJECT
 from tests.python_iptables import NEEDED
 
 pytestmark = list(NEEDED)
@@ -55,7 +56,12 @@ def check(family: Family) -> None:
 def test_rules_of_networks_survive_and_lossy_ones_are_refused(family: Family) -> None:
     code = f"from {__name__} import Family, check; check(Family({family.value}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
 
