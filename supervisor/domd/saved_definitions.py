@@ -40,11 +40,13 @@ class SavedDefinitions:
             wanted = await self._hooks.edit(definition.domain.name, "restore", wanted)
         if wanted != data.xml:
             definition = await self._builder.build(await self.other_xml(definition, wanted))
-        cpu = read_cookie_cpu(data.cookie)
-        if cpu is None:
+        # What the definition's was on the host that saved it, each feature named; a guest that was
+        # taken over from libvirt's daemon has that in its XML.
+        cookie_cpu = read_cookie_cpu(data.cookie)
+        cpu = cookie_cpu or definition.domain.cpu
+        if cpu is None or (cookie_cpu is None and cpu.check != "full"):
             return definition
-        # What the definition's was on the host that saved it, each feature named. 'full' would have
-        # it compared with QEMU's, which this build does not do.
+        # 'full' would have it compared with QEMU's, which this build does not do.
         cpu = replace(cpu, check="partial" if cpu.check == "full" else cpu.check)
         size = len(definition.xml)
         return await self._builder.build(replace(definition.domain, cpu=cpu), size=size)
