@@ -143,6 +143,7 @@ def build(output: Path) -> Path:
     Raises:
         InstallError, OSError: it cannot be built.
     """
+    output.mkdir(parents=True, exist_ok=True)  # before what takes a minute
     with tempfile.TemporaryDirectory(prefix="virtvisor-deb-") as name:
         tree = Path(name) / "tree"
         layout = Layout(Path("/usr"), tree)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from installer import deb
 from installer.deb import scripts
-from installer.install import Layout, copy_files
+from installer.install import InstallError, Layout, copy_files
 
 ENABLED_LINKS = {
     "multi-user.target.wants/libvirt-guests.service",
@@ -116,3 +117,17 @@ def test_purging_leaves_alone_debians_daemon_that_came_after_it(package: Package
     package.script("postrm", "purge")
     assert package.links() == ENABLED_LINKS
     assert defaults.exists()
+
+
+def test_the_output_folder_is_made_before_the_long_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "not/there"
+
+    def install(layout: Layout, python: str) -> None:
+        assert output.is_dir()
+        raise InstallError("far enough")
+
+    monkeypatch.setattr(deb, "install", install)
+    with pytest.raises(InstallError, match="far enough"):
+        deb.build(output)
