@@ -7,6 +7,7 @@ libsasl2. Nothing of the host is touched.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import itertools
 import socket
@@ -332,12 +333,14 @@ async def _turns(theirs: socket.socket) -> None:
 @cache
 def sasl_process() -> subprocess.Popen[bytes]:
     """Start the process that has libsasl2: one that it breaks is not ours."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.fuzz.sasl_process"],
         cwd=PROJECT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
+    atexit.register(process.__exit__, None, None, None)  # closes its pipes, which ends it
+    return process
 
 
 def sasl(data: bytes) -> None:
