@@ -85,8 +85,10 @@ class ChangeJournal:
                 write_file(self._folder / name, data, mode=MODE)
                 return
             try:
-                self._append(name, data)
-                write_file(self._folder / name, data, mode=MODE, durable=False, reserve=True)
+                if self._append(name, data):
+                    write_file(self._folder / name, data, mode=MODE, durable=False, reserve=True)
+                else:
+                    write_file(self._folder / name, data, mode=MODE)
             except OSError:
                 self._settle_now()  # or a loss of power would bring the refused change
                 raise
@@ -154,16 +156,18 @@ class ChangeJournal:
             log.debug("changes in %s have no journal: %s", self._folder, error)
         return self._fd >= 0
 
-    def _append(self, name: str, data: bytes) -> None:
-        record = _format(self._epoch, Change(boot_id(), name, data, time.time_ns()))
-        if self._end + len(record) > SIZE:
+    def _append(self, name: str, data: bytes) -> bool:
+        """Write a record; False: it is larger than any journal, which is empty now."""
+        change = Change(boot_id(), name, data, time.time_ns())
+        if self._end + len(_format(self._epoch, change)) > SIZE:
             self._settle_now()
-        if self._end + len(record) > SIZE:  # larger than any journal
-            write_file(self._folder / name, data, mode=MODE)
-            return
+        record = _format(self._epoch, change)  # of the epoch that has begun by now
+        if self._end + len(record) > SIZE:
+            return False
         self._write(record, self._end)
         self._end += -(-len(record) // BLOCK) * BLOCK
         self._unsettled.add(name)
+        return True
 
     def _settle_now(self) -> None:
         if self._unsettled:
@@ -191,19 +195,27 @@ class ChangeJournal:
         make_folder(self._file.parent, mode=0o700)
         fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
         try:
-            if os.fstat(fd).st_size != SIZE:
-                # Zeros are written: the first write to blocks that are only reserved would wait
-                # for the file system's journal, too.
-                os.ftruncate(fd, 0)
-                _write_all(fd, bytes(SIZE), 0)
-                os.fsync(fd)
-                sync_folder(self._file.parent)
+            header = next(_records(os.pread(fd, BLOCK, 0)), None)
+            if os.fstat(fd).st_size != SIZE or header is None:
+                # A damaged header was being written when all files were durable: nothing is lost,
+                # and no record of a former epoch may be taken for one of the first.
+                self._fill(fd)
+                header = (0, Change("", "", b""))
         except OSError:
             os.close(fd)
             raise
         self._fd = fd
-        first = next(_records(os.pread(fd, BLOCK, 0)), None)
-        self._epoch = first[0] if first is not None else 0
+        self._epoch = header[0]
+
+    def _fill(self, fd: int) -> None:
+        """Make an empty journal of the file."""
+        os.ftruncate(fd, 0)
+        # Zeros are written: the first write to blocks that are only reserved would wait for the
+        # file system's journal, too.
+        _write_all(fd, bytes(SIZE), 0)
+        os.fsync(fd)
+        _write_all(fd, _format(0, Change("", "", b"")), 0, os.RWF_DSYNC)
+        sync_folder(self._file.parent)
 
     def _read(self) -> Iterator[Change]:
         data = os.pread(self._fd, SIZE, 0)[BLOCK:]

@@ -128,6 +128,48 @@ def test_a_full_journal_is_settled(journal: ChangeJournal, tmp_path: Path) -> No
     assert (tmp_path / FILE).stat().st_size == SIZE
 
 
+def test_the_change_that_found_the_journal_full_survives_a_loss_of_power(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(SIZE // BLOCK):  # one more than it takes beside its header
+        journal.replace("a.xml", f"{number}".encode())
+    (tmp_path / "a.xml").write_bytes(b"old")
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert (tmp_path / "a.xml").read_bytes() == f"{SIZE // BLOCK - 1}".encode()
+
+
+def test_changes_of_long_ago_do_not_come_back_after_a_damaged_header(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.replace("b.xml", b"long ago")
+    journal.replace("b.xml", b"a little later")
+    assert journal.settle()
+    journal.close()
+    with (tmp_path / FILE).open("r+b") as file:
+        file.write(b"?" * BLOCK)  # the host went down while it was written
+    again = ChangeJournal(tmp_path, tmp_path / FILE)
+    again.replace("a.xml", b"new")
+    (tmp_path / "b.xml").write_bytes(b"edited")
+    os.utime(tmp_path / "b.xml", ns=(0, 0))
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert (tmp_path / "b.xml").read_bytes() == b"edited"
+
+
+def test_a_change_that_fits_no_journal_is_written_durably_and_once(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bool] = []
+
+    def record(*_: object, durable: bool = True, **__: object) -> None:
+        written.append(durable)
+
+    monkeypatch.setattr(change_journal, "write_file", record)
+    journal.replace("a.xml", b"x" * SIZE)
+    assert written == [True]
+
+
 def test_a_refused_change_does_not_come_back(
     journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
