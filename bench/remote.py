@@ -11,13 +11,19 @@ import contextlib
 import ctypes
 import socket
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bench.client_benchmarks import Measure, Options, Target, median_us, timed
+from bench.client_benchmarks import (
+    Measure,
+    Options,
+    Target,
+    calls_per_second,
+    median_us,
+    timed,
+)
 from tests.certificates import CLIENT, authority, issue, write_client, write_server
 from tests.clients.libvirt_binding import libvirt
 from tests.clients.namespace import CLONE_NEWNET
@@ -165,24 +171,7 @@ def throughput(door: str, clients: int) -> Callable[[Target, Options], float]:
     def run(target: Target, _: Options) -> float:
         with network_of(target):
             links = [opened(target, door) for _ in range(clients)]
-        gate = threading.Barrier(clients + 1)
-
-        def work(link: Any) -> None:
-            gate.wait()
-            for _ in range(CALLS):
-                link.getLibVersion()
-
-        threads = [threading.Thread(target=work, args=(link,)) for link in links]
-        for thread in threads:
-            thread.start()
-        gate.wait()
-        began = time.perf_counter()
-        for thread in threads:
-            thread.join()
-        spent = time.perf_counter() - began
-        for link in links:
-            link.close()
-        return clients * CALLS / spent
+        return calls_per_second(links, CALLS)
 
     return run
 
