@@ -11,7 +11,11 @@ that its event was sent before.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
+
+#: Turns of the loop that events wait for. A change that publishes an event wakes up the task that
+#: replies to the call; `run_to_completion` lies between the two, and takes three turns.
+TURNS: Final = 4
 
 
 class HoldingLink(Protocol):
@@ -26,16 +30,30 @@ class HeldEvents:
 
     def __init__(self) -> None:
         self._links: dict[HoldingLink, None] = {}
+        self._turns_left = 0
+        self._is_waiting = False  # for the next turn
 
     def add(self, link: HoldingLink) -> None:
-        """Have a link's events sent soon: before the next frame, or in two turns of the loop.
-
-        The first turn is for the task that the change wakes up, which often replies.
-        """
+        """Have a link's events sent soon: before the next frame, or in some turns of the loop."""
         if not self._links:
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self.send)
+            self._turns_left = TURNS
+            self._wait()
         self._links[link] = None
+
+    def _wait(self) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_waiting = False
+        if not self._links:
+            return
+        self._turns_left -= 1
+        if self._turns_left > 0:
+            self._wait()
+        else:
+            self.send()
 
     def discard(self, link: HoldingLink) -> None:
         """Forget a link that has sent its events, or is closed."""

@@ -9,6 +9,8 @@ import pytest
 
 from ipc import Ack, Event, Peer, Request, StandaloneEndpoint
 from ipc.frames import Call, EventFrame, FrameDecoder
+from ipc.held_events import TURNS
+from supervisor.runtime.shield import run_to_completion
 from tests.unit.ipc.conftest import Run
 
 
@@ -55,9 +57,30 @@ def test_events_are_sent_when_the_loop_has_run_what_was_ready(run: Run) -> None:
         process.peers[0].send(Tick(number=1))
         process.peers[0].send(Tick(number=2))
         assert process.frames(0) == []
-        for _ in range(3):
+        for _ in range(TURNS + 1):
             await asyncio.sleep(0)
         assert process.frames(0) == [EventFrame, EventFrame]
+        process.close()
+
+    run(scenario())
+
+
+def test_the_reply_to_a_change_takes_its_event_along(run: Run) -> None:
+    """Although the change runs in a task of its own, which its caller's end does not cancel."""
+
+    async def scenario() -> None:
+        process = Process()
+
+        async def change() -> None:
+            process.peers[0].send(Tick(number=1))
+
+        async def answer() -> None:
+            await run_to_completion(change())
+            assert process.frames(0) == []
+            process.peers[0].start(Ask())
+
+        await asyncio.create_task(answer())
+        assert process.frames(0) == [EventFrame, Call]
         process.close()
 
     run(scenario())
