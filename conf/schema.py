@@ -7,10 +7,9 @@ Source: libvirt 9.0, src/util/virxml.c.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -61,7 +60,7 @@ def validate_document(
     if path.is_file():
         details = _violations(path, root)
     else:
-        details = [] if isinstance(model, str) else list(islice(_unknown(model, root), 1))
+        details = [] if isinstance(model, str) else _unknown(model, root, 1)
     if details:
         # libvirt appends libxml2's messages with their line ends, the last one's too.
         detail = "".join(
@@ -94,7 +93,7 @@ def unknown_parts(root: etree._Element, model: type) -> list[str]:
     Returns:
         A sentence for each kind of element or attribute, of the first `MAX_UNKNOWN`.
     """
-    return list(islice(dict.fromkeys(_unknown(model, root)), MAX_UNKNOWN))
+    return _unknown(model, root, MAX_UNKNOWN)
 
 
 class _KnownElement:
@@ -113,19 +112,32 @@ class _KnownElement:
             elif step.spec.kind == "attribute":
                 self.attributes.add(step.spec.name)
 
-    def inside(self, node: etree._Element) -> _KnownElement:
-        """Return what is known of a child element, whose class may depend on its attributes."""
-        same = self.by_tag.get(str(node.tag))
+    def inside(self, node: etree._Element) -> _KnownElement | None:
+        """Return what is known of a child element, whose class may depend on its attributes.
+
+        Returns:
+            None: no step reads it; `_VERBATIM`: it is read with whatever it has.
+        """
+        tag = str(node.tag)
+        same = self.by_tag.get(tag)
         if same is not None:
             return same
-        steps = self.steps[str(node.tag)]
-        classes = [
-            class_of(step.spec, node)
-            if step.spec.model is not None and len(step.path) == 1
-            else None
-            for step in steps
-        ]
-        known = self.inner.get((node.tag, *classes))
+        steps = self.steps.get(tag)
+        if steps is None:
+            return None
+        if any(step.spec.kind == "verbatim" for step in steps):
+            self.by_tag[tag] = _VERBATIM
+            return _VERBATIM
+        try:
+            classes = [
+                class_of(step.spec, node)
+                if step.spec.model is not None and len(step.path) == 1
+                else None
+                for step in steps
+            ]
+        except ConfError:
+            return None  # reading would refuse it, and passed it over: another of its kind was read
+        known = self.inner.get((tag, *classes))
         if known is None:
             inside: list[ReadStep] = []
             for step, model in zip(steps, classes, strict=True):
@@ -133,10 +145,13 @@ class _KnownElement:
                     inside += read_plan(model).steps
                 else:
                     inside.append(replace(step, path=step.path[1:], outer=step.path[1:-1]))
-            known = self.inner[node.tag, *classes] = _KnownElement(inside)
+            known = self.inner[tag, *classes] = _KnownElement(inside)
             if not any(isinstance(step.spec.model, Choice) for step in steps):
-                self.by_tag[str(node.tag)] = known
+                self.by_tag[tag] = known
         return known
+
+
+_VERBATIM: Final = _KnownElement(())
 
 
 @cache
@@ -144,25 +159,27 @@ def _known_of(model: type) -> _KnownElement:
     return _KnownElement(read_plan(model).steps)
 
 
-def _unknown(model: type, root: etree._Element) -> Iterator[str]:
-    """Yield a message on each element or attribute that no class reads."""
-    yield from _unread(_known_of(model), root)
+def _unknown(model: type, root: etree._Element, limit: int) -> list[str]:
+    """Return messages on the elements and attributes that no class reads, each once."""
+    found: dict[str, None] = {}
+    _find_unknown(_known_of(model), root, found, limit)
+    return list(found)[:limit]
 
 
-def _unread(known: _KnownElement, node: etree._Element) -> Iterator[str]:
-    """Yield a message on each element or attribute that no step of this element reads."""
-    for name in node.keys():  # noqa: SIM118  (of an element: the names of its attributes)
-        if name not in known.attributes:
-            yield f"Invalid attribute {name!s} for element {element_path(node)}"
+def _find_unknown(
+    known: _KnownElement, node: etree._Element, found: dict[str, None], limit: int
+) -> None:
+    """Add a message on each attribute and inner element that no step of this element reads."""
+    names = node.keys()
+    if names and not known.attributes.issuperset(names):
+        for name in names:
+            if name not in known.attributes:
+                found[f"Invalid attribute {name!s} for element {element_path(node)}"] = None
     for inner in node:
-        steps = known.steps.get(str(inner.tag))
-        if steps is None:
-            yield f"Did not expect element {inner.tag!s} in {element_path(node)}"
-        elif not any(step.spec.kind == "verbatim" for step in steps):
-            try:
-                inside = known.inside(inner)
-            except ConfError:
-                # Reading would refuse it, and passed it over: another of its kind was read.
-                yield f"Did not expect element {inner.tag!s} in {element_path(node)}"
-                continue
-            yield from _unread(inside, inner)
+        if len(found) >= limit:
+            return
+        inside = known.inside(inner)
+        if inside is None:
+            found[f"Did not expect element {inner.tag!s} in {element_path(node)}"] = None
+        elif inside is not _VERBATIM:
+            _find_unknown(inside, inner, found, limit)

@@ -124,14 +124,17 @@ class DomainFiles:
             ("snapshots", Flags.SNAPSHOTS_METADATA, self._paths.snapshots(domain.name)),
             ("checkpoints", Flags.CHECKPOINTS_METADATA, self._paths.checkpoints(domain.name)),
         ):
-            count = sum(1 for _ in xml_files(folder))
+            try:
+                names = os.listdir(folder)
+            except FileNotFoundError:
+                continue
+            count = sum(name.endswith(".xml") for name in names)
             if count and not flags & flag:
                 detail = f"cannot delete inactive domain with {count} {kind}"
                 raise domain.errors.operation_invalid(
                     f"{detail}; say --{kind}-metadata to forget them"
                 )
-            if folder.is_dir():  # it may have what a checkpoint half made has left
-                yield kind, folder
+            yield kind, folder  # it may have what a checkpoint half made has left
 
     def _nvram(self, domain: DomainObject) -> Path | None:
         """Return the path of the domain's NVRAM, if it has a file of its own."""
@@ -195,7 +198,7 @@ def remove(path: Path, what: str, errors: ServiceErrors) -> None:
     try:
         if path.is_dir():
             shutil.rmtree(path)
-        elif what != "TPM state" or path.exists():
-            path.unlink()
+        else:
+            path.unlink(missing_ok=what == "TPM state")
     except OSError as error:
         raise errors.system_error(f"Failed to remove {what} '{path}'", error) from error

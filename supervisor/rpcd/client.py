@@ -33,7 +33,7 @@ from supervisor.rpcd.event_callbacks import EventCallbacks, EventMessage
 from supervisor.rpcd.keepalive_timer import KeepaliveTimer
 from supervisor.rpcd.programs import Programs
 from supervisor.rpcd.reply_cache import cache_key
-from supervisor.rpcd.requested_sizes import check_sizes
+from supervisor.rpcd.requested_sizes import checks_of
 from supervisor.rpcd.router import Router, discard
 from supervisor.rpcd.streams.client_streams import ClientStreams
 from supervisor.rpcd.transport.connected import close_all
@@ -275,7 +275,8 @@ class ServerClient:
         if self.read_only:
             access.check_read_only(procedure, arguments)
         access.check_supported(procedure, self.target.driver if self.target else "")
-        check_sizes(procedure, arguments)
+        for check in checks_of(procedure):
+            check(arguments)
         return procedure, arguments
 
     def _call_local(

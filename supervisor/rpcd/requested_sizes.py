@@ -29,19 +29,14 @@ PEEKED: Final = "size"  # of domain_block_peek and domain_memory_peek
 Check = Callable[[tuple[object, ...]], None]
 
 
-def check_sizes(procedure: Procedure, arguments: tuple[object, ...]) -> None:
-    """Refuse a size that is negative or beyond the limit of the procedure's answer.
-
-    Raises:
-        VirError: RPC for a list, INTERNAL_ERROR for parameters and cpumaps, as libvirt.
-    """
-    for check in checks_of(procedure):
-        check(arguments)
-
-
 @cache
 def checks_of(procedure: Procedure) -> tuple[Check, ...]:
-    """Return the checks of a procedure's arguments; most have none."""
+    """Return the checks of a procedure's arguments; most have none.
+
+    A check takes all arguments, and refuses a size that is negative or beyond the limit of the
+    procedure's answer with VirError: RPC for a list, INTERNAL_ERROR for parameters and cpumaps, as
+    libvirt does.
+    """
     places = {field.name: place for place, field in enumerate(procedure.args)}
     limits = [field.type.limit for field in procedure.ret if field.type.limit is not None]
     if not limits or procedure.name in UNCHECKED:

@@ -16,7 +16,7 @@ from rpc.errors import VirError
 from rpc.framing import FrameDecoder, FrameError
 from rpc.streams import STREAM_TYPES, read_packet
 from rpc.table import DecodeError
-from supervisor.rpcd.requested_sizes import check_sizes
+from supervisor.rpcd.requested_sizes import checks_of
 from supervisor.workers.qemu.agent import replies as agent_replies
 from supervisor.workers.qemu.agent.connection import AgentReply
 from supervisor.workers.qemu.qmp import events, replies
@@ -75,7 +75,8 @@ def call(program: int, number: int, payload: bytes) -> None:
     again = procedure.encode_args(values)
     assert procedure.encode_args(procedure.decode_args(again)) == again
     try:
-        check_sizes(procedure, values)
+        for check in checks_of(procedure):
+            check(values)
     except VirError:
         return
 

@@ -67,8 +67,10 @@ class SocketTransport:
         self.unsent = 0  # bytes of them
         self._read_size = READ_SIZE
         self._reading = False
+        self.is_congested = False
         self._drained: asyncio.Event = asyncio.Event()
         self._drained.set()
+        self._has_sent = False  # since the last read: the peer was there then
         self._close_when_sent = False
         self._on_data: Callable[[bytes], None]
         self._on_close: Callable[[], None] = _ignore  # until `start`
@@ -93,6 +95,7 @@ class SocketTransport:
                 self.close()
                 return
             if sent == len(data):
+                self._has_sent = True
                 return
             data = data[sent:]
         self._queue(data, descriptors or [])
@@ -110,7 +113,7 @@ class SocketTransport:
         close_all(item for item in self._unsent if isinstance(item, int))
         self._unsent.clear()
         self.unsent = 0
-        self._drained.set()
+        self._set_congested(on=False)
         self._on_close()
 
     def detach(self) -> socket.socket:
@@ -132,11 +135,6 @@ class SocketTransport:
         self._close_when_sent = True
         if not self._unsent:
             self._loop.call_soon(self.close)
-
-    @property
-    def is_congested(self) -> bool:
-        """Whether so much is unsent that nothing should be added: `drained` waits for its end."""
-        return not self._drained.is_set()
 
     def expect(self, size: int) -> None:
         """Read so many bytes at once from now on, for the message under way lacks them."""
@@ -178,8 +176,9 @@ class SocketTransport:
             log.warning("client %s is closed: more than %d descriptors", self.name, MAX_DESCRIPTORS)
             self.close()
             return
+        self._has_sent = False
         self._on_data(data)
-        if self._reading and take_reset(self._socket):
+        if self._reading and not self._has_sent and take_reset(self._socket):
             self._loop.call_soon(self._read_again)
 
     def _read_again(self) -> None:
@@ -204,7 +203,14 @@ class SocketTransport:
             log.warning("client %s is closed: it does not read its replies", self.name)
             self.close()
         elif self.unsent > CONGESTED:
+            self._set_congested(on=True)
+
+    def _set_congested(self, *, on: bool) -> None:
+        self.is_congested = on
+        if on:
             self._drained.clear()
+        else:
+            self._drained.set()
 
     def _writable(self) -> None:
         try:
@@ -216,7 +222,7 @@ class SocketTransport:
             self.close()
             return
         if self.unsent <= CONGESTED // 2:
-            self._drained.set()
+            self._set_congested(on=False)
         if not self._unsent:
             self._loop.remove_writer(self._fd)
             if self._close_when_sent:

@@ -6,7 +6,7 @@ import pytest
 
 from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.rpcd.requested_sizes import CPUMAP_LENGTH, check_sizes, checks_of
+from supervisor.rpcd.requested_sizes import CPUMAP_LENGTH, checks_of
 
 RPC, INTERNAL = ErrorCode.RPC, ErrorCode.INTERNAL_ERROR
 VALUES = {"dom": None, "pool": None, "flags": 0, "disk": None, "path": "/x", "offset": 0}
@@ -15,7 +15,9 @@ VALUES = {"dom": None, "pool": None, "flags": 0, "disk": None, "path": "/x", "of
 def check(name: str, **sizes: int) -> None:
     procedure = wire_table.load().named(name)
     values = {**VALUES, "start_cpu": 0, "ncpus": 1, "cell_num": -1, "start_cell": 0, **sizes}
-    check_sizes(procedure, tuple(values[field.name] for field in procedure.args))
+    arguments = tuple(values[field.name] for field in procedure.args)
+    for refuse in checks_of(procedure):
+        refuse(arguments)
 
 
 @pytest.mark.parametrize(
