@@ -35,6 +35,8 @@ class MessageType(IntEnum):
 
 #: Plain integers: every message is compared with them, and an enum is slower.
 WITH_DESCRIPTORS: Final = (int(MessageType.CALL_WITH_FDS), int(MessageType.REPLY_WITH_FDS))
+_REPLY: Final = int(MessageType.REPLY)
+_REPLY_WITH_FDS: Final = int(MessageType.REPLY_WITH_FDS)
 
 
 class Status(IntEnum):
@@ -43,6 +45,9 @@ class Status(IntEnum):
     OK = 0
     ERROR = 1
     CONTINUE = 2
+
+
+_OK: Final = int(Status.OK)
 
 
 class FrameError(Exception):
@@ -68,8 +73,8 @@ class Frame(NamedTuple):
     descriptors: int = 0
 
 
-def encode(header: Header, payload: bytes) -> bytes:
-    """Encode a message.
+def encode(header: tuple[int, int, int, int, int, int], payload: bytes) -> bytes:
+    """Encode a message; its header is a `Header` or the same as a plain tuple.
 
     Raises:
         FrameError: the payload is larger than a message may be.
@@ -85,12 +90,12 @@ def encode_reply(call: Header, payload: bytes, descriptors: int = 0) -> bytes:
     Raises:
         FrameError: the payload is larger than a message may be.
     """
-    kind = MessageType.REPLY
+    kind = _REPLY
     if descriptors:
-        kind = MessageType.REPLY_WITH_FDS
+        kind = _REPLY_WITH_FDS
         payload = _LENGTH.pack(descriptors) + payload
-    header = Header(call.program, call.version, call.procedure, kind, call.serial, Status.OK)
-    return encode(header, payload)
+    program, version, procedure, _, serial, _ = call
+    return encode((program, version, procedure, kind, serial, _OK), payload)
 
 
 def encode_error_reply(call: Header, error: bytes) -> bytes:
@@ -145,41 +150,44 @@ class FrameDecoder:
         """The bytes that are to come before a message can be complete."""
         return self._needed - self._received if self._received else 0
 
-    def feed(self, data: bytes | bytearray) -> list[Frame]:
+    def feed(self, data: bytes) -> list[Frame]:
         """Take bytes; return the messages that are complete.
 
         Raises:
             FrameError: the bytes cannot be messages.
         """
         left = len(data)
+        whole: bytes | memoryview = data
         if self._received:
             self._keep(memoryview(data))
             left = self._received
             if left < self._needed:
                 return []
-            data = self._take()
+            whole = memoryview(self._take())  # no copy of 32 MiB but the payload
         frames: list[Frame] = []
-        view, start = memoryview(data), 0
+        start = 0
         while left >= MIN_MESSAGE:
-            size, *fields = _MESSAGE.unpack_from(data, start)
+            size, *fields = _MESSAGE.unpack_from(whole, start)
             header = Header._make(fields)
-            check_size(size)
+            if not MIN_MESSAGE <= size <= MAX_MESSAGE:
+                raise bad_size(size)
             skip, count = MIN_MESSAGE, 0
             if header.type in WITH_DESCRIPTORS:
-                skip, count = MIN_MESSAGE + 4, descriptors(data, start, size, left)
-            whole = size + count
-            if left < whole:
-                self._needed = whole
+                skip, count = MIN_MESSAGE + 4, descriptors(whole, start, size, left)
+            if left < size + count:
+                self._needed = size + count
                 break
-            frames.append(Frame(header, bytes(view[start + skip : start + size]), count))
-            start += whole
-            left -= whole
+            frames.append(Frame(header, bytes(whole[start + skip : start + size]), count))
+            start += size + count
+            left -= size + count
         else:
             self._needed = MIN_MESSAGE if left >= _LENGTH.size else _LENGTH.size
             if left >= _LENGTH.size:
-                check_size(_LENGTH.unpack_from(data, start)[0])
+                (size,) = _LENGTH.unpack_from(whole, start)
+                if not MIN_MESSAGE <= size <= MAX_MESSAGE:
+                    raise bad_size(size)
         if left:
-            self._keep(view[start : start + left])
+            self._keep(memoryview(whole)[start : start + left])
         return frames
 
     def _take(self) -> bytearray:
@@ -203,17 +211,12 @@ class FrameDecoder:
             data = data[len(part) :]
 
 
-def check_size(size: int) -> None:
-    """Check the length of a message.
-
-    Raises:
-        FrameError: too short for a header, or longer than the protocol allows.
-    """
-    if not MIN_MESSAGE <= size <= MAX_MESSAGE:
-        raise FrameError(f"a message of {size} bytes")
+def bad_size(size: int) -> FrameError:
+    """Make the error for a length too short for a header, or longer than the protocol allows."""
+    return FrameError(f"a message of {size} bytes")
 
 
-def descriptors(data: bytes | bytearray, start: int, size: int, left: int) -> int:
+def descriptors(data: bytes | memoryview, start: int, size: int, left: int) -> int:
     """Return how many descriptors follow a message of a type that has some.
 
     `left` bytes from its start are received. It is 0 while the count is not: the message is not

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterable
+from types import CoroutineType
 from typing import Final
 
 from ipc import Descriptor, new_trace, trace
@@ -287,7 +288,7 @@ class ServerClient:
             self._start_task(self._call_permitted(access, header, procedure, arguments))
             return
         value = self._programs.local_call(procedure)(self, *arguments)
-        if isinstance(value, Coroutine):
+        if isinstance(value, CoroutineType):
             self._start_task(self._answer_later(header, procedure, value))
         else:
             self._connection.send(framing.encode_reply(header, procedure.encode_ret(value)))
