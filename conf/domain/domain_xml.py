@@ -1,17 +1,19 @@
 """<domain>: parsing, with the checks that need the XML alone, and formatting.
 
-Owns: `parse_domain`, `read_domain`, `format_domain`.
+Owns: `parse_domain`, `read_domain`, `format_domain`, `LiveDomainWriter`.
 May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
 """
 
 from __future__ import annotations
+
+from collections.abc import Set
 
 from lxml import etree
 
 from conf.domain.model import Domain, DomainIdentity
 from conf.domain.validate.parsed_domain import check_parsed
 from conf.errors import ConfError
-from conf.mapper import NAMESPACES, Mode, parse_root, read, write
+from conf.mapper import NAMESPACES, Mode, PartWriter, parse_root, read, write
 
 
 def parse_domain(xml: bytes | str) -> Domain:
@@ -54,6 +56,26 @@ def format_domain(
         tag: the element's name in that document.
     """
     text = write(domain, Mode(live=live, secure=secure), level=level, tag=tag)
+    return _declare_namespaces(text, domain, tag)
+
+
+class LiveDomainWriter:
+    """Formats the live XML, with passwords, of one running guest each time that it has changed."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+        self._writer = PartWriter(Mode(live=True, secure=True))
+
+    def format(self, changed: Set[str] | None = None) -> str:
+        """Format the XML, as `format_domain` does.
+
+        Args:
+            changed: the fields of `Domain` that may have changed since the last time; None: any.
+        """
+        return _declare_namespaces(self._writer.write(self.domain, changed), self.domain, "domain")
+
+
+def _declare_namespaces(text: str, domain: Domain, tag: str) -> str:
     if (
         domain.qemu_commandline
         or domain.qemu_capabilities

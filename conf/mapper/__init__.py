@@ -17,12 +17,13 @@ from conf.mapper.spec import (
     texts,
     verbatim,
 )
-from conf.mapper.writing import Mode, write
+from conf.mapper.writing import Mode, PartWriter, write
 
 __all__ = [
     "NAMESPACES",
     "Choice",
     "Mode",
+    "PartWriter",
     "Refusal",
     "When",
     "attribute",

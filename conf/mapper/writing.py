@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -79,6 +80,39 @@ def write_element(model: object, mode: Mode, lines: list[str], level: int, tag: 
     name = tag or model.__element__  # type: ignore[attr-defined]
     keep = not getattr(model, "__omit_empty__", False)
     _part(_write_plan(type(model)), name, model, mode, lines, level, keep=keep)
+
+
+class PartWriter:
+    """Writes one model again and again; of what has not changed since, the text is kept.
+
+    The parts are what is directly inside the model's element.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode = mode
+        self._texts: list[str] = []  # of the parts in order; empty: nothing was written yet
+
+    def write(self, model: object, changed: Set[str] | None = None) -> str:
+        """Write the model as `write` does.
+
+        Args:
+            model: the same each time.
+            changed: the fields that may have changed since the last time; None: any.
+        """
+        plan, tag = _write_plan(type(model)), model.__element__  # type: ignore[attr-defined]
+        texts = list(self._texts)
+        if changed is None or not texts:
+            changed, texts = None, [""] * len(plan.inside)
+        for place, item in enumerate(plan.inside):
+            names = item.names if isinstance(item, WritePlan) else item[:1]
+            if changed is not None and changed.isdisjoint(names):
+                continue
+            lines: list[str] = []
+            _part(WritePlan(inside=[item]), tag, model, self._mode, lines, 0, keep=False)
+            texts[place] = "".join(f"{line}\n" for line in lines[1:-1])
+        self._texts = texts
+        attributes = _attributes(plan, model, self._mode)
+        return f"<{tag}{attributes}>\n{''.join(texts)}</{tag}>\n"
 
 
 _PLANS: dict[type, WritePlan] = {}

@@ -255,7 +255,7 @@ def format_status(status: Status, live_xml: str) -> str:
     state, reason, libvirts, domain = status.state, str(status.reason), "", live_xml
     if status.can_move:
         reason = reason_name(state, status.reason)
-        libvirts, domain = _libvirt_elements(status, live_xml), _status_text(live_xml)
+        libvirts, domain = _libvirt_elements(status, live_xml), status_text(live_xml)
     elif status.monitor:
         libvirts = f"  <monitor path={quoteattr(status.monitor)} type='unix'/>\n"
     return (
@@ -296,10 +296,6 @@ def _libvirt_elements(status: Status, live_xml: str) -> str:
 def _capabilities(flags: str) -> str:
     names = escape(flags, {"'": "&apos;"}).split()
     return "<qemuCaps>" + "".join(f"<flag name='{name}'/>" for name in names) + "</qemuCaps>"
-
-
-#: A worker writes the file at each change of state, and its XML changes far less often.
-_status_text: Final = cache_last(status_text)
 
 
 def parse_status(text: str) -> tuple[Status, str]:

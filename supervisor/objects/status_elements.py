@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Final
 
+#: A worker writes the file at each change of its guest; the devices change far less often.
+cache_last: Final = lru_cache(maxsize=1)
 DEVICES: Final = "\n  <devices>\n"
 DEVICES_END: Final = "\n  </devices>\n"
 DEVICE: Final = re.compile("    <[^/]")
@@ -39,30 +42,42 @@ TYPE: Final = re.compile(r" type='\w+'")
 
 def status_text(live_xml: str) -> str:
     """Add to live XML what libvirt needs to drive the guest."""
-    return _map_devices(live_xml, _with_private_data)
+    return _map_devices(live_xml, _status_devices)
 
 
 def live_text(status_xml: str) -> str:
     """Take away what `status_text` has added."""
-    return _map_devices(status_xml, _without_private_data)
+    return _map_devices(status_xml, _live_devices)
 
 
 def highest_index(live_xml: str) -> int:
     """Return the highest number of a block node in live XML; 0: there is none."""
-    start = live_xml.rfind(DEVICES)
-    lines = live_xml[max(start, 0) :].split("\n")
+    return _highest_index(live_xml[max(live_xml.rfind(DEVICES), 0) :])
+
+
+@cache_last
+def _highest_index(devices: str) -> int:
+    lines = devices.split("\n")
     found = (INDEX.search(line) for line in lines if SOURCE.match(line) or STORE.match(line))
     return max((int(match[1]) for match in found if match), default=0)
 
 
-def _map_devices(xml: str, change: Callable[[list[str]], Iterator[str]]) -> str:
+def _map_devices(xml: str, change: Callable[[str], str]) -> str:
     start = xml.rfind(DEVICES)
     end = xml.find(DEVICES_END, start)
     if not 0 <= start < end:
         return xml
     start += len(DEVICES)
-    lines = xml[start:end].split("\n")
-    return xml[:start] + "\n".join(change(lines)) + xml[end:]
+    return xml[:start] + change(xml[start:end]) + xml[end:]
+
+
+@cache_last
+def _status_devices(devices: str) -> str:
+    return "\n".join(_with_private_data(devices.split("\n")))
+
+
+def _live_devices(devices: str) -> str:
+    return "\n".join(_without_private_data(devices.split("\n")))
 
 
 def _with_private_data(lines: list[str]) -> Iterator[str]:

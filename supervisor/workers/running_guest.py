@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from typing import Any, Final
 from uuid import UUID
 
-from conf.domain import Domain, format_domain, parse_domain
+from conf.domain import Domain, LiveDomainWriter, format_domain, parse_domain
 from conf.domain.numatune import place
 from conf.errors import ConfError
 from rpc.enums import DomainEventID, DomainState
@@ -24,6 +24,7 @@ from supervisor.objects.domain_status_xml import Status, shown_backup, write_sta
 from supervisor.objects.taints import Taint
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.audit.auditor import Auditor
+from supervisor.workers.audit.resources import AUDITED
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.state_table import STARTING, Transition, Trigger, transition
 
@@ -60,6 +61,7 @@ class RunningGuest:
         self._domain = live if isinstance(live, Domain) else None
         self._live_xml = live if isinstance(live, str) else None
         self._xml_version = time.monotonic_ns()
+        self._writer: LiveDomainWriter | None = None  # of the model, once it has changed
         self.status = status
         self.process = process
         self.auditor = Auditor(context.audit)
@@ -209,17 +211,28 @@ class RunningGuest:
             self.save()
             self.publish_status()
 
-    def update_xml(self) -> None:
-        """Format the live XML from the changed model, and write the status file."""
-        former = self._live_xml or ""
-        self.live_xml = format_domain(self.domain, live=True, secure=True)
-        self.auditor.changed(former, self.domain)
+    def update_xml(self, changed: Set[str] | None = None) -> None:
+        """Format the live XML from the changed model, and write the status file.
+
+        Args:
+            changed: the fields of `Domain` that alone have changed; None: any may have.
+        """
+        former, domain = self._live_xml or "", self.domain
+        if self._writer is None or self._writer.domain is not domain:
+            self._writer = LiveDomainWriter(domain)
+        self.live_xml = self._writer.format(changed)
+        if changed is None or not changed.isdisjoint(AUDITED):
+            self.auditor.changed(former, domain)
         # A worker that reconnects cannot derive from QEMU what was plugged as which device.
         self.save()
 
-    def update_and_publish(self) -> None:
-        """Format the live XML, write the status file, and publish the status with the XML."""
-        self.update_xml()
+    def update_and_publish(self, changed: Set[str] | None = None) -> None:
+        """Format the live XML, write the status file, and publish the status with the XML.
+
+        Args:
+            changed: as in `update_xml`.
+        """
+        self.update_xml(changed)
         self.publish_status(with_xml=True)
 
     def save(self) -> None:

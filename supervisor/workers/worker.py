@@ -195,7 +195,7 @@ class Worker(Generic[G]):
         domain = guest.domain
         domain.title, domain.description = request.title, request.description
         domain.metadata = request.metadata
-        guest.update_xml()
+        guest.update_xml({"title", "description", "metadata"})
         return guest.get_status()
 
     @handles(AttachDevice)

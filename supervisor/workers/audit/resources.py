@@ -17,6 +17,8 @@ from conf.domain.devices.hostdev import Hostdev
 from supervisor.runtime.audit import field, plain
 
 NOTHING: Final = "?"  # a resource that was not there before, or is not any more
+#: The fields of `Domain` that `resources_of` reads.
+AUDITED: Final = frozenset({"devices", "boot_memory", "vcpu", "iothreads", "iothread_ids"})
 #: Types of character devices whose source is a path of the host.
 PATHS: Final = ("pty", "dev", "file", "pipe", "unix")
 

@@ -23,7 +23,7 @@ from supervisor.workers.cgroups.limits import has_bfq, limits_from
 from supervisor.workers.lxc import checks
 from supervisor.workers.lxc.container import Container
 
-TUNED: Final = ("memtune", "cputune", "blkiotune", "current_memory")
+TUNED: Final = frozenset({"memtune", "cputune", "blkiotune", "current_memory"})
 
 
 def set_tuning(container: Container, xml: str) -> None:
@@ -43,7 +43,7 @@ def set_tuning(container: Container, xml: str) -> None:
     write_limits(group, plan_change(before, after), before)
     for name in TUNED:
         setattr(container.domain, name, getattr(requested, name))
-    container.update_xml()
+    container.update_xml(TUNED)
 
 
 def _limits(group: Group, domain: Domain) -> list[Limit]:

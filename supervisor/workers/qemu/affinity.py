@@ -61,7 +61,7 @@ async def pin_threads(guest: Guest, request: PinThreads) -> None:
             set_affinity([thread], cpuset, domain.name)
             pin_iothread(domain, number, cpuset)
             field = f"cputune.iothreadpin{number}"
-    guest.update_xml()
+    guest.update_xml({"cputune"})
     guest.publish_event(DomainEventID.TUNABLE, guest.identity, params({field: String(cpuset)}))
 
 

@@ -60,7 +60,7 @@ def set_events(guest: Guest, values: Mapping[str, bool]) -> None:
         if not enabled:
             guest.perf.disable(name)
     set_perf_events(guest.domain, values)
-    guest.update_xml()
+    guest.update_xml({"perf"})
 
 
 def perf_stats(guest: Guest) -> Iterator[StatsParam]:

@@ -36,6 +36,8 @@ from supervisor.workers.qemu.qmp.replies import CpuInfoFast
 from supervisor.workers.qemu.stats.sources import threads_by_vcpu, vcpu_threads
 
 ALIAS: Final = re.compile(r"vcpu(\d+)")
+#: The fields of the model that say which vcpus there are.
+STATES: Final = frozenset({"vcpu", "vcpus"})
 PLACE: Final = ("socket-id", "die-id", "cluster-id", "core-id", "thread-id")
 
 log = logging.getLogger(__name__)
@@ -137,7 +139,7 @@ async def plug(guest: Guest, slot: CpuSlot) -> None:
     numbers = range(slot.number, slot.number + slot.count)
     guest.vcpu_threads = {}
     mark_plugged(guest.domain, numbers)
-    guest.update_xml()
+    guest.update_xml(STATES)
     threads = await vcpu_threads(guest)
     for number in numbers:
         if number in threads:
@@ -227,4 +229,4 @@ async def follow_vcpus(guest: Guest) -> None:
             guest.cgroup.remove_thread(vcpu_name(number))
     if added := sorted(present - known):
         mark_plugged(guest.domain, added)
-    guest.update_and_publish()
+    guest.update_and_publish(STATES)

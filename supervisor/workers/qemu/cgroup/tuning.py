@@ -31,7 +31,7 @@ from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_bandwid
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.memory_policy import check_nodes, host_nodes
 
-TUNED: Final = ("memtune", "cputune", "blkiotune", "numatune")
+TUNED: Final = frozenset({"memtune", "cputune", "blkiotune", "numatune"})
 LIMITS: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
 
 
@@ -62,7 +62,7 @@ def set_tuning(guest: Guest, xml: str, controller: str) -> None:
     for field in TUNED:
         setattr(guest.domain, field, getattr(requested, field))
     drop_unlimited(guest.domain)
-    guest.update_xml()
+    guest.update_xml(TUNED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ async def set_action(guest: Guest, event: str, action: str) -> None:
     except BaseException:
         setattr(domain, event, previous)
         raise
-    guest.update_xml()
+    guest.update_xml({event})
 
 
 async def wake_up(guest: Guest) -> None:

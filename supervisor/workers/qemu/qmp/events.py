@@ -247,7 +247,7 @@ def _balloon_changed(guest: Guest, message: Message) -> None:
     if guest.domain.current_memory is not None:
         guest.domain.current_memory.amount = kib
     guest.publish_event(DomainEventID.BALLOON_CHANGE, guest.identity, kib)
-    guest.update_and_publish()
+    guest.update_and_publish({"current_memory"})
 
 
 def _suspended(guest: Guest, _: Message) -> None:

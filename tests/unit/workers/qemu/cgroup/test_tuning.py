@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 from typing import cast
 
@@ -37,7 +38,7 @@ class RunningQemu:
         self.domain: Domain = parse_domain(xml(inner))
         self.updates = 0
 
-    def update_xml(self) -> None:
+    def update_xml(self, _: Set[str]) -> None:
         self.updates += 1
 
     def tune(self, inner: str, controller: str) -> None:
