@@ -17,8 +17,9 @@ from collections.abc import Callable
 from conf.settings import QemuConfig
 from rpc.enums import DomainStatsTypes
 from supervisor.access.setup import open_guard
-from supervisor.dispatch.dispatcher import Dispatcher, check_methods
+from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.dispatch.events import KeepRunningVote, Publisher
+from supervisor.dispatch.procedure_methods import check_methods
 from supervisor.domd.calls.agent_timeout import AgentTimeoutCalls
 from supervisor.domd.calls.backup import BackupCalls
 from supervisor.domd.calls.block_job import BlockJobCalls

@@ -17,8 +17,9 @@ from typing import Final
 from ipc import handles
 from rpc.errors import VirError
 from supervisor.access.setup import open_guard
-from supervisor.dispatch.dispatcher import Dispatcher, check_methods
+from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.dispatch.events import Publisher
+from supervisor.dispatch.procedure_methods import check_methods
 from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
 from supervisor.hostd.calls.connection import ConnectionCalls, LxcHypervisor

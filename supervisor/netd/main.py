@@ -19,8 +19,9 @@ from conf.errors import ConfError
 from conf.nwfilter import stock_filters
 from rpc.errors import VirError
 from supervisor.access.setup import open_guard
-from supervisor.dispatch.dispatcher import Dispatcher, check_methods
+from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.dispatch.events import KeepRunningVote, Publisher
+from supervisor.dispatch.procedure_methods import check_methods
 from supervisor.netd.dnsmasq.files import install_script
 from supervisor.netd.firewall import Firewall, select_firewall
 from supervisor.netd.firewall.backend_choice import Backend, configured, select_backend

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from supervisor.access.setup import open_guard
-from supervisor.dispatch.dispatcher import Dispatcher, check_methods
+from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.dispatch.events import KeepRunningVote, Publisher
+from supervisor.dispatch.procedure_methods import check_methods
 from supervisor.messages.calls import ClientClosed
 from supervisor.runtime.child import ChildProcess
 from supervisor.stord import recovery

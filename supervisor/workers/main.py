@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 
 from ipc import handles, prepare_messages
 from rpc.errors import VirError
-from supervisor.dispatch.dispatcher import Dispatcher, LazyDispatcher, check_methods
+from supervisor.dispatch.dispatcher import Dispatcher, LazyDispatcher
+from supervisor.dispatch.procedure_methods import check_methods
 from supervisor.messages.worker import DomainStatus, GetStatus, Start, WorkerStatus
 from supervisor.objects.domain_phase import DomainPhase
 from supervisor.objects.domain_status_xml import Status
