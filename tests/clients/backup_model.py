@@ -1,4 +1,4 @@
-"""Backups in the byte model of a disk (`test_disk_data`): each must have the bytes of its begin.
+"""Backups in the byte model of a disk (`disk_machine`): each must have the bytes of its begin.
 
 Owns: the files of the backups, and what they should hold.
 """
@@ -19,7 +19,7 @@ from tests.clients.event_watch import wait_until
 from tests.clients.libvirt_binding import libvirt
 
 if TYPE_CHECKING:
-    from tests.clients.test_disk_data import Machine
+    from tests.clients.disk_machine import Machine
 
 CHECKPOINT: Final = "<domaincheckpoint><name>{}</name></domaincheckpoint>"
 COMPLETED: Final = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED
@@ -63,11 +63,13 @@ class Backups:
                 checkpoint.delete()
             except libvirt.libvirtError:
                 checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
+        self.machine.on_checkpoints_gone()
 
     def _take(self, name: str, since: Kept | None, *, pull: bool, kill: bool) -> None:
         machine, expected = self.machine, list(self.machine.bytes)
         store = machine.folder / f"{name}.qcow2"
         machine.domain.backupBegin(self.xml(store, since, pull=pull), CHECKPOINT.format(name))
+        machine.on_checkpoint(name)
         machine.write()  # after its begin
         if kill:
             machine.kill()

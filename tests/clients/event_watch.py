@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from tests.clients.daemon import PATIENCE
 from tests.clients.libvirt_binding import libvirt
 
-EVENT_S: Final = 30.0
+EVENT_S: Final = 30.0 * PATIENCE
 
 
 class EventLoop:

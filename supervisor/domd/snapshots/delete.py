@@ -30,6 +30,7 @@ from supervisor.domd.snapshots.image_users import (
     UnknownChain,
     domain_layers,
     find_users,
+    snapshot_inside,
     whole_chain,
 )
 from supervisor.domd.snapshots.off_overlays import disk_of, remove_created
@@ -297,6 +298,11 @@ def _external_problem(tree: SnapshotTree, snapshot: Snapshot, flags: int) -> str
         return "deleting external snapshot that has internal snapshot as parent not supported"
     if snapshot.domain is None:
         return f"snapshot '{snapshot.name}' does not say what its disks were"
+    if is_current or children:
+        for item in (one for one in snapshot.disks if one.is_external):
+            inside = snapshot_inside(item.path, tree)
+            if inside is not None:
+                return f"snapshot '{inside.name}' is in image '{item.path}', which would be merged"
     return ""
 
 

@@ -11,16 +11,21 @@ each is what was written after its snapshot, and nobody can go back there.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.disk_chain import Layer, layers
 from conf.domain.devices.source import Source
 from conf.errors import ConfError
-from conf.snapshot.model import Snapshot
+from conf.snapshot.model import Snapshot, SnapshotLocation
 from supervisor.images import resolve_chain
 from supervisor.images.files import read_image_file
+
+EXTERNAL: Final = (SnapshotLocation.EXTERNAL, SnapshotLocation.MANUAL)
+INTERNAL: Final = (SnapshotLocation.INTERNAL,)
 
 
 class UnknownChain(Exception):
@@ -115,6 +120,54 @@ def _closure(roots: set[str], backing: dict[str, Layer]) -> set[str]:
             below = backing.get(at)
             at = below.path if below is not None else None
     return needed
+
+
+def find_dependent(target: Snapshot, snapshots: Iterable[Snapshot]) -> tuple[Snapshot, str] | None:
+    """Find another snapshot that consists of an image which reverting to a snapshot writes to.
+
+    Reverting to a snapshot in images changes their bytes, and the guest goes on writing to them.
+    Snapshots in the same image do not mind that; those whose moment has the image as a file do.
+
+    Returns:
+        That snapshot and the image's path.
+    """
+    written = {images[0] for images in _images(target, external=False) if images}
+    for other in snapshots:
+        if other is target:
+            continue
+        frozen = [path for images in _images(other, external=True) for path in images]
+        frozen += [path for images in _images(other, external=False) for path in images[1:]]
+        for path in frozen:
+            if path in written:
+                return other, path
+    return None
+
+
+def snapshot_inside(path: str, snapshots: Iterable[Snapshot]) -> Snapshot | None:
+    """Find a snapshot that is in an image, and would be lost with it."""
+    for snapshot in snapshots:
+        if snapshot.domain is None:
+            continue
+        for disk in snapshot.domain.model.devices.disks:
+            item, chain = snapshot.disk(disk.target.dev), layers(disk)
+            if chain and chain[0].path == path and item and item.snapshot in INTERNAL:
+                return snapshot
+    return None
+
+
+def _images(snapshot: Snapshot, *, external: bool) -> Iterator[list[str]]:
+    """List the images, the top first, of each disk that took part in one way."""
+    if snapshot.domain is None:
+        return
+    for disk in snapshot.domain.model.devices.disks:
+        item = snapshot.disk(disk.target.dev)
+        if item is None or item.snapshot not in (EXTERNAL if external else INTERNAL):
+            continue
+        chain = layers(disk)
+        # What is below a header that cannot be read is of no use to anybody.
+        with contextlib.suppress(OSError, ConfError):
+            chain = whole_chain(chain, ends=disk.chain_ends())
+        yield [layer.path for layer in chain if layer.path]
 
 
 def whole_chain(chain: list[Layer], *, ends: bool = False) -> list[Layer]:

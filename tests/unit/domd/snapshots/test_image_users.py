@@ -11,7 +11,12 @@ from conf.domain import Domain, parse_domain
 from conf.domain.devices.source import Source
 from conf.moment.nested_domain import NestedDomain
 from conf.snapshot.model import Snapshot, SnapshotDisk, SnapshotLocation
-from supervisor.domd.snapshots.image_users import UnknownChain, find_users
+from supervisor.domd.snapshots.image_users import (
+    UnknownChain,
+    find_dependent,
+    find_users,
+    snapshot_inside,
+)
 from tests.unit.images.test_backing_chains import image
 
 XML = """<domain type='qemu'><name>d</name><memory>1024</memory>
@@ -83,3 +88,35 @@ def test_an_overlay_that_is_gone_keeps_nothing_from_being_deleted(chain: list[Pa
     base, one, _ = chain
     gone = snapshot("s", base, one.with_name("gone"))
     assert not find_users([gone], [domain(base)]).is_needed(str(one))
+
+
+def internal(name: str, was: Path) -> Snapshot:
+    """A snapshot in the disk's image."""
+    item = SnapshotDisk(name="vda", snapshot=SnapshotLocation.INTERNAL)
+    taken = Snapshot(name=name, state="running", disks=[item])
+    taken.domain = NestedDomain.of(domain(was))
+    return taken
+
+
+def test_reverting_into_an_image_would_change_snapshots_that_consist_of_it(
+    chain: list[Path],
+) -> None:
+    base, one, two = chain
+    inside = internal("i", base)
+    for other in (snapshot("s", base, one), snapshot("t", one, two), internal("j", one)):
+        assert find_dependent(inside, [inside, other]) == (other, str(base))
+
+
+def test_reverting_into_an_image_changes_no_snapshot_in_it_or_below_it(chain: list[Path]) -> None:
+    base, one, two = chain
+    inside = internal("i", two)
+    others = [internal("j", two), internal("k", one), snapshot("s", base, one)]
+    assert find_dependent(inside, [inside, *others]) is None
+
+
+def test_a_snapshot_is_inside_the_image_that_its_domain_wrote_to(chain: list[Path]) -> None:
+    base, one, _ = chain
+    inside = internal("i", one)
+    snapshots = [snapshot("s", base, one), snapshot("t", one, one), inside]
+    assert snapshot_inside(str(one), snapshots) is inside
+    assert snapshot_inside(str(base), snapshots) is None
