@@ -69,6 +69,8 @@ class Procedure:
         self.high_priority: bool = "high" in marks
         self.read_only: bool = "ro" in marks  # whether a read-only client may call it
         self.before_auth: bool = "before-auth" in marks
+        #: Whether the call needs no CONNECT_OPEN, whatever its arguments are.
+        self.before_open: bool = "before-open" in marks
         self.api: str = marks.get("api", "")  # the function a refusal names
         self.error_domain: int = int(marks.get("domain", "0"))
         self.drivers: frozenset[str] = frozenset(marks["for"].split(",") if "for" in marks else ())
@@ -88,11 +90,6 @@ class Procedure:
     def changes(self) -> bool:
         """Whether the call, a worker's, changes its domain: no other change runs beside it."""
         return "changes" in self.line.marks
-
-    @property
-    def before_open(self) -> bool:
-        """Whether the call needs no CONNECT_OPEN, whatever its arguments are."""
-        return "before-open" in self.line.marks
 
     @property
     def before_open_values(self) -> dict[str, tuple[int, ...]]:

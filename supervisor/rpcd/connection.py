@@ -92,12 +92,16 @@ class Connection:
         for frame in frames:
             if self.transport.closed:
                 return
-            if frame.descriptors > len(waiting):
-                self.drop("it announced descriptors and sent none")
-                return
-            self._on_frame(frame, [waiting.popleft() for _ in range(frame.descriptors)])
-        self.transport.expect(self._decoder.expected)
-        if self._decoder.buffered and not self.transport.closed:
+            descriptors: list[int] = []
+            if frame.descriptors:
+                if frame.descriptors > len(waiting):
+                    self.drop("it announced descriptors and sent none")
+                    return
+                descriptors = [waiting.popleft() for _ in range(frame.descriptors)]
+            self._on_frame(frame, descriptors)
+        expected = self._decoder.expected
+        self.transport.expect(expected)
+        if expected and not self.transport.closed:
             self._budget.report(self)
 
     def abandon(self, reason: str) -> None:

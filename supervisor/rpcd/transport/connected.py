@@ -22,6 +22,9 @@ from supervisor.messages.calls import Identity
 READ_SIZE: Final = 4096
 MAX_READ: Final = 65536  # of a message under way
 MAX_DESCRIPTORS: Final = 32  # of one message (virNetMessage)
+#: Plain integers: Python's names for them are flags, which are slow to compute with.
+CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+TRUNCATED: Final = int(socket.MSG_CTRUNC)
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 CONGESTED: Final = 512 * 1024  # unsent bytes at which streams and calls pause
 MAX_UNSENT: Final = 64 * 1024 * 1024  # unsent bytes at which the client is closed
@@ -138,7 +141,7 @@ class SocketTransport:
 
     def expect(self, size: int) -> None:
         """Read so many bytes at once from now on, for the message under way lacks them."""
-        self._read_size = min(max(size, READ_SIZE), MAX_READ)
+        self._read_size = READ_SIZE if size <= READ_SIZE else min(size, MAX_READ)
 
     async def drained(self) -> None:
         """Wait until the client has read most of what was queued."""
@@ -158,22 +161,13 @@ class SocketTransport:
 
     def _readable(self) -> None:
         try:
-            data, ancillary, flags, _ = self._socket.recvmsg(
-                self._read_size, ANCILLARY, socket.MSG_CMSG_CLOEXEC
-            )
+            data = self._receive()
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self.close()
             return
-        if ancillary:
-            self._take_descriptors(ancillary)
         if not data:
-            self.close()
-            return
-        # MSG_CTRUNC: the kernel dropped descriptors that did not fit, so the order is lost.
-        if flags & socket.MSG_CTRUNC or len(self.descriptors) > MAX_DESCRIPTORS:
-            log.warning("client %s is closed: more than %d descriptors", self.name, MAX_DESCRIPTORS)
             self.close()
             return
         self._has_sent = False
@@ -185,6 +179,19 @@ class SocketTransport:
         if self._reading:
             self.pause_reading()
             self.resume_reading()
+
+    def _receive(self) -> bytes:
+        """Read bytes and descriptors; b"": the client is to be closed."""
+        if not self.passes_descriptors:
+            return self._socket.recv(self._read_size)
+        data, ancillary, flags, _ = self._socket.recvmsg(self._read_size, ANCILLARY, CLOEXEC)
+        if ancillary:
+            self._take_descriptors(ancillary)
+        # MSG_CTRUNC: the kernel dropped descriptors that did not fit, so the order is lost.
+        if flags & TRUNCATED or len(self.descriptors) > MAX_DESCRIPTORS:
+            log.warning("client %s is closed: more than %d descriptors", self.name, MAX_DESCRIPTORS)
+            return b""
+        return data
 
     def _take_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in ancillary:

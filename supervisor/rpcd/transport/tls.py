@@ -95,8 +95,9 @@ class TlsTransport:
 
     def send(self, data: bytes, descriptors: list[int] | None = None) -> None:
         """Send bytes; descriptors cannot be passed and are closed."""
-        close_all(descriptors or [])
-        if self.closed:
+        if descriptors:
+            close_all(descriptors)
+        if self._inner.closed:
             return
         try:
             self._session.write(data)
@@ -137,11 +138,11 @@ class TlsTransport:
 
     def _received(self, data: bytes) -> None:
         self._incoming.write(data)
-        if self._on_accepted is not None:
+        if self._on_data is not None:
+            self._read()
+        elif self._on_accepted is not None:
             self._handshake_bytes += len(data)
             self._continue_handshake()
-        elif self._on_data is not None:
-            self._read()
 
     def _continue_handshake(self) -> None:
         try:
@@ -169,7 +170,7 @@ class TlsTransport:
 
     def _read(self) -> None:
         """Deliver what is decrypted; the bytes of one turn of the loop bound its size."""
-        while self._on_data is not None and not self.closed:
+        while (on_data := self._on_data) is not None:  # it is None once the connection is closed
             try:
                 data = self._session.read(CHUNK)
             except ssl.SSLWantReadError:
@@ -183,13 +184,10 @@ class TlsTransport:
             if not data:
                 self.close()
                 return
-            self._on_data(data)
-            if not self._has_more():
+            on_data(data)
+            if self._on_data is None or not (self._incoming.pending or self._session.pending()):
                 break  # saves the exception that says so
         self._flush()  # answers of TLS itself, such as to a KeyUpdate
-
-    def _has_more(self) -> bool:
-        return not self.closed and bool(self._incoming.pending or self._session.pending())
 
     def _fail(self, error: Exception) -> None:
         reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error
@@ -198,7 +196,7 @@ class TlsTransport:
         self._inner.close()
 
     def _flush(self) -> None:
-        if not self.closed and self._outgoing.pending:
+        if not self._inner.closed and self._outgoing.pending:
             self._inner.send(self._outgoing.read())
 
     def _too_slow(self) -> None:
