@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
 from ipc.context import current_call
@@ -67,11 +67,16 @@ class Node:
         if link is not None:
             link.close()
 
-    def publish(self, event: Event) -> None:
-        """Send an event to every subscribed peer; a link to one that does not read is closed."""
+    def publish(self, event: Event, processes: Collection[str] | None = None) -> None:
+        """Send an event to subscribed peers; a link to one that does not read is closed.
+
+        Args:
+            event: what has happened.
+            processes: names of those that it concerns; None: all.
+        """
         tag = tag_of(type(event))
         for peer in list(self._peers):
-            if tag not in peer.subscribed:
+            if tag not in peer.subscribed or (processes is not None and peer.name not in processes):
                 continue
             try:
                 peer.send(event)

@@ -13,7 +13,9 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -24,10 +26,11 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.authd.cyrus import ConnectionFacts, SaslConnection, SaslError, Step
 from supervisor.authd.layer import LayerCopy
 from supervisor.messages.authd import (
-    BeginSasl,
+    ListMechanisms,
     OpenSaslLayer,
     SaslLayer,
     SaslMechanisms,
+    SaslPeer,
     SaslReply,
     StartSasl,
     StepSasl,
@@ -36,10 +39,13 @@ from supervisor.messages.calls import ClientClosed
 
 MAX_CONVERSATIONS: Final = 256  # far above max_anonymous_clients
 CONVERSATION_S: Final = 60.0  # for the whole of one
+THREADS: Final = 16  # each may wait for a database or a KDC
 #: Where Cyrus looks for libvirt.conf, for a daemon under another root.
 CONFIG_FOLDER: Final = "etc/sasl2"
 
 T = TypeVar("T")
+#: What a thread returns: the answer, and of a complete conversation the name and the SSF.
+Turn = tuple[Step, str, int]
 log = logging.getLogger(__name__)
 
 
@@ -49,10 +55,22 @@ class Conversation:
 
     name: str
     is_protected: bool
-    connection: SaslConnection
     deadline: asyncio.TimerHandle
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    connection: SaslConnection | None = None  # made by the first turn in a thread
+    turn: asyncio.Future[Turn] | None = None  # of a thread, which is in the connection
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one message after the other
     is_complete: bool = False
+
+    def close(self) -> None:
+        """Free its connection, as soon as no thread is in it."""
+        if self.turn is not None and not self.turn.done():
+            self.turn.add_done_callback(self._turn_ended)
+        elif self.connection is not None:
+            self.connection.close()
+
+    def _turn_ended(self, turn: asyncio.Future[Turn]) -> None:
+        turn.exception()  # nobody waits for it any more
+        self.close()
 
 
 class SaslCalls:
@@ -68,13 +86,27 @@ class SaslCalls:
         self._config = config
         self._conversations: dict[str, Conversation] = {}
         self._layers: set[LayerCopy] = set()
-        self._closing: set[asyncio.Future[None]] = set()  # connections that a thread is in
+        self._threads = ThreadPoolExecutor(THREADS, "sasl")
         if root != Path("/"):
             os.environ["SASL_CONF_PATH"] = str(root / CONFIG_FOLDER)
 
-    @handles(BeginSasl)
-    async def begin(self, request: BeginSasl) -> SaslMechanisms:
-        """Begin a conversation and list the mechanisms that are strong enough.
+    @handles(ListMechanisms)
+    async def list_mechanisms(self, request: ListMechanisms) -> SaslMechanisms:
+        """List the mechanisms that are strong enough.
+
+        Raises:
+            VirError: AUTH_FAILED.
+        """
+        facts = _facts(request.peer, request.min_ssf)
+        try:
+            names = await self._in_thread(partial(_mechanisms, facts))
+        except SaslError as error:
+            raise refused(request.peer.name, error) from None
+        return SaslMechanisms(names=names)
+
+    @handles(StartSasl)
+    async def start(self, request: StartSasl) -> SaslReply:
+        """Begin a conversation with the client's choice of a mechanism.
 
         Raises:
             VirError: AUTH_FAILED.
@@ -83,37 +115,16 @@ class SaslCalls:
         self._forget(peer.id)
         if len(self._conversations) >= MAX_CONVERSATIONS:
             raise refused(peer.name, "too many clients authenticate at a time")
-        facts = ConnectionFacts(
-            local=peer.local,
-            remote=peer.remote,
-            is_protected=peer.is_protected,
-            external_ssf=peer.external_ssf,
-            external_name=peer.external_name,
-            min_ssf=self._config().tcp_min_ssf,
-        )
-        try:
-            connection, names = await asyncio.to_thread(_begin, facts)
-        except SaslError as error:
-            raise refused(peer.name, error) from None
-        self._forget(peer.id)  # one that the client began meanwhile
         timer = asyncio.get_running_loop().call_later(CONVERSATION_S, self._too_slow, peer.id)
-        conversation = Conversation(peer.name, peer.is_protected, connection, timer)
+        conversation = Conversation(peer.name, peer.is_protected, timer)
         self._conversations[peer.id] = conversation
-        return SaslMechanisms(names=names)
+        facts = _facts(peer, self._config().tcp_min_ssf)
 
-    @handles(StartSasl)
-    async def start(self, request: StartSasl) -> SaslReply:
-        """Take the client's choice of a mechanism.
+        def start() -> tuple[SaslConnection, Step]:
+            connection = conversation.connection = SaslConnection(facts)
+            return connection, connection.start(request.mechanism, request.data)
 
-        Raises:
-            VirError: AUTH_FAILED.
-        """
-        conversation = self._conversation(request.id)
-
-        def start() -> Step:
-            return conversation.connection.start(request.mechanism, request.data)
-
-        return await self._advance(request.id, conversation, start)
+        return await self._advance(peer.id, conversation, start)
 
     @handles(StepSasl)
     async def step(self, request: StepSasl) -> SaslReply:
@@ -122,10 +133,13 @@ class SaslCalls:
         Raises:
             VirError: AUTH_FAILED.
         """
-        conversation = self._conversation(request.id)
+        conversation = self._conversations.get(request.id)
+        connection = conversation.connection if conversation is not None else None
+        if conversation is None or connection is None or conversation.is_complete:
+            raise refused("a client", "it has not begun an authentication")
 
-        def step() -> Step:
-            return conversation.connection.step(request.data)
+        def step() -> tuple[SaslConnection, Step]:
+            return connection, connection.step(request.data)
 
         return await self._advance(request.id, conversation, step)
 
@@ -137,12 +151,13 @@ class SaslCalls:
             VirError: INTERNAL_ERROR.
         """
         conversation = self._conversations.pop(request.id, None)
-        if conversation is None or not conversation.is_complete:
+        layer = conversation.connection if conversation is not None else None
+        if conversation is None or layer is None or not conversation.is_complete:
             request.client.close()
             raise VirError(ErrorCode.INTERNAL_ERROR, "there is no complete SASL conversation")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         client = socket.socket(fileno=request.client.take())
-        copy = LayerCopy(conversation.name, conversation.connection, client, ours)
+        copy = LayerCopy(conversation.name, layer, client, ours)
         self._layers.add(copy)
         copy.on_end = lambda: self._layers.discard(copy)
         copy.start()
@@ -163,20 +178,16 @@ class SaslCalls:
         self.client_process_lost("rpcd")
         for copy in list(self._layers):
             copy.close()
-
-    def _conversation(self, identifier: str) -> Conversation:
-        conversation = self._conversations.get(identifier)
-        if conversation is None or conversation.is_complete:
-            raise refused("a client", "it has not begun an authentication")
-        return conversation
+        self._threads.shutdown(wait=False)
 
     async def _advance(
-        self, identifier: str, conversation: Conversation, ask: Callable[[], Step]
+        self,
+        identifier: str,
+        conversation: Conversation,
+        ask: Callable[[], tuple[SaslConnection, Step]],
     ) -> SaslReply:
-        connection = conversation.connection
-
-        def advance() -> tuple[Step, str, int]:
-            step = ask()
+        def advance() -> Turn:
+            connection, step = ask()
             if not step.is_complete:
                 return step, "", 0
             return step, connection.username(), connection.ssf()
@@ -208,7 +219,9 @@ class SaslCalls:
             return f"the user '{name}' is not in sasl_allowed_username_list"
         return ""
 
-    async def _ask(self, identifier: str, conversation: Conversation, ask: Callable[[], T]) -> T:
+    async def _ask(
+        self, identifier: str, conversation: Conversation, ask: Callable[[], Turn]
+    ) -> Turn:
         """Ask libsasl2 in a thread; a refusal ends the conversation.
 
         Raises:
@@ -217,12 +230,19 @@ class SaslCalls:
         async with conversation.lock:
             if self._conversations.get(identifier) is not conversation:
                 raise refused(conversation.name, "its conversation has ended")
+            turn = conversation.turn = self._in_thread(ask)
             try:
-                return await asyncio.to_thread(ask)
+                return await asyncio.shield(turn)
             except SaslError as error:
                 reason = error
+            except asyncio.CancelledError:  # its deadline: the thread may be in it for long
+                self._forget(identifier)
+                raise
         self._forget(identifier)
         raise refused(conversation.name, reason)
+
+    def _in_thread(self, ask: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, ask)
 
     def _too_slow(self, identifier: str) -> None:
         conversation = self._conversations.get(identifier)
@@ -237,32 +257,31 @@ class SaslCalls:
         if conversation is None:
             return
         conversation.deadline.cancel()
-        if conversation.lock.locked():
-            # A thread is in it: freed when that has returned.
-            task = asyncio.ensure_future(_close_later(conversation))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-        else:
-            conversation.connection.close()
+        conversation.close()
 
 
-def _begin(facts: ConnectionFacts) -> tuple[SaslConnection, list[str]]:
-    """Begin a conversation, and list its mechanisms.
+def _facts(peer: SaslPeer, min_ssf: int) -> ConnectionFacts:
+    return ConnectionFacts(
+        local=peer.local,
+        remote=peer.remote,
+        is_protected=peer.is_protected,
+        external_ssf=peer.external_ssf,
+        external_name=peer.external_name,
+        min_ssf=min_ssf,
+    )
+
+
+def _mechanisms(facts: ConnectionFacts) -> list[str]:
+    """List the mechanisms that a connection may use.
 
     Raises:
         SaslError: libsasl2 refuses, or no mechanism is strong enough.
     """
     connection = SaslConnection(facts)
     try:
-        return connection, connection.mechanisms()
-    except SaslError:
+        return connection.mechanisms()
+    finally:
         connection.close()
-        raise
-
-
-async def _close_later(conversation: Conversation) -> None:
-    async with conversation.lock:
-        conversation.connection.close()
 
 
 def refused(name: str, reason: object) -> VirError:

@@ -34,24 +34,26 @@ class SaslReply(msgspec.Struct, frozen=True, kw_only=True):
     ssf: int = 0  # bits of the security layer that all later bytes pass through; 0: none
 
 
-class BeginSasl(Request[SaslMechanisms], frozen=True, kw_only=True, tag="authd.begin_sasl"):
-    """Begin a conversation; an earlier one of the client ends.
+class ListMechanisms(Request[SaslMechanisms], frozen=True, kw_only=True, tag="authd.mechanisms"):
+    """List the mechanisms that are open to a client; the same for all that are as protected.
 
-    Errors: AUTH_FAILED: SASL is not available here, or there are too many conversations.
+    Errors: AUTH_FAILED: SASL is not available here, or no mechanism is strong enough.
     """
 
     deadline_s = 20.0
     peer: SaslPeer
+    min_ssf: int  # demanded of a layer where the client is not protected
 
 
 class StartSasl(Request[SaslReply], frozen=True, kw_only=True, tag="authd.start_sasl"):
-    """Take the client's choice of a mechanism.
+    """Begin a conversation with the client's choice of a mechanism; an earlier one of it ends.
 
-    Errors: AUTH_FAILED: the client is refused, and the conversation has ended.
+    Errors: AUTH_FAILED: the client is refused, and the conversation has ended; or there are too
+    many.
     """
 
     deadline_s = 30.0  # the user's record may be in a database, or with a KDC
-    id: str
+    peer: SaslPeer
     mechanism: str
     data: bytes | None
 

@@ -68,7 +68,7 @@ class ServerClient:
         self.authentication = authentication
         self.is_session_daemon = router.session
         self.close_callback = False
-        self.has_called_services = False
+        self.services: set[str] = set()  # processes that its calls went to
         self.callbacks = EventCallbacks()
         self.number = number
         self.identifier = clients.identifier(number)
@@ -321,7 +321,6 @@ class ServerClient:
     ) -> None:
         """Send the reply to an authentication call, for which authd is asked."""
         trace.set(new_trace())
-        self.has_called_services = True  # authd forgets the client when it is gone
         try:
             payload = procedure.encode_ret(await value)
         except VirError as error:
@@ -337,7 +336,7 @@ class ServerClient:
         client = self._client_info()
         try:
             sent = [Descriptor(fd) for fd in descriptors]
-            self.has_called_services = True
+            self.services.add(self._router.process_for(procedure, client.driver))
             reply = await self._router.invoke(procedure, payload, client, sent)
         except VirError as error:
             self._reply_error(header, error)

@@ -6,6 +6,7 @@ and went. May not touch: sockets, calls.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from supervisor.rpcd.turns import Turns
 
 RESERVED: Final = 16  # places of each socket that only administrators get
 RESERVED_SHARE: Final = 10  # but at most one in so many
+AUTHENTICATORS: Final = ("authd",)
+IDLE_S: Final = 0.2  # without a client before the root is told: programs often open one again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class ClientHandle(Protocol):
     """A client, as the table needs it."""
 
     identifier: str
-    has_called_services: bool
+    services: set[str]  # processes that its calls went to
     read_only: bool
 
     @property
@@ -100,6 +103,7 @@ class ClientTable:
         self._instance = os.urandom(6).hex()
         self._count = 0
         self._readers = 0  # clients of the read-only socket
+        self._idle: asyncio.TimerHandle | None = None  # runs while there is none
 
     def has_room(self, *, read_only: bool, administrator: bool) -> bool:
         """Return whether another client fits.
@@ -150,18 +154,31 @@ class ClientTable:
         self.clients.add(client)
         self._readers += client.read_only
         if len(self.clients) == 1 and self._keeps_running:
-            self._node.control.send(KeepRunning(busy=True, why="clients are connected"))
+            if self._idle is not None:
+                self._idle.cancel()
+                self._idle = None
+            else:
+                self._node.control.send(KeepRunning(busy=True, why="clients are connected"))
 
     def remove(self, client: ClientHandle) -> None:
         """Record that a client's connection is closed."""
         self.clients.remove(client)
         self._readers -= client.read_only
-        if client.has_called_services:  # the others have nothing of it that they could release
-            self._node.publish(ClientClosed(client=client.identifier))
+        # The others have nothing of it that they could release, and need not wake up.
+        processes = {
+            *client.services,
+            *(AUTHENTICATORS if client.authentication.is_under_way else ()),
+        }
+        if processes:
+            self._node.publish(ClientClosed(client=client.identifier), processes)
         if not self.clients and self._keeps_running:
-            self._node.control.send(KeepRunning(busy=False, why="no client is connected"))
+            self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._report_idle)
         for callback in self.on_client_closed:
             callback()
+
+    def _report_idle(self) -> None:
+        self._idle = None
+        self._node.control.send(KeepRunning(busy=False, why="no client is connected"))
 
     def deliver(self, event: ClientEvent) -> None:
         """Send an event to every client that registered for it."""
@@ -172,6 +189,8 @@ class ClientTable:
         """Close every connection."""
         for client in list(self.clients):
             client.close()
+        if self._idle is not None:
+            self._idle.cancel()
 
     @handles(ListClients)
     def list_clients(self, _: ListClients) -> ClientList:

@@ -38,6 +38,7 @@ async def run(process: ChildProcess) -> None:
         Limits.from_config(process.config),
         socket_policies(process.config),
     )
+    server.sasl.min_ssf = process.config.tcp_min_ssf
     process.node.serve(server.clients)
     servers = {"libvirtd": server}
     admin_calls = AdminCalls(process.node, servers, lambda: process.config)
@@ -55,6 +56,7 @@ async def run(process: ChildProcess) -> None:
         admin.clients.limits = Limits.of_admin(process.config)
         server.clients.limits = Limits.from_config(process.config)
         server.policies = socket_policies(process.config)
+        server.sasl.min_ssf = process.config.tcp_min_ssf
         if has_tls:
             task = asyncio.ensure_future(server.tls.reload(process.config))
             reloads.add(task)

@@ -18,6 +18,7 @@ from typing import Final
 
 from conf.settings import DaemonConfig
 from ipc import Node
+from supervisor.rpcd.auth.sasl import SaslService
 from supervisor.rpcd.auth.schemes import start_authentication
 from supervisor.rpcd.client import ServerClient
 from supervisor.rpcd.client_table import ClientTable, Limits
@@ -71,6 +72,7 @@ class Server:
         self.listens_for_tls = False
         self.policies = policies  # by kind; replaced when the configuration is reloaded
         self.tls = TlsAcceptor(node)
+        self.sasl = SaslService(node)
         self._programs = programs
         self._router = router
         self._administrators = {ROOT} | ({os.geteuid()} if router.session else set())
@@ -119,6 +121,7 @@ class Server:
             policy.auth,
             transport,
             self._node,
+            self.sasl,
             self.clients.identifier(number),
             read_only=policy.read_only,
             session=self._router.session,

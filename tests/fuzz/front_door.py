@@ -43,8 +43,8 @@ from rpc.table import Procedure
 from supervisor.authd.mdns import AVAHI, BUS, Announcement, Bus, Service
 from supervisor.authd.polkit import answer_of, refusal_of
 from supervisor.messages.authd import (
-    BeginSasl,
     CheckPolkit,
+    ListMechanisms,
     OpenSaslLayer,
     SaslLayer,
     SaslMechanisms,
@@ -55,6 +55,7 @@ from supervisor.messages.calls import ClientReply, Identity
 from supervisor.messages.root import TlsFiles
 from supervisor.rpcd.admin_calls import AdminCalls
 from supervisor.rpcd.auth.auth_calls import AuthCalls
+from supervisor.rpcd.auth.sasl import SaslService
 from supervisor.rpcd.client_table import Limits
 from supervisor.rpcd.main import ADMIN_PROGRAM
 from supervisor.rpcd.programs import Programs
@@ -226,7 +227,7 @@ class AuthdLink:
     async def call(self, request: object) -> object:
         """Answer a request."""
         await asyncio.sleep(0)
-        if isinstance(request, BeginSasl):
+        if isinstance(request, ListMechanisms):
             return SaslMechanisms(names=["PLAIN", "DIGEST-MD5"])
         if isinstance(request, OpenSaslLayer):
             request.client.close()
@@ -254,6 +255,7 @@ class FrontServer(TestedServer):
         loop().add_reader(root, root.recv, 1 << 16)
         link = self.node.link
         self.node.link = lambda name: AuthdLink() if name == "authd" else link(name)  # type: ignore[method-assign,assignment,return-value]
+        self.sasl = SaslService(self.node)
         protocol = table.load()
         calls = AdminCalls(self.node, {"libvirtd": self}, lambda: config)
         self.admin = Server(

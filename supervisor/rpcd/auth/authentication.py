@@ -31,6 +31,10 @@ class Authentication(Protocol):
         """Whether the client may call more than the authentication calls."""
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether authd has something of the client, which it must forget with it."""
+
+    @property
     def types(self) -> tuple[int, ...]:
         """What AUTH_LIST answers: the scheme's remote_auth_type, or none."""
 
@@ -42,14 +46,14 @@ class Authentication(Protocol):
         """
 
     async def sasl_mechanisms(self) -> list[str]:
-        """Begin to authenticate by SASL (AUTH_SASL_INIT).
+        """List the mechanisms of SASL (AUTH_SASL_INIT).
 
         Raises:
             VirError: AUTH_FAILED.
         """
 
     async def sasl_start(self, mechanism: str, data: bytes | None) -> SaslReply:
-        """Take the client's choice of a mechanism (AUTH_SASL_START).
+        """Begin to authenticate by SASL with the client's choice (AUTH_SASL_START).
 
         Raises:
             VirError: AUTH_FAILED.
@@ -78,6 +82,8 @@ class Authentication(Protocol):
 
 class WithoutSasl:
     """The SASL calls of schemes that are none: refused, as by libvirtd."""
+
+    is_under_way = False
 
     async def sasl_mechanisms(self) -> list[str]:
         """Refuse."""

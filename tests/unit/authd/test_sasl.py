@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,11 +18,11 @@ from conf.settings import DaemonConfig
 from ipc import Descriptor
 from rpc.errors import ErrorCode, VirError
 from supervisor.authd import sasl as sasl_module
-from supervisor.authd.cyrus import SaslConnection, SaslError
+from supervisor.authd.cyrus import SaslConnection, SaslError, Step
 from supervisor.authd.layer import LayerCopy
 from supervisor.authd.sasl import SaslCalls
 from supervisor.messages.authd import (
-    BeginSasl,
+    ListMechanisms,
     OpenSaslLayer,
     SaslPeer,
     SaslReply,
@@ -58,10 +59,18 @@ async def calls(users: Path, config: DaemonConfig | None = None) -> AsyncIterato
             os.environ["SASL_CONF_PATH"] = former
 
 
+async def begun(handlers: SaslCalls, peer: SaslPeer = TLS) -> bytes:
+    """Begin a conversation; the message with which it would succeed."""
+    client = Scram("alice", "secret")
+    start = StartSasl(peer=peer, mechanism="SCRAM-SHA-256", data=client.first())
+    challenge = await handlers.start(start)
+    assert challenge.data is not None
+    return client.final(challenge.data)
+
+
 async def scram(handlers: SaslCalls, user: str, password: str, peer: SaslPeer = TLS) -> SaslReply:
     client = Scram(user, password)
-    await handlers.begin(BeginSasl(peer=peer))
-    start = StartSasl(id=peer.id, mechanism="SCRAM-SHA-256", data=client.first())
+    start = StartSasl(peer=peer, mechanism="SCRAM-SHA-256", data=client.first())
     challenge = await handlers.start(start)
     assert challenge.data is not None
     return await handlers.step(StepSasl(id=peer.id, data=client.final(challenge.data)))
@@ -109,20 +118,19 @@ async def test_the_list_of_allowed_users_is_matched_as_globs(
 
 async def test_mechanisms_without_a_layer_are_not_offered_on_plain_tcp(users: Path) -> None:
     async with calls(users) as handlers:
-        protected = await handlers.begin(BeginSasl(peer=TLS))
-        bare = await handlers.begin(BeginSasl(peer=TCP))
+        protected = await handlers.list_mechanisms(ListMechanisms(peer=TLS, min_ssf=112))
+        bare = await handlers.list_mechanisms(ListMechanisms(peer=TCP, min_ssf=112))
     assert {"SCRAM-SHA-256", "PLAIN", "DIGEST-MD5"} <= set(protected.names)
     assert bare.names == ["DIGEST-MD5"]
 
 
 async def test_a_password_in_plain_text_is_taken_over_tls_alone(users: Path) -> None:
     async with calls(users) as handlers:
-        await handlers.begin(BeginSasl(peer=TLS))
-        start = StartSasl(id="1", mechanism="PLAIN", data=plain("alice", "secret"))
+        data = plain("alice", "secret")
+        start = StartSasl(peer=TLS, mechanism="PLAIN", data=data)
         assert (await handlers.start(start)).is_complete
-        await handlers.begin(BeginSasl(peer=TCP))
         with pytest.raises(VirError):
-            await handlers.start(start)
+            await handlers.start(StartSasl(peer=TCP, mechanism="PLAIN", data=data))
 
 
 @pytest.mark.parametrize("data", [None, b"", b"\0", b"n,,n=" + b"a" * 60000, bytes(range(256))])
@@ -131,22 +139,55 @@ async def test_hostile_messages_are_refused_or_go_on(
     users: Path, mechanism: str, data: bytes | None
 ) -> None:
     async with calls(users) as handlers:
-        await handlers.begin(BeginSasl(peer=TLS))
         replies: list[SaslReply] = []
         with contextlib.suppress(VirError):
-            replies.append(await handlers.start(StartSasl(id="1", mechanism=mechanism, data=data)))
+            replies.append(
+                await handlers.start(StartSasl(peer=TLS, mechanism=mechanism, data=data))
+            )
             replies.append(await handlers.step(StepSasl(id="1", data=data)))
         assert not any(reply.is_complete for reply in replies)
 
 
 async def test_a_conversation_ends_with_its_client(users: Path) -> None:
     async with calls(users) as handlers:
-        await handlers.begin(BeginSasl(peer=TLS))
+        client = await begun(handlers)
         handlers.client_closed(ClientClosed(client="1"))
         with pytest.raises(VirError):
-            await handlers.start(
-                StartSasl(id="1", mechanism="PLAIN", data=plain("alice", "secret"))
-            )
+            await handlers.step(StepSasl(id="1", data=client))
+
+
+async def test_a_connection_is_freed_when_its_thread_has_returned(
+    users: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_in_thread, may_return, order = threading.Event(), threading.Event(), list[str]()
+    start, close = SaslConnection.start, SaslConnection.close
+
+    def slow_start(connection: SaslConnection, mechanism: str, data: bytes | None) -> Step:
+        is_in_thread.set()
+        may_return.wait(DEADLINE_S)
+        order.append("returned")
+        return start(connection, mechanism, data)
+
+    def noted_close(connection: SaslConnection) -> None:
+        order.append("closed")
+        close(connection)
+
+    monkeypatch.setattr(SaslConnection, "start", slow_start)
+    monkeypatch.setattr(SaslConnection, "close", noted_close)
+    async with calls(users) as handlers:
+        request = StartSasl(peer=TLS, mechanism="PLAIN", data=plain("alice", "secret"))
+        task = asyncio.create_task(handlers.start(request))
+        await asyncio.to_thread(is_in_thread.wait, DEADLINE_S)
+        task.cancel()  # as at its deadline: a database does not answer
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        handlers.client_closed(ClientClosed(client="1"))
+        assert order == []
+        may_return.set()
+        async with asyncio.timeout(DEADLINE_S):
+            while "closed" not in order:  # noqa: ASYNC110  (the loop's callback)
+                await asyncio.sleep(0)
+    assert order == ["returned", "closed"]
 
 
 async def test_a_slow_conversation_is_forgotten(
@@ -154,7 +195,7 @@ async def test_a_slow_conversation_is_forgotten(
 ) -> None:
     monkeypatch.setattr(sasl_module, "CONVERSATION_S", 0.0)
     async with calls(users) as handlers:
-        await handlers.begin(BeginSasl(peer=TLS))
+        await begun(handlers)
         async with asyncio.timeout(DEADLINE_S):
             while "has not authenticated" not in caplog.text:  # noqa: ASYNC110  (the loop's timer)
                 await asyncio.sleep(0)
@@ -165,16 +206,16 @@ async def test_there_is_a_limit_to_conversations(
 ) -> None:
     monkeypatch.setattr(sasl_module, "MAX_CONVERSATIONS", 1)
     async with calls(users) as handlers:
-        await handlers.begin(BeginSasl(peer=TLS))
-        other = SaslPeer(id="2", name="d", is_protected=True)
+        await begun(handlers)
         with pytest.raises(VirError):
-            await handlers.begin(BeginSasl(peer=other))
-        await handlers.begin(BeginSasl(peer=TLS))  # the client's own ends with the next
+            await begun(handlers, SaslPeer(id="2", name="d", is_protected=True))
+        await begun(handlers)  # the client's own ends with the next
 
 
 async def test_no_layer_without_a_complete_conversation(users: Path) -> None:
     async with calls(users) as handlers:
-        await handlers.begin(BeginSasl(peer=TCP))
+        start = StartSasl(peer=TCP, mechanism="DIGEST-MD5", data=None)
+        assert not (await handlers.start(start)).is_complete
         ours, theirs = socket.socketpair()
         request = OpenSaslLayer(id="1", client=Descriptor(theirs.detach()))
         with pytest.raises(VirError):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 
@@ -17,6 +17,7 @@ from rpc import table as wire_table
 from rpc.framing import Frame, FrameDecoder, Header, MessageType, Status
 from rpc.params import LLong, String, ULLong, params
 from supervisor.messages.calls import ClientClosed, ClientReply, Identity
+from supervisor.messages.root import KeepRunning
 from supervisor.rpcd.buffer_budget import BufferBudget
 from supervisor.rpcd.client import ServerClient
 from supervisor.rpcd.client_table import Limits
@@ -24,7 +25,7 @@ from supervisor.rpcd.connect_calls import ConnectCalls
 from supervisor.rpcd.connection import Connection
 from supervisor.rpcd.programs import Programs
 from supervisor.rpcd.server import Server, SocketPolicy
-from tests.unit.rpcd.server_under_test import REMOTE, TestedServer, refuse_all
+from tests.unit.rpcd.server_under_test import DEADLINE_S, REMOTE, TestedServer, refuse_all
 
 CERTIFICATE = Identity(tls_dn="CN=admin")
 QEMU = 0x20008087
@@ -117,8 +118,8 @@ async def test_services_learn_that_a_client_left_if_it_called_one(
         return ClientReply(payload=b"\0\0\0\1")
 
     server = TestedServer(DaemonConfig(), one_domain)
-    published: list[Event] = []
-    monkeypatch.setattr(server.node, "publish", published.append)
+    published: list[tuple[Event, Collection[str]]] = []
+    monkeypatch.setattr(server.node, "publish", lambda *sent: published.append(sent))
     transport = MemoryTransport()
     server.accept(transport, SocketPolicy("none", read_only=True))
     transport.on_data(call("connect_open", "qemu:///system", 1))
@@ -126,7 +127,8 @@ async def test_services_learn_that_a_client_left_if_it_called_one(
         transport.on_data(call("connect_num_of_domains"))
         await asyncio.sleep(0)
     transport.close()
-    assert [type(event) for event in published] == [ClientClosed] * called
+    assert [type(event) for event, _ in published] == [ClientClosed] * called
+    assert [processes for _, processes in published] == [{"domd"}] * called  # the others sleep on
     server.end()
 
 
@@ -201,4 +203,32 @@ async def test_a_proxy_says_for_whom_it_calls_and_gains_no_right() -> None:
     assert session.identity == Identity(uid=7, pid=9)
     assert session.read_only
     transport.close()
+    server.end()
+
+
+async def test_the_root_is_told_when_there_is_no_client_for_a_while_not_between_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = TestedServer(DaemonConfig(), refuse_all)
+    told: list[bool] = []
+    told_idle = asyncio.Event()
+
+    def note(event: KeepRunning) -> None:
+        told.append(event.busy)
+        if not event.busy:
+            told_idle.set()
+
+    monkeypatch.setattr(server.node.control, "send", note)
+    for _ in range(3):
+        transport = MemoryTransport()
+        server.accept(transport, SocketPolicy("none", read_only=False))
+        transport.close()
+    assert told == [True]
+    async with asyncio.timeout(DEADLINE_S):
+        await told_idle.wait()
+    transport = MemoryTransport()
+    server.accept(transport, SocketPolicy("none", read_only=False))
+    assert told == [True, False, True]
+    transport.close()
+    server.clients.close()
     server.end()
