@@ -15,9 +15,6 @@ MAX_SIZE: Final = 16 * 1024 * 1024  # bytes
 #: A chain of 200 images, libvirt's own limit, is as many <backingStore> inside one another; libxml2
 #: refuses more than 256 elements.
 MAX_DEPTH: Final = 250
-#: Of the interpreter, for reading, copying and writing a document of that depth: `copy.deepcopy`
-#: takes the most, nine frames an element.
-RECURSION_LIMIT: Final = 5000
 MAX_NODES: Final = 200_000
 #: libxml2's codes for characters and encodings that are none, and for too much or too deep.
 _ENCODING_PROBLEMS: Final = frozenset(

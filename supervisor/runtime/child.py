@@ -23,7 +23,6 @@ from typing import Final, cast
 
 import uvloop
 
-from conf.mapper.safe_parse import RECURSION_LIMIT
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import Ack, BusError, Event, Node, current_call, handles
 from ipc.node import ROOT
@@ -43,6 +42,9 @@ from supervisor.runtime.paths import Paths
 
 FAILED: Final = 1  # exit status: the role failed, and is restarted if its policy says so
 ORPHANED: Final = 3  # exit status: the root has exited
+#: Of the interpreter, for documents of `conf.mapper.safe_parse.MAX_DEPTH` elements inside one
+#: another: `copy.deepcopy` takes the most, nine frames an element. The root parses none.
+RECURSION_LIMIT: Final = 5000
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from conf.domain.device_xml import format_device, parse_device
 from conf.domain.devices.disk import Disk, DiskTarget
 from conf.domain.devices.disk_chain import Layer, layers, push_overlay, set_layers
 from conf.domain.devices.source import Auth, Encryption, SecretReference, Source
-from conf.mapper.safe_parse import RECURSION_LIMIT
+from supervisor.runtime.child import RECURSION_LIMIT
 
 LAYERS = st.lists(
     st.builds(
