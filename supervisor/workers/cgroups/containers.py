@@ -16,6 +16,7 @@ from typing import Final
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.cgroups.group import Group, Limit, enable_controllers
 from supervisor.workers.cgroups.hierarchies import UNIFIED, layout, partition_path
+from supervisor.workers.cgroups.scope_names import scope_path
 
 FREEZE_S: Final = 10.0
 PAUSE_S: Final = 0.005
@@ -109,9 +110,10 @@ def enable_parents(group: str) -> None:
     root = layout().hierarchies.get(UNIFIED)
     if root is None:
         return
-    here = root
+    here, delegated = root, root / scope_path(group)  # what is above a scope is systemd's
     for part in ("", *Path(group).parent.parts):
         here = here / part
         with contextlib.suppress(OSError):
             here.mkdir(exist_ok=True)
-            enable_controllers(here)
+            if here.is_relative_to(delegated):
+                enable_controllers(here)

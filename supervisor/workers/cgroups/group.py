@@ -18,6 +18,7 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.cgroups.hierarchies import UNIFIED, Layout
+from supervisor.workers.cgroups.scope_names import scope_path, unit_of, weight_property
 
 #: What version 2 calls the controllers that libvirt names as version 1 does.
 V2_NAMES: Final[dict[str, str]] = {
@@ -28,6 +29,8 @@ V2_NAMES: Final[dict[str, str]] = {
 }
 #: The controllers that threads of one process can have different values of.
 THREADED: Final[tuple[str, ...]] = ("cpu", "cpuset")
+#: The hierarchies in which systemd makes and removes the groups of scopes.
+MANAGED: Final = ("", "name=systemd", "cpu", "memory", "blkio", "devices", "pids")
 #: A group without these takes no process: version 1 does not inherit them.
 READ_BYTES: Final = 1 << 16
 CPUSET_FILES: Final = ("cpuset.cpus", "cpuset.mems")
@@ -52,6 +55,25 @@ class Group:
     def child(self, name: str) -> Group:
         """Return a group below this one."""
         return Group(self.layout, f"{self.path}/{name}")
+
+    @property
+    def scope(self) -> str:
+        """The unit of systemd's that the group is in; "": it is in none."""
+        return unit_of(self.path)
+
+    @property
+    def weights(self) -> Group:
+        """The group whose weights count beside other guests': the scope, where there is one."""
+        return Group(self.layout, scope_path(self.path) or self.path)
+
+    @property
+    def with_scope(self) -> tuple[Group, ...]:
+        """The groups that have limits of the whole guest: this one, and its scope."""
+        return (self, self.weights) if self.scope else (self,)
+
+    def owner_of(self, limit: Limit) -> Group:
+        """Return which of both has a limit of the whole guest."""
+        return self.weights if is_weight(limit) else self
 
     def is_v1(self, controller: str) -> bool:
         """Return whether the host has the controller as version 1."""
@@ -111,11 +133,12 @@ class Group:
             if (root / self.path).is_dir():
                 yield root / self.path
 
-    def make(self, controllers: Iterable[str]) -> None:
+    def make(self, controllers: Iterable[str], delegated: str = "") -> None:
         """Make the group, with its parents, in the hierarchies of these controllers.
 
         Args:
             controllers: of version 1; `UNIFIED` for version 2, with every controller it has.
+            delegated: the path of a group above whose controllers of version 2 are another's.
 
         Raises:
             OSError: it cannot be made; what was made remains.
@@ -124,7 +147,7 @@ class Group:
             root = self.layout.hierarchies[controller]
             here = root
             for part in Path(self.path).parts:
-                if controller == UNIFIED:
+                if controller == UNIFIED and here.is_relative_to(root / delegated):
                     enable_controllers(here)
                 parent, here = here, here / part
                 here.mkdir(exist_ok=True)
@@ -194,6 +217,27 @@ class Group:
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def is_weight(limit: Limit) -> bool:
+    """Return whether a limit is a share of what all guests want, and no device's."""
+    return limit.file.endswith((".weight", ".shares")) and " " not in limit.value
+
+
+def kept_weights(limits: Iterable[Limit]) -> list[tuple[str, int]]:
+    """List the weights among limits as systemd keeps them."""
+    return [weight_property(each.file, int(each.value)) for each in limits if is_weight(each)]
+
+
+def remove_parents(group: Group) -> None:
+    """Remove what is empty above a group in a scope, where systemd has made nothing."""
+    hierarchies = group.layout.hierarchies
+    managed = {hierarchies.get(name) for name in MANAGED}
+    for root in set(hierarchies.values()) - managed:
+        for folder in Path(group.path).parents:
+            with contextlib.suppress(OSError):  # ENOTEMPTY while another guest is in it
+                if folder.parts:
+                    os.rmdir(root / folder)
 
 
 def read_file(path: str) -> str:

@@ -10,9 +10,10 @@ finds a status without a pid, removes what was made, and reports the domain as f
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +25,12 @@ from supervisor.objects.domain_status_xml import Status, remove_status, write_st
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers import usb_devices, usb_sharing
-from supervisor.workers.cgroups import containers
-from supervisor.workers.cgroups.group import Group
+from supervisor.workers.cgroups import containers, scopes
+from supervisor.workers.cgroups.group import Group, kept_weights
 from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.cgroups.limits import has_bfq
+from supervisor.workers.cgroups.scope_names import machine_name, machine_scope
+from supervisor.workers.cgroups.scopes import Scope, has_systemd, waiting_process
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.interfaces import detach_port
@@ -46,11 +49,20 @@ from supervisor.workers.lxc.filesystem_mounts import mount_all, remove_folder
 from supervisor.workers.lxc.host_netdevs import record_devices
 from supervisor.workers.lxc.inherited_files import run_with_files
 from supervisor.workers.lxc.liblxc import ENVIRONMENT, error_cause, init_pid, start_command
-from supervisor.workers.lxc.stop import REBOOT_MARK, abort_start, kill_processes, unmount_all
+from supervisor.workers.lxc.stop import (
+    REBOOT_MARK,
+    abort_start,
+    end_scope,
+    kill_processes,
+    unmount_all,
+)
+from supervisor.workers.lxc.tuning import limits_of
 from supervisor.workers.running_guest import new_status, record_process
 from supervisor.workers.state_table import PAUSED_AT_START, RUNNING
 
 START_S: Final = 40.0
+SYSTEM: Final = "/run/libvirt/"  # the state of the host's own daemon
+CONTAINER: Final = ("lxc", "container")  # driver, and class of machine
 
 
 @dataclass(slots=True)
@@ -72,6 +84,7 @@ class StartContext:
     mount_points: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     interfaces: dict[int, LxcInterface] = field(default_factory=dict)
+    scope: Scope | None = None  # of systemd's, that the group is in
     init_pid: int = 0  # of init, or of the process that will execute it
     container: Container | None = None
 
@@ -158,6 +171,45 @@ async def prepare_folder(start: StartContext) -> None:
     start.undo.callback(remove_status, paths.status(start.name))
     async with usb_sharing.exclusive(paths, start.name, start.domain.devices.hostdevs):
         write_status(context.paths.status(start.name), start.status, start.xml())
+
+
+async def enter_scope(start: StartContext) -> None:
+    """Have systemd make the scope that the container's groups are in, where systemd runs."""
+    folder, domain = str(start.folder), start.domain
+    if not (folder.startswith(SYSTEM) and has_systemd()):
+        return
+    waiting = waiting_process()
+    partition = domain.partition or ""
+    machine = machine_scope(*CONTAINER, start.name, waiting.pid, domain.uuid or "", partition)
+    start.scope = Scope(machine, layout(), waiting)
+    start.undo.push_async_callback(start.scope.release)
+    start.resources.group = start.scope.group
+    save_resources(start.folder, start.resources)
+    start.undo.push_async_callback(end_scope, start.resources)
+    await start.scope.make()
+    start.resources.group = start.scope.group
+    save_resources(start.folder, start.resources)
+
+
+async def register_machine(start: StartContext) -> None:
+    """Tell systemd of the scope's weights, and machined of the container that is in it."""
+    scope, container = start.scope, start.container
+    if scope is None or container is None:
+        return
+    await scope.release()
+    limits = limits_of(container.cgroup, start.domain)
+    await scopes.set_weights(scope.machine.unit, kept_weights(limits))
+    name = machine_name(CONTAINER[0], start.name, start.status.id)
+    indexes = [socket.if_nametoindex(each) for each in host_ends(start.domain)]
+    await scopes.register(replace(scope.machine, machine=name), start.init_pid, indexes)
+
+
+def host_ends(domain: Domain) -> Iterator[str]:
+    """List the container's network devices that are on the host now."""
+    there = {name for _, name in socket.if_nameindex()}
+    for interface in domain.devices.interfaces:
+        if interface.target_dev in there:
+            yield interface.target_dev or ""
 
 
 async def mount_filesystems(start: StartContext) -> None:
@@ -305,10 +357,12 @@ async def finish_start(start: StartContext) -> None:
 STEPS: Final[tuple[Step, ...]] = (
     inspect_host,
     prepare_folder,
+    enter_scope,
     mount_filesystems,
     attach_interfaces,
     write_config,
     start_container,
+    register_machine,
     finish_start,
 )
 

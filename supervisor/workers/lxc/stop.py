@@ -19,6 +19,9 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.cgroups import containers
+from supervisor.workers.cgroups.group import Group, remove_parents
+from supervisor.workers.cgroups.hierarchies import layout
+from supervisor.workers.cgroups.scopes import stop_unit
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
 from supervisor.workers.lifecycle_actions import Action
@@ -95,6 +98,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
         )
     resources = read_resources(folder, containers.group_name(status.uuid, name))
     await (kill_processes if status.pid else abort_start)(folder, resources)
+    await end_scope(resources)
     await context.hooks.notify(name, "stopped", xml)
     if has_netd_interfaces(xml):
         await detach_port(context, status.uuid)
@@ -154,6 +158,14 @@ async def kill_processes(folder: Path, resources: ContainerResources) -> None:
     for group in groups:
         for path in containers.directories(group):
             log.error("%s cannot be removed: it has processes that do not exit", path)
+
+
+async def end_scope(resources: ContainerResources) -> None:
+    """Have systemd end the scope that the container was in, and remove what it did not make."""
+    group = Group(layout(), resources.group)
+    if group.scope:
+        remove_parents(group)
+        await stop_unit(group.scope)
 
 
 async def abort_start(folder: Path, resources: ContainerResources) -> None:

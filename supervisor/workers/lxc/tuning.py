@@ -16,7 +16,7 @@ from rpc.errors import VirError
 from supervisor.drivers.lxc import LXC
 from supervisor.messages.worker import StatsParam
 from supervisor.objects.cgroup_controllers import require_controller
-from supervisor.workers.cgroups import readings
+from supervisor.workers.cgroups import readings, scopes
 from supervisor.workers.cgroups.changes import plan_change, write_limits
 from supervisor.workers.cgroups.group import Group, Limit
 from supervisor.workers.cgroups.limits import has_bfq, limits_from
@@ -26,7 +26,7 @@ from supervisor.workers.lxc.container import Container
 TUNED: Final = frozenset({"memtune", "cputune", "blkiotune", "current_memory"})
 
 
-def set_tuning(container: Container, xml: str) -> None:
+async def set_tuning(container: Container, xml: str) -> None:
     """Set the limits of <memtune>, <cputune>, <blkiotune> and <currentMemory>.
 
     Args:
@@ -34,19 +34,37 @@ def set_tuning(container: Container, xml: str) -> None:
         xml: its resources with other limits.
 
     Raises:
-        ConfError: a number is out of range. VirError: the kernel refuses; the former limits hold.
+        ConfError: a number is out of range. VirError: the kernel refuses, or systemd does not keep
+            a weight; the former limits hold.
     """
     requested = copy_for_edit(container.domain, ())
     copy_fields(read_resources(xml), requested)
     group = container.cgroup
-    before, after = _limits(group, container.domain), _limits(group, requested)
-    write_limits(group, plan_change(before, after), before)
+    before, after = limits_of(group, container.domain), limits_of(group, requested)
+    kept = await scopes.change_weights(group.scope, before, after)
+    try:
+        for place in group.with_scope:
+            former, new = (
+                [each for each in limits if group.owner_of(each) == place]
+                for limits in (before, after)
+            )
+            write_limits(place, plan_change(former, new), former)
+    except VirError:
+        for limit in before:
+            group.owner_of(limit).restore(limit)
+        await scopes.set_weights(group.scope, kept)
+        raise
     for name in TUNED:
         setattr(container.domain, name, getattr(requested, name))
     container.update_xml(TUNED)
 
 
-def _limits(group: Group, domain: Domain) -> list[Limit]:
+def limits_of(group: Group, domain: Domain) -> list[Limit]:
+    """List all limits of a container.
+
+    Raises:
+        ConfError: a number is out of range.
+    """
     v1_controllers, numbers = group.layout.v1_controllers, checks.device_numbers(domain)
     return limits_from(domain, v1_controllers, numbers, bfq=has_bfq(group))
 
@@ -65,7 +83,7 @@ def get_tuning(container: Container, controller: str) -> list[StatsParam]:
 
 
 def _scheduler(group: Group) -> Iterator[StatsParam]:
-    yield StatsParam("cpu_shares", P.ULLONG, readings.shares(group))
+    yield StatsParam("cpu_shares", P.ULLONG, readings.shares(group.weights))
     bandwidth = readings.bandwidth(group)
     yield StatsParam("vcpu_period", P.ULLONG, bandwidth.period)
     yield StatsParam("vcpu_quota", P.LLONG, bandwidth.quota)
@@ -78,7 +96,7 @@ def _memory(group: Group) -> Iterator[StatsParam]:
 
 def _blkio(group: Group) -> Iterator[StatsParam]:
     with contextlib.suppress(VirError):  # the host has no I/O scheduler with weights
-        yield StatsParam("weight", P.UINT, readings.blkio_weight(group))
+        yield StatsParam("weight", P.UINT, readings.blkio_weight(group.weights))
 
 
 READERS: Final = {"cpu": _scheduler, "memory": _memory, "blkio": _blkio}

@@ -68,14 +68,14 @@ class LxcWorker(Worker[Container]):
         super().attach_guest(guest)
 
     @handles(SetTuning)
-    def set_tuning(self, request: SetTuning) -> DomainStatus:
+    async def set_tuning(self, request: SetTuning) -> DomainStatus:
         """Change the limits."""
         guest = self.guest()
         if request.controller:
             present = guest.cgroup.has(request.controller)
             require_controller(request.controller, LXC.errors, present=present)
         try:
-            set_tuning(guest, request.xml)
+            await set_tuning(guest, request.xml)
         except ConfError as error:
             raise from_conf_error(error, ErrorDomain.LXC) from error
         return guest.get_status()

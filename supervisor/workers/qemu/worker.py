@@ -59,7 +59,11 @@ from supervisor.workers.qemu.affinity import pin_threads
 from supervisor.workers.qemu.agent.guest_vcpus import count_vcpus, set_vcpu_count
 from supervisor.workers.qemu.block.backup_ends import abort_backup
 from supervisor.workers.qemu.block.io_limits import get_io_limits, set_io_limits
-from supervisor.workers.qemu.cgroup.tuning import get_tuning, publish_tunable, set_tuning
+from supervisor.workers.qemu.cgroup.tuning import (
+    get_tuning,
+    publish_tunable,
+    set_tuning,
+)
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.handover import (
     AFTER_CALL_S,
@@ -145,11 +149,11 @@ class QemuWorker(ImageRequests):
         return Ack()
 
     @handles(SetTuning)
-    def set_tuning(self, request: SetTuning) -> DomainStatus:
+    async def set_tuning(self, request: SetTuning) -> DomainStatus:
         """Change the limits of the guest's cgroup."""
         guest = self.guest()
         try:
-            set_tuning(guest, request.xml, request.controller)
+            await set_tuning(guest, request.xml, request.controller)
         except ConfError as error:
             raise from_conf_error(error, QEMU.error_domain) from error
         if request.tunable:

@@ -18,8 +18,15 @@ from functools import cached_property
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.workers.cgroups.group import THREADED, V2_NAMES, Group, Limit
+from supervisor.workers.cgroups.group import (
+    THREADED,
+    V2_NAMES,
+    Group,
+    Limit,
+    remove_parents,
+)
 from supervisor.workers.cgroups.hierarchies import SLICE, UNIFIED, Layout
+from supervisor.workers.cgroups.scope_names import scope_path
 
 #: The controllers that a guest needs of version 1; cpuacct where version 2 does not count.
 CONTROLLERS: Final[tuple[str, ...]] = ("cpu", "cpuset", "memory", "blkio", "devices")
@@ -103,9 +110,10 @@ class GuestCgroup:
     def make(self) -> bool:
         """Make the group in every hierarchy that lets us; whether there is one."""
         layout, made = self.group.layout, False
+        delegated = scope_path(self.group.path)
         for hierarchy in filter(self.wants, guest_hierarchies(layout)):
             try:
-                self.group.make([hierarchy])
+                self.group.make([hierarchy], delegated)
                 made = True
             except OSError as error:
                 log.debug("no group %s in %s: %s", self.group.path, hierarchy or "v2", error)
@@ -119,9 +127,20 @@ class GuestCgroup:
         """
         try:
             self.group.add_process(pid, self._present(guest_hierarchies(self.group.layout)))
+            if self.group.scope:
+                self.group.weights.add_process(pid, self._other_hierarchies())
         except OSError as error:
             detail = f"unable to add process {pid} to cgroup {self.group.path}: {error.strerror}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from error
+
+    def _other_hierarchies(self) -> list[str]:
+        """List the hierarchies in which the guest's scope is, but no group of ours below it.
+
+        By one of them systemd knows which processes are the scope's.
+        """
+        layout, scope = self.group.layout, self.group.weights.path
+        there = {root: name for name, root in layout.hierarchies.items() if (root / scope).is_dir()}
+        return [name for root, name in there.items() if not (root / self.group.path).is_dir()]
 
     def _present(self, hierarchies: Iterable[str]) -> list[str]:
         layout, path = self.group.layout, self.group.path
@@ -130,7 +149,9 @@ class GuestCgroup:
     def remove(self) -> bool:
         """Remove the groups, and our slice with the last guest; whether none is left."""
         self.group.remove()
-        if self.group.path.startswith(f"{SLICE}/"):
+        if self.group.scope:
+            remove_parents(self.group)
+        elif self.group.path.startswith(f"{SLICE}/"):
             for root in set(self.group.layout.hierarchies.values()):
                 with contextlib.suppress(OSError):  # ENOTEMPTY while another guest is in it
                     os.rmdir(root / SLICE)

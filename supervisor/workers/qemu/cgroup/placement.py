@@ -18,16 +18,23 @@ from typing import Final
 from conf.domain import Domain
 from conf.domain.tuning import Blkiotune, Resource
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.cgroups import scopes
 from supervisor.workers.cgroups.block_devices import block_device_numbers
 from supervisor.workers.cgroups.containers import UNUSUAL
+from supervisor.workers.cgroups.group import kept_weights
 from supervisor.workers.cgroups.hierarchies import Layout, partition_path
 from supervisor.workers.cgroups.limits import has_bfq
+from supervisor.workers.cgroups.scope_names import (
+    MACHINE,
+    MachineScope,
+    machine_name,
+    machine_scope,
+)
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR, GuestCgroup
 from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_limits
 
 SYSTEM: Final = "/var/lib/libvirt/"  # the files of the host's own daemon
-MACHINE_NAME: Final = 64  # characters at most
-MACHINE: Final = "/machine"  # libvirt's default partition, which the live XML names
+QEMU_VM: Final = ("qemu", "vm")  # driver, and class of machine
 PLACE_S: Final = 10.0
 REMOVE_S: Final = 1.0  # for the last threads of a QEMU that has exited
 PAUSE_S: Final = 0.005
@@ -49,28 +56,10 @@ def group_path(domain: Domain, identifier: int, domain_dir: str) -> str:
     partition = domain.partition if domain.partition not in (None, MACHINE) else None
     folder = partition_path(partition or "")
     if domain_dir.startswith(SYSTEM):
-        return f"{folder}/{machine_name(domain.name, identifier)}.libvirt-qemu"
+        return f"{folder}/{machine_name('qemu', domain.name, identifier)}.libvirt-qemu"
     name = UNUSUAL.sub("_", domain.name[:20])
     mark = zlib.crc32(domain_dir.encode())
     return f"{folder}/qemu-{identifier}-{name}-{mark:08x}"
-
-
-def machine_name(name: str, identifier: int) -> str:
-    """Name a guest as libvirt does for systemd: what a host's name may have of it. Pure.
-
-    Source: libvirt 9.0, virDomainGenerateMachineName.
-    """
-    text = f"qemu-{identifier}-"
-    previous = ""
-    for character in name:
-        if len(text) >= MACHINE_NAME:
-            break
-        if character in "-.":
-            text += character if previous not in ("-", ".") else ""
-        elif character.isascii() and character.isalnum():
-            text += character
-        previous = character
-    return text.rstrip("-.")
 
 
 def plan_cgroup(
@@ -97,6 +86,17 @@ def plan_cgroup(
     return GuestCgroup(layout, group_path(domain, identifier, domain_dir), wanted)
 
 
+def plan_scope(domain: Domain, identifier: int, domain_dir: str) -> MachineScope | None:
+    """Name a guest's scope on a host with systemd; None: the daemon is not the host's own.
+
+    Two daemons would name their guests alike.
+    """
+    if not domain_dir.startswith(SYSTEM):
+        return None
+    name, partition = domain.name, domain.partition or ""
+    return machine_scope(*QEMU_VM, name, identifier, domain.uuid or "", partition)
+
+
 def record_partition(domain: Domain) -> None:
     """Say in the live XML in which partition the guest is."""
     if domain.partition is None:
@@ -114,11 +114,24 @@ def place(cgroup: GuestCgroup, domain: Domain, pid: int) -> None:
     group, v1_controllers = cgroup.group, cgroup.group.layout.v1_controllers
     numbers = block_device_numbers((domain.blkiotune or Blkiotune()).devices)
     for limit in guest_limits(domain, v1_controllers, numbers, bfq=has_bfq(group)):
-        group.write(limit)
+        group.owner_of(limit).write(limit)
     cgroup.add_process(pid)
     cgroup.add_thread(EMULATOR, pid)
     for limit in thread_limits(domain, EMULATOR, v1_controllers, cgroup.has_threads):
         cgroup.thread(EMULATOR).write(limit)
+
+
+def scope_weights(cgroup: GuestCgroup, domain: Domain) -> list[tuple[str, int]]:
+    """List the weights of <cputune> and <blkiotune> as systemd keeps them.
+
+    Raises:
+        ConfError: a number is out of the controller's range. VirError: SYSTEM_ERROR: the host has
+            no such block device.
+    """
+    group, v1_controllers = cgroup.group, cgroup.group.layout.v1_controllers
+    numbers = block_device_numbers((domain.blkiotune or Blkiotune()).devices)
+    limits = guest_limits(domain, v1_controllers, numbers, bfq=has_bfq(group))
+    return kept_weights(limits)
 
 
 async def in_thread(work: Callable[[], None]) -> None:
@@ -170,3 +183,5 @@ async def remove(cgroup: GuestCgroup) -> None:
             log.warning("the cgroup %s cannot be removed", cgroup.group.path)
             return
         await asyncio.sleep(PAUSE_S)
+    if cgroup.group.scope:
+        await scopes.stop_unit(cgroup.group.scope)

@@ -21,7 +21,7 @@ from rpc.values import TypedParam, TypedValue
 from supervisor.drivers.qemu import QEMU
 from supervisor.messages.worker import StatsParam
 from supervisor.objects.cgroup_controllers import require_controller
-from supervisor.workers.cgroups import readings
+from supervisor.workers.cgroups import readings, scopes
 from supervisor.workers.cgroups.block_devices import block_device_numbers
 from supervisor.workers.cgroups.changes import plan_change, write_limits
 from supervisor.workers.cgroups.group import Group, Limit
@@ -35,7 +35,7 @@ TUNED: Final = frozenset({"memtune", "cputune", "blkiotune", "numatune"})
 LIMITS: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
 
 
-def set_tuning(guest: Guest, xml: str, controller: str) -> None:
+async def set_tuning(guest: Guest, xml: str, controller: str) -> None:
     """Set the limits of <memtune>, <cputune> and <blkiotune>.
 
     Args:
@@ -45,7 +45,8 @@ def set_tuning(guest: Guest, xml: str, controller: str) -> None:
 
     Raises:
         ConfError: a number is out of range. VirError: OPERATION_INVALID: the guest's group lacks
-            the controller; SYSTEM_ERROR: the kernel refuses; the former limits hold.
+            the controller; SYSTEM_ERROR: the kernel refuses; DBUS_SERVICE, OPERATION_TIMEOUT:
+            systemd does not keep a weight. The former limits hold.
     """
     cgroup = guest.cgroup
     require_controller(controller, QEMU.errors, present=controller in cgroup.controllers)
@@ -58,7 +59,16 @@ def set_tuning(guest: Guest, xml: str, controller: str) -> None:
             before, after = (limits_of(cgroup, each, name) for each in (guest.domain, requested))
             changes.append(Change(cgroup.thread(name), before, after))
     before, after = (_guest_limits(cgroup, each) for each in (guest.domain, requested))
-    _write_all([Change(cgroup.group, before, after), *changes])
+    kept = await scopes.change_weights(cgroup.group.scope, before, after)
+    whole = [
+        Change(group, *(own_limits(cgroup, group, each) for each in (before, after)))
+        for group in cgroup.group.with_scope
+    ]
+    try:
+        _write_all([*whole, *changes])
+    except VirError:
+        await scopes.set_weights(cgroup.group.scope, kept)
+        raise
     for field in TUNED:
         setattr(guest.domain, field, getattr(requested, field))
     drop_unlimited(guest.domain)
@@ -72,6 +82,11 @@ class Change:
     group: Group
     before: list[Limit]
     after: list[Limit]
+
+
+def own_limits(cgroup: GuestCgroup, group: Group, limits: list[Limit]) -> list[Limit]:
+    """List those limits of the whole guest that one group has."""
+    return [limit for limit in limits if cgroup.group.owner_of(limit) == group]
 
 
 def _write_all(changes: list[Change]) -> None:
@@ -167,7 +182,7 @@ def get_tuning(guest: Guest, controller: str) -> list[StatsParam]:
 
 
 def _scheduler(cgroup: GuestCgroup) -> Iterator[StatsParam]:
-    yield StatsParam("cpu_shares", P.ULLONG, readings.shares(cgroup.group))
+    yield StatsParam("cpu_shares", P.ULLONG, readings.shares(cgroup.group.weights))
     names = sorted(cgroup.thread_names())
     groups = {
         "vcpu": _first(cgroup, names, VCPU),
@@ -194,7 +209,7 @@ def _memory(cgroup: GuestCgroup) -> Iterator[StatsParam]:
 
 def _blkio(cgroup: GuestCgroup) -> Iterator[StatsParam]:
     with contextlib.suppress(VirError):  # the host has no I/O scheduler with weights
-        yield StatsParam("weight", P.UINT, readings.blkio_weight(cgroup.group))
+        yield StatsParam("weight", P.UINT, readings.blkio_weight(cgroup.group.weights))
 
 
 #: What threads have each for itself, by controller.

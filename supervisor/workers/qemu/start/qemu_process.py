@@ -5,6 +5,7 @@ Owns: those. May touch: the new process, its pid file, the master key's file.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import resource
 import signal
@@ -23,14 +24,16 @@ from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.bendable_files import replace_file
+from supervisor.workers.cgroups import scopes
 from supervisor.workers.cgroups.limits import UNLIMITED_KIB
+from supervisor.workers.cgroups.scopes import Scope
 from supervisor.workers.file_owners import chown_for_guest
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
 from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master_key
 from supervisor.workers.qemu.cgroup.devices import allowed_devices, restrict
-from supervisor.workers.qemu.cgroup.placement import in_thread, place
+from supervisor.workers.qemu.cgroup.placement import in_thread, place, scope_weights
 from supervisor.workers.qemu.interfaces import InterfaceFds
 from supervisor.workers.qemu.memory_policy import host_nodes, memory_policy
 from supervisor.workers.qemu.namespace.guest_dev import inside_dev, spawn_private
@@ -196,10 +199,32 @@ async def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStac
     write_file(pid_file, b"%d" % process.pid, mode=0o644, durable=False)
     if cgroup.exists:
         await in_thread(lambda: place(cgroup, start.domain, held.pid))
+        if start.scope is not None:
+            await _enter_scope(start, start.scope, held.pid)
         devices = allowed_devices(start.domain, context.config)
         status.filters_devices = restrict(cgroup, start.name, devices)
     held.release()
     return process
+
+
+async def _enter_scope(start: StartContext, scope: Scope, pid: int) -> None:
+    """Tell systemd of the scope's weights, and machined of the guest that is in it.
+
+    Raises:
+        VirError: DBUS_SERVICE, OPERATION_TIMEOUT: they refuse, or do not answer.
+    """
+    await scope.release()
+    await scopes.set_weights(scope.machine.unit, scope_weights(start.cgroup, start.domain))
+    await scopes.register(scope.machine, pid, network_indexes(start.domain))
+
+
+def network_indexes(domain: Domain) -> list[int]:
+    """List the indexes of a guest's network devices on the host; one that is gone has none."""
+    indexes = []
+    for interface in domain.devices.interfaces:
+        with contextlib.suppress(OSError):
+            indexes.append(socket.if_nametoindex(interface.target_dev or ""))
+    return indexes
 
 
 async def _spawn_held(start: StartContext, command: Spawning) -> HeldProcess:

@@ -29,7 +29,9 @@ from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.workers import usb_devices, usb_sharing
 from supervisor.workers.bendable_files import give_socket
+from supervisor.workers.cgroups.group import Group
 from supervisor.workers.cgroups.hierarchies import layout
+from supervisor.workers.cgroups.scopes import Scope, has_systemd
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
 from supervisor.workers.file_owners import chown_for_guest
@@ -119,6 +121,10 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     domain_dir = context.paths.domain_dir(request.id, domain.name)
     wanted = context.config.cgroup_controllers
     cgroup = placement.plan_cgroup(domain, request.id, str(domain_dir), layout(), wanted)
+    machine = placement.plan_scope(domain, request.id, str(domain_dir))
+    scope = Scope(machine, layout()) if machine and cgroup.exists and has_systemd() else None
+    if scope is not None:
+        cgroup.group = Group(layout(), scope.group)
     if not cgroup.exists:
         check_available(domain, cgroup.has, session=context.session)
     monitor = str(domain_dir / "monitor.sock")
@@ -140,6 +146,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
         domain_dir=domain_dir,
         hugepages=find_hugepages(context.config),
         cgroup=cgroup,
+        scope=scope,
         has_private_dev=wants_private_dev(context.config, session=context.session),
     )
 
@@ -259,18 +266,24 @@ async def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
     status.cgroup = start.cgroup.group.path
     start.write_status()
     undo.callback(remove_status, context.paths.status(start.name))
-    _make_cgroup(start, undo)
+    await _make_cgroup(start, undo)
 
 
-def _make_cgroup(start: StartContext, undo: AsyncExitStack) -> None:
+async def _make_cgroup(start: StartContext, undo: AsyncExitStack) -> None:
     """Make the group, whose path the status has by now; a host may let us make none.
 
     Raises:
         ConfError: "config_unsupported": the XML limits what only a group can.
+        VirError: systemd does not make the scope that the group is in.
     """
     if not start.cgroup.exists:
         return
     undo.push_async_callback(placement.remove, start.cgroup)
+    if start.scope is not None:
+        undo.push_async_callback(start.scope.release)
+        await start.scope.make()
+        start.status.cgroup = start.scope.group
+        start.cgroup.group = replace(start.cgroup.group, path=start.scope.group)
     if start.cgroup.make():
         placement.record_partition(start.domain)
     else:

@@ -13,6 +13,7 @@ from conf.emulator import EmulatorFacts
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.emulator_user import User
+from supervisor.workers.cgroups.scopes import Scope
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.start import live_xml
@@ -32,6 +33,7 @@ class StartContext:
     domain_dir: Path
     hugepages: HugePages
     cgroup: GuestCgroup
+    scope: Scope | None  # of systemd's, that the group is in
     has_private_dev: bool = False  # or will have, if the kernel allows it
 
     @property

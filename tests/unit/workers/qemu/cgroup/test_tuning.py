@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Set
 from pathlib import Path
 from typing import cast
@@ -42,7 +43,7 @@ class RunningQemu:
         self.updates += 1
 
     def tune(self, inner: str, controller: str) -> None:
-        set_tuning(cast(Guest, self), xml(inner), controller)
+        asyncio.run(set_tuning(cast(Guest, self), xml(inner), controller))
 
     def read(self, controller: str) -> dict[str, int | float | str]:
         return {each.field: each.value for each in get_tuning(cast(Guest, self), controller)}

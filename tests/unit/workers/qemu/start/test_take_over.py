@@ -11,7 +11,7 @@ from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.paths import Paths
 from supervisor.workers import owner_attributes
 from supervisor.workers.cgroups.hierarchies import UNIFIED
-from supervisor.workers.qemu.cgroup.placement import machine_name
+from supervisor.workers.cgroups.scope_names import machine_name
 from supervisor.workers.qemu.external.pid_files import remove_pid_files
 from supervisor.workers.qemu.start.take_over import (
     filters_devices,
@@ -51,7 +51,7 @@ def test_the_group_of_a_guest_is_that_of_its_threads_parent(text: str, group: st
     ],
 )
 def test_a_guests_group_has_the_name_that_libvirt_looks_for(name: str, machine: str) -> None:
-    assert machine_name(name, 7) == machine
+    assert machine_name("qemu", name, 7) == machine
 
 
 @pytest.mark.parametrize(
