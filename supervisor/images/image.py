@@ -31,6 +31,7 @@ class ImageInfo:
     compat: str = ""  # of qcow2: "0.10" or "1.1"
     lazy_refcounts: bool = False
     extended_l2: bool = False
+    bitmaps: bool = False  # qcow2: it has dirty bitmaps
     backing_file: str | None = None  # unchecked text of the header
     backing_format: str | None = None  # None: not named
     data_file: str | None = None  # name of qcow2's external data file

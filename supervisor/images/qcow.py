@@ -19,6 +19,7 @@ MAX_EXTENSIONS: Final = 64
 _END, _BACKING_FORMAT, _DATA_FILE = 0, 0xE2792ACA, 0x44415441
 _INCOMPATIBLE_DATA_FILE, _INCOMPATIBLE_EXTENDED_L2 = 1 << 2, 1 << 4
 _COMPATIBLE_LAZY: Final = 1 << 0
+_AUTOCLEAR_BITMAPS: Final = 1 << 0
 _ENCRYPTION: Final = {0: "", 1: "aes", 2: "luks"}
 _QED_BACKING, _QED_RAW = 1 << 0, 1 << 2
 
@@ -51,6 +52,7 @@ def _read_v2(data: bytes, version: int) -> ImageInfo:
     cluster = _cluster(number(data, 20, ">I"))
     incompatible = number(data, 72, ">Q") if version == 3 else 0
     compatible = number(data, 80, ">Q") if version == 3 else 0
+    autoclear = number(data, 88, ">Q") if version == 3 else 0
     header = number(data, 100, ">I") if version == 3 else V2_HEADER
     if version == 3 and (header < V3_HEADER or header % 8):
         raise CorruptImage(f"invalid header length {header}")
@@ -65,6 +67,7 @@ def _read_v2(data: bytes, version: int) -> ImageInfo:
         compat="1.1" if version == 3 else "0.10",
         lazy_refcounts=bool(compatible & _COMPATIBLE_LAZY),
         extended_l2=bool(incompatible & _INCOMPATIBLE_EXTENDED_L2),
+        bitmaps=bool(autoclear & _AUTOCLEAR_BITMAPS),
         backing_file=backing,
         backing_format=extensions.get(_BACKING_FORMAT) if backing is not None else None,
         data_file=extensions.get(_DATA_FILE, "") if elsewhere else None,

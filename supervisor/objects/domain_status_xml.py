@@ -114,6 +114,8 @@ class Status(msgspec.Struct, kw_only=True):
     last_disk_change: int = 0  # its number
     backup: BackupRecord | None = None
     backup_end: BackupEnd | None = None  # of the last one
+    last_node: int = 0  # the highest number that an image's nodes have had; 0: not known
+    no_bitmaps: bool = False  # QEMU has no dirty bitmap, but for those stored in images
     resume_after_job: str = ""  # the QEMU job for which the vCPUs are stopped
     foreign: bool = False  # libvirt's daemon started the guest, and no worker has taken it over yet
     libvirt_flags: str = ""  # the QEMU's capabilities, by libvirt's names
@@ -285,7 +287,7 @@ def _libvirt_elements(status: Status, live_xml: str) -> str:
         *(["<namespaces><mount/></namespaces>"] if status.private_dev else []),
         *(["<fakereboot/>"] if status.fake_reboot else []),
         *(["<rememberOwner/>"] if status.owners else []),
-        f"<nodename index='{highest_index(live_xml)}'/>",
+        f"<nodename index='{max(_highest_index(live_xml), status.last_node)}'/>",
         "<blockjobs active='no'/>",
         f"<agentTimeout>{status.agent_timeout}</agentTimeout>",
     ]
@@ -296,6 +298,10 @@ def _libvirt_elements(status: Status, live_xml: str) -> str:
 def _capabilities(flags: str) -> str:
     names = escape(flags, {"'": "&apos;"}).split()
     return "<qemuCaps>" + "".join(f"<flag name='{name}'/>" for name in names) + "</qemuCaps>"
+
+
+#: A worker writes the file at each change of state, and its XML changes far less often.
+_highest_index: Final = cache_last(highest_index)
 
 
 def parse_status(text: str) -> tuple[Status, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -125,6 +126,31 @@ def test_a_snapshot_that_is_aborted_has_never_been(link: Any, folder: Path) -> N
     assert sorted(os.listdir(folder)) == ["disk.qcow2", "fifo"]
     domain.destroy()
     domain.undefine()
+
+
+def test_overlays_are_as_qemu_img_makes_them(link: Any, folder: Path) -> None:
+    raw = folder / "b.img"
+    raw.write_bytes(bytes(5 << 20))
+    second = (
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
+        f"<source file='{raw}'/><target dev='vdb' bus='virtio'/></disk>"
+    )
+    domain = link.defineXML(idle("web", devices=disk(folder / "a.qcow2", "3G") + second))
+    domain.create()
+    for number in range(2):
+        document = f"<domainsnapshot><name>s{number}</name></domainsnapshot>"
+        domain.snapshotCreateXML(document, DISK_ONLY)
+    domain.destroy()
+    for name, size in (("a", 3 << 30), ("b", 5 << 20)):
+        for number, below in ((1, f"{name}.s0"), (0, {"a": "a.qcow2", "b": "b.img"}[name])):
+            image = f"{folder}/{name}.s{number}"
+            words = ["qemu-img", "info", "--output=json", image]
+            info = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+            assert info["virtual-size"] == size
+            assert info["backing-filename"] == f"{folder}/{below}"
+            assert info["backing-filename-format"] == ("raw" if below == "b.img" else "qcow2")
+            subprocess.run(["qemu-img", "check", "-q", image], check=True)
+    domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
 
 
 def test_a_job_is_told_of_by_path_and_by_target(link: Any, folder: Path) -> None:

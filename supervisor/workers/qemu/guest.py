@@ -113,11 +113,19 @@ class Guest(RunningGuest):
 
     def open_monitor(self, end: socket.socket) -> Monitor:
         """Make a monitor of a connected socket; `set_monitor` follows QEMU's greeting."""
-        return Monitor(end, self.name, self._received_event, self._monitor_lost)
+        monitor = Monitor(end, self.name, self._received_event, self._monitor_lost)
+        monitor.before_bitmap = self._record_bitmap
+        return monitor
 
     def _received_event(self, message: Message) -> None:
         self.migration.on_message(message)
         self.on_event(message)
+
+    def _record_bitmap(self) -> None:
+        """Record that QEMU is about to have a dirty bitmap: whoever needs to know asks it then."""
+        if self.status.no_bitmaps:
+            self.status.no_bitmaps = False
+            self.save()
 
     def set_monitor(self, monitor: Monitor) -> None:
         """Use a monitor whose QEMU has greeted."""
@@ -127,6 +135,7 @@ class Guest(RunningGuest):
         """Use a monitor that a predecessor has read until now; `start_reading` must follow."""
         handlers = self._received_event, self._monitor_lost
         self._monitor = Monitor(end, self.name, *handlers, unread=unread)
+        self._monitor.before_bitmap = self._record_bitmap
         return self._monitor
 
     def reconnect(self) -> asyncio.Task[None]:

@@ -44,7 +44,8 @@ from supervisor.workers.qemu.block.image_nodes import (
 from supervisor.workers.qemu.block.job_commands import query_jobs
 from supervisor.workers.qemu.block.live_disks import check_supports_jobs, find_disk, job_of
 from supervisor.workers.qemu.block.new_files import create_file
-from supervisor.workers.qemu.block.nodes import free_index, layer_nodes, live_nodes
+from supervisor.workers.qemu.block.node_facts import take_numbers
+from supervisor.workers.qemu.block.nodes import layer_nodes, live_nodes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files
 from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
@@ -66,7 +67,7 @@ async def begin_backup(guest: Guest, request: BeginBackup) -> None:
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
     backup = read_backup(request.xml)
     found = await query_nodes(guest)
-    plans = _plan(guest, backup, free_index(found))
+    plans = _plan(guest, backup, take_numbers(guest, found, len(backup.selected)))
     tops = [
         live_nodes(find_disk(guest.domain, target)).images[0].format_name
         for target in request.checkpoint_disks

@@ -33,7 +33,8 @@ from supervisor.workers.qemu.block.image_nodes import (
 )
 from supervisor.workers.qemu.block.mirrors import add_backing_nodes, make_mirror
 from supervisor.workers.qemu.block.new_files import create_file, remove_file
-from supervisor.workers.qemu.block.nodes import free_index, layer_nodes, live_nodes
+from supervisor.workers.qemu.block.node_facts import take_numbers
+from supervisor.workers.qemu.block.nodes import layer_nodes, live_nodes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files, give_back
 
@@ -59,8 +60,10 @@ async def copy(guest: Guest, request: BlockCopy) -> None:
     """
     plan = await _check(guest, request)
     found = await query_nodes(guest)
-    first = free_index(found)
-    chain = [replace(layer, index=first + depth) for depth, layer in enumerate(layers(plan.target))]
+    images_of_copy = layers(plan.target)
+    first = take_numbers(guest, found, len(images_of_copy))
+    chain = [replace(layer, index=first + depth) for depth, layer in enumerate(images_of_copy)]
+    guest.save()
     images = live_nodes(plan.disk)
     top = images.images[0]
     target = plan.disk.target.dev

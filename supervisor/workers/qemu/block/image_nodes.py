@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +20,7 @@ from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.argv.disk import shared_node_options
-from supervisor.workers.qemu.argv.launch_inputs import Context, Option
+from supervisor.workers.qemu.argv.launch_inputs import Context
 from supervisor.workers.qemu.argv.storage import (
     backing_string,
     encryption_options,
@@ -35,10 +35,11 @@ from supervisor.workers.qemu.block.nodes import ImageNodes, layer_nodes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import emulator_facts, launch_context
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan
-from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
+from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, qmp_step
 from supervisor.workers.qemu.interfaces import InterfaceFds
 
 CREATE_S: Final = 60.0  # to make an image: on a slow server, its metadata
+MOST_S: Final = 80.0  # to open images: below the deadlines of domd's requests
 LUKS_PREFIX: Final = "-encryption-secret0"
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,42 @@ async def plan_context(guest: Guest, disk: Disk, chain: Sequence[Layer]) -> Cont
     return launch_context(guest, plan, InterfaceFds(), secrets)
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """The nodes of an image that is to be added."""
+
+    nodes: ImageNodes
+    context: Context
+    storage: tuple[QmpStep, ...]  # the file, device or server, after its secrets
+    format: QmpStep
+
+    @property
+    def steps(self) -> tuple[QmpStep, ...]:
+        """All of them, in order."""
+        return (*self.storage, self.format)
+
+
+async def plan_image(
+    guest: Guest,
+    disk: Disk,
+    layer: Layer,
+    *,
+    below: str | None = None,
+    writable: bool = True,
+) -> PlannedImage:
+    """Plan the nodes of an image; the arguments are those of `add_image`.
+
+    Raises:
+        ConfError: this QEMU cannot have such an image. VirError: a secret is missing.
+    """
+    context = await plan_context(guest, disk, [layer])
+    nodes = layer_nodes(layer, read_only=not writable)
+    options = shared_node_options(disk)
+    storage = tuple(qmp_step(*option) for option in protocol_nodes(context, nodes, options))
+    node = format_node(nodes, options, top=writable, below=below, ends=below is None)
+    return PlannedImage(nodes, context, storage, qmp_step(*node))
+
+
 async def add_image(
     guest: Guest,
     disk: Disk,
@@ -113,19 +150,25 @@ async def add_image(
     Raises:
         ConfError: this QEMU cannot have such an image. VirError: QEMU refuses.
     """
-    chain = [layer]
-    context = await plan_context(guest, disk, chain)
-    nodes = layer_nodes(layer, read_only=not writable)
-    options = shared_node_options(disk)
-    is_raw = new is not None and new.backing is None and format_driver(nodes) == "raw"
-    if new is not None and is_raw:
-        await asyncio.to_thread(_grow, nodes, new.size)  # before QEMU asks for its size
-    await _add(guest, protocol_nodes(context, nodes, options), undo)
-    if new is not None and not is_raw:
-        await _make_image(guest, context, nodes, new)
-    node = format_node(nodes, options, top=writable, below=below, ends=below is None)
-    await _add(guest, [node], undo)
-    return nodes
+    planned = await plan_image(guest, disk, layer, below=below, writable=writable)
+    await add_planned(guest, planned, undo, new=new)
+    return planned.nodes
+
+
+async def add_planned(
+    guest: Guest, planned: PlannedImage, undo: AsyncExitStack, *, new: NewImage | None = None
+) -> None:
+    """Add the nodes of an image. Arguments and errors as `add_image`."""
+    if new is None:
+        await add_steps(guest, planned.steps, undo)
+        return
+    is_raw = new.backing is None and format_driver(planned.nodes) == "raw"
+    if is_raw:
+        await asyncio.to_thread(_grow, planned.nodes, new.size)  # before QEMU asks for its size
+    await add_steps(guest, planned.storage, undo)
+    if not is_raw:
+        await _make_image(guest, planned.context, planned.nodes, new)
+    await add_steps(guest, [planned.format], undo)
 
 
 async def _make_image(guest: Guest, context: Context, nodes: ImageNodes, new: NewImage) -> None:
@@ -156,10 +199,15 @@ def _grow(nodes: ImageNodes, size: int) -> None:
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
 
 
-async def _add(guest: Guest, options: Iterable[Option], undo: AsyncExitStack) -> None:
-    for step in [qmp_step(*option) for option in options]:
-        await guest.monitor.execute(step.command, step.arguments, timeout_s=step.timeout_s)
-        undo.push_async_callback(_undo, guest, step.undo, step.undo_arguments)
+async def add_steps(guest: Guest, steps: Sequence[QmpStep], undo: AsyncExitStack) -> None:
+    """Add objects and nodes in one round trip: one that needs a refused one is refused, too."""
+
+    def done(place: int) -> None:
+        undo.push_async_callback(_undo, guest, steps[place].undo, steps[place].undo_arguments)
+
+    commands = [(step.command, step.arguments) for step in steps]
+    timeout_s = min(sum(step.timeout_s for step in steps), MOST_S)
+    await guest.monitor.execute_all(commands, done, timeout_s=timeout_s)
 
 
 async def _undo(guest: Guest, command: str, arguments: dict[str, object]) -> None:

@@ -23,6 +23,7 @@ from conf.domain.devices.source import Source
 
 PREFIX: Final = "libvirt-"
 PERIPHERALS: Final = "/machine/peripheral"  # QOM: the devices that have an id
+NAMED: Final = re.compile(rf"\b{PREFIX}(\d+)-")
 NODE_NAME: Final = re.compile(r"libvirt-(\d+)(?:-.*)?")
 
 
@@ -162,9 +163,15 @@ def number_disks(disks: Sequence[Disk]) -> tuple[list[DiskNodes], int]:
 
 
 def free_index(node_names: Iterable[str]) -> int:
-    """Return the number above all that QEMU's nodes have (`query-named-block-nodes`)."""
+    """Return the number above all that nodes of these names have (`query-named-block-nodes`)."""
     numbers = (NODE_NAME.fullmatch(name) for name in node_names)
     return max((int(match[1]) for match in numbers if match), default=0) + 1
+
+
+def highest_index(arguments: Iterable[str]) -> int:
+    """Return the highest number that a command line gives a node; 0: none has one."""
+    numbers = (int(match[1]) for text in arguments for match in NAMED.finditer(text))
+    return max(numbers, default=0)
 
 
 def record_indexes(disk: Disk, nodes: DiskNodes) -> None:

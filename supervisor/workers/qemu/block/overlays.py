@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Final
 
 from conf.domain.device_xml import format_device, parse_device
@@ -19,16 +20,18 @@ from conf.domain.devices.disk_chain import Layer, layers, push_overlay
 from conf.mapper import parse
 from conf.snapshot.model import SnapshotDisk
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.images.new_qcow2 import NewQcow2, NotSupported, new_qcow2
 from supervisor.messages.block import CreateOverlays
 from supervisor.objects.block_job import PendingOverlay
 from supervisor.workers.qemu.agent import freezing
+from supervisor.workers.qemu.argv.storage import backing_string, format_driver
 from supervisor.workers.qemu.block.bitmaps import Action, NodeBitmaps, overlay_actions
 from supervisor.workers.qemu.block.image_nodes import (
     NewImage,
-    add_image,
-    bitmaps_of,
-    query_nodes,
-    virtual_size,
+    PlannedImage,
+    add_planned,
+    add_steps,
+    plan_image,
 )
 from supervisor.workers.qemu.block.job_commands import end_create_jobs
 from supervisor.workers.qemu.block.live_disks import (
@@ -37,8 +40,10 @@ from supervisor.workers.qemu.block.live_disks import (
     check_supports_jobs,
     find_disk,
 )
-from supervisor.workers.qemu.block.new_files import create_file, remove_file
-from supervisor.workers.qemu.block.nodes import PREFIX, free_index, live_nodes
+from supervisor.workers.qemu.block.new_files import remove_file
+from supervisor.workers.qemu.block.node_facts import NodeFacts, find_facts, take_numbers
+from supervisor.workers.qemu.block.nodes import PREFIX, ImageNodes, live_nodes
+from supervisor.workers.qemu.block.overlay_files import OverlayFiles
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import collect, used_nodes
 from supervisor.workers.qemu.hotplug.file_owners import chown_files, give_back
@@ -49,12 +54,19 @@ TRANSACTION_S: Final = 20.0  # QEMU drains the guest's requests first
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Overlay:
     """One disk, and what is put on top of it."""
 
     disk: Disk
     layer: Layer
+    after: Disk  # the disk with the overlay
+    planned: PlannedImage
+
+    @property
+    def top(self) -> ImageNodes:
+        """The image that the guest writes to until then."""
+        return live_nodes(self.disk).images[0]
 
 
 async def create_overlays(
@@ -71,38 +83,95 @@ async def create_overlays(
     Raises:
         ConfError, VirError: nothing has changed.
     """
-    found = await query_nodes(guest)
-    noted = bitmaps_of(found) if noted is None else noted
-    index = free_index(found)
-    overlays = [_overlay(guest, text, index + number) for number, text in enumerate(request.disks)]
-    async with AsyncExitStack() as undo:
-        pending = [
-            await _prepare_file(guest, overlay, undo, reuse=request.reuse) for overlay in overlays
-        ]
-        # Before QEMU has them: whoever comes after this worker can tell what QEMU has done.
-        guest.status.overlays = pending
-        guest.save()
-        undo.callback(_forget, guest)
-        actions: list[Action] = []
-        for overlay in overlays:
-            top = live_nodes(overlay.disk).images[0]
-            size = virtual_size(found, top.format_name)
-            new = None if request.reuse else NewImage(size, top)
-            nodes = await add_image(guest, overlay.disk, overlay.layer, undo, new=new)
-            data = {"node": top.format_name, "overlay": nodes.format_name}
-            actions += overlay_actions(top.format_name, nodes.format_name, noted)
-            actions.append({"type": "blockdev-snapshot", "data": data})
-        async with freezing.frozen(guest, wanted=request.quiesce):
-            await guest.monitor.execute(
-                "transaction", {"actions": actions}, timeout_s=TRANSACTION_S
-            )
-            undo.pop_all()
-            _apply(guest, pending)
-            guest.update_and_publish()
+    chosen = [_check(guest, text) for text in request.disks]
+    facts = await find_facts(guest, [disk for disk, _ in chosen], noted=noted)
+    first = take_numbers(guest, (), len(chosen))
+    overlays = [
+        await _plan(guest, disk, replace(layer, index=first + number))
+        for number, (disk, layer) in enumerate(chosen)
+    ]
+    files = OverlayFiles()
+    try:
+        async with AsyncExitStack() as undo:
+            if not request.reuse:
+                await files.make([path for one in overlays if (path := _own_path(one.layer))])
+                undo.callback(files.remove)
+            pending = [await _give_file(guest, one, files, undo) for one in overlays]
+            # Before QEMU has them: whoever comes after this worker can tell what QEMU has done.
+            guest.status.overlays = pending
+            guest.save()
+            undo.callback(_forget, guest)
+            await _add_images(guest, overlays, facts, files, undo, reuse=request.reuse)
+            actions = [action for one in overlays for action in _actions(one, facts)]
+            async with freezing.frozen(guest, wanted=request.quiesce):
+                await guest.monitor.execute(
+                    "transaction", {"actions": actions}, timeout_s=TRANSACTION_S
+                )
+                undo.pop_all()
+                for one in overlays:
+                    _apply(guest, one.disk, one.after)
+                guest.status.overlays = []
+                guest.update_and_publish()
+    finally:
+        files.close()
 
 
-def _overlay(guest: Guest, text: str, index: int) -> Overlay:
-    """Check one disk.
+async def _add_images(
+    guest: Guest,
+    overlays: Sequence[Overlay],
+    facts: NodeFacts,
+    files: OverlayFiles,
+    undo: AsyncExitStack,
+    *,
+    reuse: bool,
+) -> None:
+    """Have QEMU open the overlays; it makes those that cannot be made here.
+
+    Raises:
+        VirError: SYSTEM_ERROR; what QEMU refuses.
+    """
+    images = {} if reuse else _plan_files(overlays, facts, files)
+    await files.write(images)
+    there = [one for one in overlays if reuse or one.layer.path in images]
+    # In one round trip, while the disk takes the images.
+    await add_steps(guest, [step for one in there for step in one.planned.steps], undo)
+    for one in overlays:
+        if one not in there:
+            new = NewImage(facts.sizes[one.disk.target.dev], one.top)
+            await add_planned(guest, one.planned, undo, new=new)
+    await files.wait_durable()
+
+
+def _plan_files(
+    overlays: Sequence[Overlay], facts: NodeFacts, files: OverlayFiles
+) -> dict[str, NewQcow2]:
+    """Lay out the images that need nothing of QEMU, by the paths of files that were made for them.
+
+    A file that was there, though empty, may be a link of somebody who has no rights where it leads.
+    """
+    images = {}
+    for one in overlays:
+        layer, size = one.layer, facts.sizes[one.disk.target.dev]
+        if layer.path not in files or layer.format != "qcow2" or layer.source.encryption:
+            continue
+        backing = backing_string(one.planned.context, one.top)
+        try:
+            images[layer.path or ""] = new_qcow2(size, backing, format_driver(one.top))
+        except NotSupported as error:
+            log.info("QEMU is to make %s: %s", layer.path, error)
+    return images
+
+
+def _actions(overlay: Overlay, facts: NodeFacts) -> list[Action]:
+    """Plan the part of the transaction that is about one disk."""
+    top, nodes = overlay.top.format_name, overlay.planned.nodes.format_name
+    data = {"node": top, "overlay": nodes}
+    snapshot: Action = {"type": "blockdev-snapshot", "data": data}
+    return [*overlay_actions(top, nodes, facts.bitmaps), snapshot]
+
+
+def _check(guest: Guest, text: str) -> tuple[Disk, Layer]:
+    """Check one disk: it, and the image that is to be on top of it, without a number.
 
     Raises:
         ConfError, VirError: it cannot have an overlay.
@@ -126,31 +195,34 @@ def _overlay(guest: Guest, text: str, index: int) -> Overlay:
         type=wanted.type or "file",
         source=wanted.source,
         format=wanted.format or "qcow2",
-        index=index,
         cache=wanted.driver.metadata_cache if wanted.driver else None,
     )
-    return Overlay(disk, layer)
+    return disk, layer
 
 
-async def _prepare_file(
-    guest: Guest, overlay: Overlay, undo: AsyncExitStack, *, reuse: bool
+async def _plan(guest: Guest, disk: Disk, layer: Layer) -> Overlay:
+    after = copy(disk)
+    push_overlay(after, layer)
+    return Overlay(disk, layer, after, await plan_image(guest, disk, layer))
+
+
+def _own_path(layer: Layer) -> str | None:
+    """Return the path of the file that is to be made for an overlay."""
+    return layer.path if layer.type == "file" else None
+
+
+async def _give_file(
+    guest: Guest, overlay: Overlay, files: OverlayFiles, undo: AsyncExitStack
 ) -> PendingOverlay:
-    """Make an overlay's file, and give it to QEMU's user."""
-    path = overlay.layer.path
-    created = ""
-    if path and not reuse and overlay.layer.type == "file" and create_file(path):
-        created = path
-        undo.callback(remove_file, path)
-    image = Disk(type=overlay.layer.type, source=overlay.layer.source)
-    undo.push_async_callback(give_back, guest, await chown_files(guest, image))
-    _, after = parse_device(format_device(overlay.disk, live=True))
-    assert isinstance(after, Disk), "written as a <disk>"
-    push_overlay(after, overlay.layer)
+    """Give an overlay's file to QEMU's user; the caller saves the status."""
+    layer = overlay.layer
+    image = Disk(type=layer.type, source=layer.source)
+    undo.push_async_callback(give_back, guest, await chown_files(guest, image, saves=False))
     return PendingOverlay(
         target=overlay.disk.target.dev,
-        disk=format_device(after, live=True),
-        index=overlay.layer.index or 0,
-        created=created,
+        disk=format_device(overlay.after, live=True),
+        index=layer.index or 0,
+        created=layer.path or "" if layer.path in files else "",
     )
 
 
@@ -159,13 +231,17 @@ def _forget(guest: Guest) -> None:
     guest.save()
 
 
-def _apply(guest: Guest, pending: Sequence[PendingOverlay]) -> None:
-    """Put overlays that QEMU uses into the live model; the caller writes the status file."""
+def _apply(guest: Guest, disk: Disk, after: Disk) -> None:
+    """Put an overlay that QEMU uses into the live model; the caller writes the status file."""
+    change_chain(guest, disk, layers(after), terminated=after.chain_ends())
+
+
+def _apply_pending(guest: Guest, pending: Sequence[PendingOverlay]) -> None:
+    """Put the overlays of a previous worker into the live model; as `_apply`."""
     for overlay in pending:
-        disk = find_disk(guest.domain, overlay.target)
         _, after = parse_device(overlay.disk)
-        assert isinstance(after, Disk), "written by `_prepare_file`"
-        change_chain(guest, disk, layers(after), terminated=after.chain_ends())
+        assert isinstance(after, Disk), "written by `_give_file`"
+        _apply(guest, find_disk(guest.domain, overlay.target), after)
     guest.status.overlays = []
 
 
@@ -183,7 +259,7 @@ async def settle_overlays(guest: Guest) -> bool:
     # One transaction has put all overlays on their disks, or none.
     if any(f"{PREFIX}{overlay.index}-format" in used for overlay in pending):
         log.info("%s: a snapshot that a worker died over was made", guest.name)
-        _apply(guest, pending)
+        _apply_pending(guest, pending)
         guest.update_and_publish()
         return True
     log.info("%s: a snapshot that a worker died over is undone", guest.name)

@@ -92,7 +92,7 @@ async def _attach(guest: Guest, tag: str, device: Device) -> None:
             secrets = await disk_secrets.fetch(
                 guest.context.node.link("hostd"), disk_secrets.disk_sources(plan.device)
             )
-            first = await free_index(guest)
+            first = await take_indexes(guest, len(plan.device.chain()))
             nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
         undo.push_async_callback(give_back, guest, await chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
@@ -133,9 +133,18 @@ async def _start_virtiofsd(guest: Guest, filesystem: Filesystem, undo: AsyncExit
     guest.save()
 
 
-async def free_index(guest: Guest) -> int:
-    """Return a number that no block node of the running QEMU has."""
-    return nodes.free_index(await block_node_names(guest))
+async def take_indexes(guest: Guest, count: int) -> int:
+    """Return the first of so many numbers that no block node of the running QEMU has had.
+
+    They are recorded: nodes that a process leaves behind are in nobody's way.
+    """
+    status = guest.status
+    if not status.last_node:
+        status.last_node = nodes.free_index(await block_node_names(guest)) - 1
+    first = status.last_node + 1
+    status.last_node += max(count, 1)
+    guest.save()
+    return first
 
 
 async def block_node_names(guest: Guest) -> list[str]:

@@ -60,10 +60,15 @@ def opened_by(device: Device) -> list[str]:
     return [*(file.path for file in device_files(device)), *devices.opened_paths(device)]
 
 
-async def chown_files(guest: Guest, device: Device) -> GivenFiles:
+async def chown_files(guest: Guest, device: Device, *, saves: bool = True) -> GivenFiles:
     """Let QEMU open a device's files: as its user, as dynamic_ownership and <seclabel> allow.
 
     Host devices are let through the filter of its cgroup as well, and are added to its /dev.
+
+    Args:
+        guest: the guest.
+        device: whose files they are.
+        saves: False: the caller saves the status next.
 
     Returns:
         What `give_back` undoes; the previous owners are in the status XML from now on.
@@ -73,13 +78,13 @@ async def chown_files(guest: Guest, device: Device) -> GivenFiles:
     """
     devices.permit(guest, opened_by(device))
     try:
-        return GivenFiles(device, await _give(guest, device))
+        return GivenFiles(device, await _give(guest, device, saves=saves))
     except BaseException:
         await give_back(guest, GivenFiles(device, []))
         raise
 
 
-async def _give(guest: Guest, device: Device) -> list[Owner]:
+async def _give(guest: Guest, device: Device, *, saves: bool) -> list[Owner]:
     paths, files = opened_by(device), device_files(device)
     config = guest.context.config
     user = guest_user(guest)
@@ -93,7 +98,8 @@ async def _give(guest: Guest, device: Device) -> list[Owner]:
     owners = await chown_for_guest(files, user, guest.context.previous_owners)
     new = [owner for owner in owners if owner not in guest.status.owners]
     guest.status.owners = [*guest.status.owners, *new]
-    guest.save()
+    if saves:
+        guest.save()
     return new
 
 

@@ -31,8 +31,8 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import (
     attach,
     emulator_facts,
-    free_index,
     launch_context,
+    take_indexes,
 )
 from supervisor.workers.qemu.hotplug.detach import collect
 from supervisor.workers.qemu.hotplug.file_owners import chown_files, restore_file_owners
@@ -130,7 +130,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         backing_store=changed.backing_store,  # the previous medium's chain is not this one's
     )
     await backing_chains.complete_disks([updated])
-    nodes = number_disk(updated, await free_index(guest))
+    nodes = number_disk(updated, await take_indexes(guest, len(updated.chain())))
     record_indexes(updated, nodes)
     if nodes.images:
         secrets = await disk_secrets.fetch(

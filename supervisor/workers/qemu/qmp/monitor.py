@@ -17,7 +17,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
@@ -40,6 +40,7 @@ COMMAND_S: Final = (
 )
 MAX_PENDING: Final = 256  # commands, sent or not
 CHUNK: Final = 1 << 16
+ADDS_BITMAP: Final = b"block-dirty-bitmap-add"
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,8 @@ class Monitor:
         self._writing = False
         self._greeting: asyncio.Future[Message] = self._loop.create_future()
         self._greeting.add_done_callback(_ignore_exception)
+        #: Called before a command is sent that adds a dirty bitmap, or may: a client's own.
+        self.before_bitmap: Callable[[], None] = _nothing
         self.lost_reason = ""  # why the connection is closed; "" while it is not
         self._reading = False
         if unread is None:
@@ -198,6 +201,36 @@ class Monitor:
         pending = self._start(command, arguments, fd)
         return self._decode_reply(command, await self._return_value(pending, timeout_s), reply_type)
 
+    async def execute_all(
+        self,
+        commands: Sequence[tuple[str, Arguments]],
+        done: Callable[[int], None],
+        *,
+        timeout_s: float = COMMAND_S,
+    ) -> None:
+        """Execute several commands in one round trip; QEMU executes each, whatever others did.
+
+        Args:
+            commands: names and arguments, in order.
+            done: called with the place of each that QEMU has executed.
+            timeout_s: the deadline of all of them.
+
+        Raises:
+            QmpError: the first refusal, after all replies.
+            VirError: as `execute`; `done` was called for those that had a reply by then.
+        """
+        pending = [self._make(command, arguments, None) for command, arguments in commands]
+        refused: QmpError | None = None
+        place = 0
+        async for _, result in self._replies(pending, timeout_s):
+            if isinstance(result, QmpError):
+                refused = refused or result
+            else:
+                done(place)
+            place += 1
+        if refused is not None:
+            raise refused
+
     async def query_all(
         self, queries: Sequence[Query], *, timeout_s: float = COMMAND_S
     ) -> list[object]:
@@ -206,22 +239,32 @@ class Monitor:
         Raises:
             VirError: OPERATION_TIMEOUT; OPERATION_FAILED: the connection is lost.
         """
-        pending = [self._start(query.command, query.arguments, None) for query in queries]
+        pending = [self._make(query.command, query.arguments, None) for query in queries]
         results: list[object] = []
+        async for command, result in self._replies(pending, timeout_s):
+            if not isinstance(result, QmpError):
+                reply_type = queries[len(results)].reply_type
+                results.append(self._decode_reply(command, result, reply_type))
+            else:
+                results.append(result)
+        return results
+
+    async def _replies(
+        self, commands: Sequence[_Command], timeout_s: float
+    ) -> AsyncIterator[tuple[str, msgspec.Raw | QmpError]]:
+        """Send commands, and yield the name of each with its reply, in order."""
+        self._send(*commands)
         deadline = self._loop.time() + timeout_s
         try:
-            for query, command in zip(queries, pending, strict=True):
+            for pending in commands:
+                left = max(deadline - self._loop.time(), 0.001)
                 try:
-                    value = await self._return_value(
-                        command, max(deadline - self._loop.time(), 0.001)
-                    )
-                    results.append(self._decode_reply(query.command, value, query.reply_type))
+                    yield pending.command, await self._return_value(pending, left)
                 except QmpError as error:
-                    results.append(error)
+                    yield pending.command, error
         finally:
-            for command in pending:
-                self._abandon(command)
-        return results
+            for pending in commands:
+                self._abandon(pending)
 
     async def execute_raw(
         self, command: msgspec.Raw, *, timeout_s: float, fd: int | None = None
@@ -239,6 +282,7 @@ class Monitor:
         """
         number = self._number()
         data = encode_raw_command(command, number)
+        self.before_bitmap()
         pending = _Command(number, "client's", data, self._loop.create_future(), fd)
         self._send(pending)
         return await self._wait(pending, timeout_s)
@@ -256,17 +300,24 @@ class Monitor:
         return next(self._numbers)
 
     def _start(self, command: str, arguments: Arguments | None, fd: int | None) -> _Command:
-        number = self._number()
-        data = encode_command(command, arguments, number)
-        pending = _Command(number, command, data, self._loop.create_future(), fd)
+        pending = self._make(command, arguments, fd)
         self._send(pending)
         return pending
 
-    def _send(self, pending: _Command) -> None:
+    def _make(self, command: str, arguments: Arguments | None, fd: int | None) -> _Command:
+        number = self._number()
+        data = encode_command(command, arguments, number)
+        if ADDS_BITMAP in data:
+            self.before_bitmap()
+        return _Command(number, command, data, self._loop.create_future(), fd)
+
+    def _send(self, *commands: _Command) -> None:
+        """Send commands, in one write where they fit."""
         self.start_reading()
-        self._pending[pending.number] = pending
-        pending.future.add_done_callback(_ignore_exception)
-        self._unsent.append(pending)
+        for pending in commands:
+            self._pending[pending.number] = pending
+            pending.future.add_done_callback(_ignore_exception)
+            self._unsent.append(pending)
         self._flush()
 
     async def _return_value(self, pending: _Command, timeout_s: float) -> msgspec.Raw:
@@ -417,6 +468,10 @@ class Monitor:
             "the guest hangs or its process is stopped"
         )
         return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _ignore_exception(future: asyncio.Future[Message]) -> None:

@@ -196,6 +196,8 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         opened = replace(opened, sockets=sockets)
         inputs = launch_inputs(start, monitor, fds, secrets, tpm_sockets, opened)
         command = plan_command(start, inputs, log_file, log_fd)
+        start.status.last_node = nodes.highest_index(command.argv)
+        start.status.no_bitmaps = True
         await start.run_hook("start")
         process = await spawn_qemu(start, command, undo)
         guest = Guest(context, start.domain, start.status, process)

@@ -88,6 +88,36 @@ def test_query_all_takes_one_round_trip_and_an_error_fails_only_its_query() -> N
     live(work)
 
 
+def test_of_several_commands_those_that_are_executed_are_told_and_the_first_refusal_raised() -> (
+    None
+):
+    async def work() -> None:
+        async with linked("honest") as (monitor, _, _poke):
+            done: list[int] = []
+            names = ("a", "refuse", "b")
+            with pytest.raises(QmpError, match="no such command"):
+                await monitor.execute_all([(name, {}) for name in names], done.append)
+            assert done == [0, 2]
+            await monitor.execute_all([("a", {}), ("b", {})], done.append)
+            assert done == [0, 2, 0, 1]
+            assert monitor.is_quiet
+
+    live(work)
+
+
+def test_several_commands_have_one_deadline() -> None:
+    async def work() -> None:
+        async with linked("silent") as (monitor, _, _poke):
+            done: list[int] = []
+            with pytest.raises(VirError) as refused:
+                await monitor.execute_all([("a", {}), ("b", {})], done.append, timeout_s=SHORT_S)
+            assert refused.value.code is ErrorCode.OPERATION_TIMEOUT
+            assert not done
+            assert monitor.is_hung
+
+    live(work)
+
+
 def test_a_descriptor_is_sent_with_its_command_and_stays_open(tmp_path: Path) -> None:
     path = tmp_path / "given"
     path.write_text("contents")

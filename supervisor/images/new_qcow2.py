@@ -1,0 +1,98 @@
+"""An empty qcow2 image, version 3, as a few blocks of bytes. Pure.
+
+Owns: that layout, the one that `qemu-img create` gives an image with default options. May not
+touch: files.
+Source: QEMU's docs/interop/qcow2.txt.
+
+| cluster | has |
+| --- | --- |
+| 0 | the header, the extension with the backing format, the backing file's name |
+| 1 | the refcount table: one entry, for the block in cluster 2 |
+| 2 | the refcount block: 1 for each cluster up to the end |
+| 3 … | the L1 table: zeros, since nothing is allocated |
+
+The optional table of features' names is left out; QEMU adds it when it next writes the header.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+CLUSTER_BITS: Final = 16
+CLUSTER: Final = 1 << CLUSTER_BITS  # bytes
+SECTOR: Final = 512  # bytes
+MAX_L1: Final = 32 << 20  # bytes: QEMU opens no image with a larger table
+MAX_NAME: Final = 1023  # bytes of the backing file's name
+
+_MAGIC: Final = 0x514649FB
+_BACKING_FORMAT: Final = 0xE2792ACA
+_END: Final = 0
+#: Magic, version; offset and length of the backing name; cluster bits, size; encryption, entries
+#: and offset of the L1 table; offset and clusters of the refcount table; number and offset of
+#: snapshots; features: incompatible, compatible, autoclear; refcount order, header length,
+#: compression type, padding.
+_HEADER: Final = struct.Struct(">IIQIIQIIQQIIQQQQIIB7x")
+_REFCOUNT_ORDER: Final = 4  # 1 << 4 bits
+_L2_ENTRY: Final = 8  # bytes; of an L1 entry, too
+_FIRST_L1: Final = 3  # cluster
+
+
+class NotSupported(ValueError):
+    """No such image can be made here; QEMU may be able to."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewQcow2:
+    """The contents of an image: blocks at their offsets, zeros in between."""
+
+    length: int  # bytes
+    blocks: tuple[tuple[int, bytes], ...]
+
+
+def new_qcow2(size: int, backing: str = "", backing_format: str = "") -> NewQcow2:
+    """Lay out an empty image.
+
+    Args:
+        size: bytes that the guest sees; a multiple of 512.
+        backing: the file below it, as the header names it; "": none.
+        backing_format: that one's format.
+
+    Raises:
+        NotSupported: a size or a name that such an image cannot have.
+    """
+    if size <= 0 or size % SECTOR:
+        raise NotSupported(f"{size} bytes are no number of sectors")
+    mapped = CLUSTER // _L2_ENTRY * CLUSTER  # bytes of the disk, by an entry of the L1 table
+    entries = -(-size // mapped)
+    if entries * _L2_ENTRY > MAX_L1:
+        raise NotSupported(f"{size} bytes are too many for clusters of {CLUSTER}")
+    clusters = _FIRST_L1 + -(-entries * _L2_ENTRY // CLUSTER)
+    refcounts = b"\0\1" * clusters
+    return NewQcow2(
+        length=clusters * CLUSTER,
+        blocks=(
+            (0, _header(size, entries, backing, backing_format)),
+            (CLUSTER, struct.pack(">Q", 2 * CLUSTER)),
+            (2 * CLUSTER, refcounts),
+        ),
+    )
+
+
+def _header(size: int, entries: int, backing: str, backing_format: str) -> bytes:
+    name = backing.encode(errors="surrogateescape")
+    if len(name) > MAX_NAME or b"\0" in name:
+        raise NotSupported("the backing file's name is too long")
+    extensions = _extension(_BACKING_FORMAT, backing_format.encode()) if name else b""
+    extensions += _extension(_END, b"")
+    at = _HEADER.size + len(extensions) if name else 0
+    fields = (
+        *(_MAGIC, 3, at, len(name), CLUSTER_BITS, size, 0, entries, _FIRST_L1 * CLUSTER),
+        *(CLUSTER, 1, 0, 0, 0, 0, 0, _REFCOUNT_ORDER, _HEADER.size, 0),
+    )
+    return _HEADER.pack(*fields) + extensions + name
+
+
+def _extension(kind: int, data: bytes) -> bytes:
+    return struct.pack(">II", kind, len(data)) + data + bytes(-len(data) % 8)

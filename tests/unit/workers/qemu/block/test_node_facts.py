@@ -1,0 +1,87 @@
+"""What a snapshot reads in images, and what it has QEMU asked for instead."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conf.domain.device_xml import parse_device
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk_chain import Layer, layers
+from supervisor.workers.qemu.block.node_facts import Top, read_top
+from supervisor.workers.qemu.block.nodes import highest_index
+
+MIB = 1 << 20
+
+
+def qemu_img(*words: str | Path) -> None:
+    subprocess.run(["qemu-img", *words], check=True, capture_output=True, timeout=60)
+
+
+def top(path: Path, form: str, source: str = "") -> Layer:
+    _, disk = parse_device(
+        f"<disk type='file'><driver type='{form}'/><source file='{path}'>{source}</source>"
+        "<target dev='vda'/></disk>"
+    )
+    assert isinstance(disk, Disk)
+    return layers(disk)[0]
+
+
+def test_the_size_of_a_qcow2_image_is_in_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    qemu_img("create", "-f", "qcow2", path, "7M")
+    assert read_top(top(path, "qcow2")) == Top(7 * MIB, has_bitmaps=False)
+    qemu_img("resize", path, "9M")
+    assert read_top(top(path, "qcow2")) == Top(9 * MIB, has_bitmaps=False)
+
+
+def test_stored_bitmaps_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    qemu_img("create", "-f", "qcow2", path, "1M")
+    qemu_img("bitmap", "--add", path, "b")
+    assert read_top(top(path, "qcow2")) == Top(MIB, has_bitmaps=True)
+    qemu_img("bitmap", "--remove", path, "b")
+    assert read_top(top(path, "qcow2")) == Top(MIB, has_bitmaps=False)
+
+
+def test_what_a_guest_writes_to_a_raw_disk_is_no_header(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    qemu_img("create", "-f", "qcow2", path, "5T")
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() + bytes(-size % 512))
+    assert read_top(top(path, "raw")) == Top(path.stat().st_size, has_bitmaps=False)
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "source"),
+    [
+        ("qcow2", b"no header", ""),
+        ("qcow2", b"", ""),
+        ("raw", b"not a whole sector", ""),
+        ("raw", b"", ""),
+        ("qed", bytes(512), ""),
+        ("raw", bytes(512), "<slices><slice type='storage' offset='0' size='512'/></slices>"),
+        ("qcow2", None, ""),
+    ],
+)
+def test_qemu_is_asked_where_a_header_does_not_say_it(
+    tmp_path: Path, form: str, content: bytes | None, source: str
+) -> None:
+    path = tmp_path / "image"
+    if content is not None:
+        path.write_bytes(content)
+    assert read_top(top(path, form, source)) is None
+
+
+def test_qemu_is_asked_about_external_data_files(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    qemu_img("create", "-f", "qcow2", "-o", f"data_file={tmp_path}/data", path, "1M")
+    assert read_top(top(path, "qcow2")) is None
+
+
+def test_a_command_line_has_the_numbers_of_its_nodes() -> None:
+    argv = ["-blockdev", '{"node-name":"libvirt-12-format","file":"libvirt-3-storage"}', "libvirt"]
+    assert highest_index(argv) == 12
+    assert highest_index(["-device", "x"]) == 0
