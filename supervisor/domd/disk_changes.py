@@ -7,9 +7,11 @@ May not touch: images.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from copy import copy
 
-from conf.domain import format_domain, parse_domain
+from conf.domain import Domain, format_domain
 from ipc import BusError
 from rpc.errors import VirError
 from supervisor.domd.definitions import DomainDefinitions
@@ -35,6 +37,14 @@ class DiskChanges:
         Raises:
             VirError: SYSTEM_ERROR: the definition is not written; the worker keeps the changes.
         """
+        if not domain.disk_changes:
+            return
+        # Every report of the guest has them until the worker knows that they are written.
+        domain.following = domain.following or asyncio.Lock()
+        async with domain.following:
+            await self._follow(domain)
+
+    async def _follow(self, domain: DomainObject) -> None:
         changes = domain.disk_changes
         if not changes:
             return
@@ -63,9 +73,17 @@ async def followed(definition: Definition, changes: list[DiskChange]) -> Definit
 
 def follow(definition: Definition, changes: list[DiskChange]) -> Definition | None:
     """Return a definition with the changes; None: as `followed`."""
-    edited = parse_domain(definition.xml)
+    edited = _with_own_disks(definition.domain)
     if not apply_changes(edited, changes):
         return None
     new = Definition(format_domain(edited, secure=True), edited)
     new.is_complete = definition.is_complete
     return new
+
+
+def _with_own_disks(domain: Domain) -> Domain:
+    """Copy a domain; what a change of chains leaves alone is shared with it."""
+    edited = copy(domain)
+    edited.devices = copy(domain.devices)
+    edited.devices.disks = [copy(disk) for disk in domain.devices.disks]
+    return edited

@@ -5,6 +5,7 @@ Owns: what is known of one domain. May not touch: files, the bus, the guest.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -129,6 +130,7 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
     checkpoints: CheckpointTree | None = None  # the same (`CheckpointStore.tree`)
     #: Of its guest's disks, which the definition does not have yet (`DiskChanges`).
     disk_changes: list[DiskChange] = field(default_factory=list)
+    following: asyncio.Lock | None = None  # held by who has the definition follow them
     phases: PhaseTracker = field(init=False)
     jobs: DomainJobs = field(init=False)
 

@@ -130,7 +130,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         return process.qemu_config
 
     domains.follow_disks = DiskChanges(definitions, workers).follow
-    store = SnapshotStore(paths, publisher.invalidate)
+    store = SnapshotStore(paths, publisher.invalidate, definition_files, definitions.settle_soon)
     checkpoints = CheckpointStore(paths, publisher.invalidate, BitmapPresence(workers).is_made)
     checkpoint_creator = CheckpointCreator(checkpoints, builder, domains, workers)
     services = SnapshotServices(

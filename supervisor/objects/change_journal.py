@@ -1,6 +1,7 @@
 """ChangeJournal: changes of definition files that are durable before the files are.
 
-Owns: one file. May touch: the files that it names, to make them durable.
+Owns: one file. May touch: the files that it names, to make them durable: those of a folder, and
+others that belong to the same objects, such as the descriptions of their snapshots.
 May not touch: what the files mean.
 
 To replace a file durably takes two commits of the file system's journal: of the new file, and of
@@ -19,7 +20,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -79,18 +80,29 @@ class ChangeJournal:
         Raises:
             OSError: nothing has changed.
         """
+        self.replace_all({name: data})
+
+    def replace_all(self, files: Mapping[str, bytes]) -> None:
+        """Replace files, or make them; on return the changes survive a loss of power.
+
+        A loss of power meanwhile leaves the first of them, or none.
+
+        Args:
+            files: their contents by their names; a path: a file of another folder, which exists.
+
+        Raises:
+            OSError: those before the one that it names have changed.
+        """
         with self._lock:
             self._changes += 1
-            if not self._is_open():
-                write_file(self._folder / name, data, mode=MODE)
-                return
+            in_journal = self._is_open() and self._append(files)
             try:
-                if self._append(name, data):
-                    write_file(self._folder / name, data, mode=MODE, durable=False, reserve=True)
-                else:
-                    write_file(self._folder / name, data, mode=MODE)
+                for name, data in files.items():
+                    path = self._folder / name
+                    write_file(path, data, mode=MODE, durable=not in_journal, reserve=in_journal)
             except OSError:
-                self._settle_now()  # or a loss of power would bring the refused change
+                if in_journal:
+                    self._settle_now()  # or a loss of power would bring the refused change
                 raise
 
     def settle(self) -> bool:
@@ -135,7 +147,7 @@ class ChangeJournal:
             for change in self._read():
                 self._unsettled.add(change.name)
                 path = self._folder / change.name
-                if change.boot != boot_id() and _has_lost(path, change):
+                if change.boot != boot_id() and path.parent.is_dir() and _has_lost(path, change):
                     log.warning("%s is written again: the host lost power", path)
                     write_file(path, change.data, mode=MODE)
             self._settle_now()
@@ -156,17 +168,22 @@ class ChangeJournal:
             log.debug("changes in %s have no journal: %s", self._folder, error)
         return self._fd >= 0
 
-    def _append(self, name: str, data: bytes) -> bool:
-        """Write a record; False: it is larger than any journal, which is empty now."""
-        change = Change(boot_id(), name, data, time.time_ns())
-        if self._end + len(_format(self._epoch, change)) > SIZE:
+    def _append(self, files: Mapping[str, bytes]) -> bool:
+        """Write records at once; False: they are larger than any journal, which is empty now."""
+        boot, now = boot_id(), time.time_ns()
+        changes = [Change(boot, name, data, now) for name, data in files.items()]
+        if self._end + len(_in_blocks(self._epoch, changes)) > SIZE:
             self._settle_now()
-        record = _format(self._epoch, change)  # of the epoch that has begun by now
-        if self._end + len(record) > SIZE:
+        records = _in_blocks(self._epoch, changes)  # of the epoch that has begun by now
+        if self._end + len(records) > SIZE:
             return False
-        self._write(record, self._end)
-        self._end += -(-len(record) // BLOCK) * BLOCK
-        self._unsettled.add(name)
+        self._unsettled.update(files)
+        try:
+            self._write(records, self._end)
+        except OSError:
+            self._settle_now()  # a part of it may be there
+            raise
+        self._end += len(records)
         return True
 
     def _settle_now(self) -> None:
@@ -182,7 +199,9 @@ class ChangeJournal:
                     os.fsync(fd)
                 finally:
                     os.close(fd)
-        sync_folder(self._folder)
+        for folder in {(self._folder / name).parent for name in names}:
+            with contextlib.suppress(FileNotFoundError):
+                sync_folder(folder)
 
     def _begin_epoch(self) -> None:
         """Make every record one of the past; on return that survives a loss of power."""
@@ -253,6 +272,11 @@ def _format(epoch: int, change: Change) -> bytes:
     fields = (_MAGIC, epoch, change.time_ns, len(boot), len(name), len(change.data))
     checksum = zlib.crc32(_RECORD.pack(*fields, 0) + body)
     return _RECORD.pack(*fields, checksum) + body
+
+
+def _in_blocks(epoch: int, changes: Iterable[Change]) -> bytes:
+    records = (_format(epoch, change) for change in changes)
+    return b"".join(record + bytes(-len(record) % BLOCK) for record in records)
 
 
 def _records(data: bytes) -> Iterator[tuple[int, Change]]:

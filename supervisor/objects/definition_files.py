@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -123,6 +123,32 @@ class DefinitionFiles:
         data = (self._header(name) + xml).encode()
         check_size(self._definition(name), data)
         self._journal.replace(f"{name}.xml", data)
+
+    def write_beside(self, documents: Mapping[Path, str]) -> None:
+        """Write other documents of objects, in folders of their own, with the same durability.
+
+        Before one of them is removed otherwise, `settle_now` has to be called.
+
+        Args:
+            documents: each with its path; the folders are made.
+
+        Raises:
+            OSError: as `ChangeJournal.replace_all`; EFBIG: one could not be read back.
+        """
+        encoded = {path: text.encode() for path, text in documents.items()}
+        for path, data in encoded.items():
+            check_size(path, data)
+        for folder in {path.parent for path in documents}:
+            make_folder(folder)
+        self._journal.replace_all({str(path): data for path, data in encoded.items()})
+
+    def settle_now(self) -> None:
+        """Make all changes durable in their own files, before some of these are removed.
+
+        Raises:
+            OSError: the disk does not take them.
+        """
+        self._journal.settle_now()
 
     def settle(self) -> bool:
         """Make the files of replaced definitions durable; False: there were more meanwhile.

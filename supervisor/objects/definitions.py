@@ -179,11 +179,12 @@ class Definitions(Generic[E, D]):
         text = self._xml.format(definition)
         async with self._turn.hold("change"):
             await self._change_disk("change", obj, lambda: self._files.replace(obj.name, text))
-            self._settle_soon()
+            self.settle_soon()
             self._publisher.invalidate()
             obj.definition = definition
 
-    def _settle_soon(self) -> None:
+    def settle_soon(self) -> None:
+        """Have the files of changes be made durable a moment later."""
         if self._settling is None:
             loop = asyncio.get_running_loop()
             self._settling = loop.create_task(self._settle())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Final, Generic, TypeVar
 
@@ -124,12 +124,11 @@ class MomentStore(ABC, Generic[M, K]):
         texts = [(moment.name, self.text(domain, moment, tree)) for moment in moments]
         folder = self.folder(domain)
 
-        def write() -> None:
-            for name, text in texts:
-                write_document(folder / f"{name}.xml", HEADER.format(kind=self.kind) + text)
-
+        header = HEADER.format(kind=self.kind)
+        documents = {folder / f"{name}.xml": header + text for name, text in texts}
         names = ", ".join(name for name, _ in texts)
-        await self.change(domain, f"save metadata for {self.kind} {names}", write)
+        what = f"save metadata for {self.kind} {names}"
+        await self.change(domain, what, lambda: self._write(documents))
         self._invalidate()  # what is saved may have been changed in place
 
     async def remove(self, domain: DomainObject, names: Iterable[str]) -> None:
@@ -143,6 +142,7 @@ class MomentStore(ABC, Generic[M, K]):
         folder = self.folder(domain)
 
         def unlink() -> None:
+            self._before_removal()
             for name in doomed:
                 remove_file(folder / f"{name}.xml")
 
@@ -160,6 +160,7 @@ class MomentStore(ABC, Generic[M, K]):
             folder = self.folder(domain)
             if not folder.is_dir():
                 return
+            self._before_removal()
             for path in list(folder.iterdir()):
                 remove_file(path)
             folder.rmdir()
@@ -169,6 +170,22 @@ class MomentStore(ABC, Generic[M, K]):
             await asyncio.to_thread(unlink)
         except OSError as error:
             log.warning("%s metadata of %s cannot be removed: %s", self.kind, domain.name, error)
+
+    def _write(self, documents: Mapping[Path, str]) -> None:
+        """Write files, in their order; on return they survive a loss of power. It blocks.
+
+        Raises:
+            OSError.
+        """
+        for path, text in documents.items():
+            write_document(path, text)
+
+    def _before_removal(self) -> None:
+        """Prepare for the removal of files. It blocks.
+
+        Raises:
+            OSError.
+        """
 
     async def change(self, domain: DomainObject, what: str, change: Callable[[], None]) -> None:
         """Change files in a thread.

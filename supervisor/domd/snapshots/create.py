@@ -187,8 +187,9 @@ class SnapshotCreator:
         """Fill in a snapshot, and check it; how many overlays there are."""
         await self._domains.follow_disks(domain)
         active = domain.is_active
-        model = parse_domain(format_domain(domain.current.domain, secure=True))
-        snapshot.domain = NestedDomain.of(model)
+        model = domain.current.domain
+        # The text alone: the model is the running guest's, and has more than a definition.
+        snapshot.domain = NestedDomain(format_domain(model, secure=True, level=1))
         if active and domain.definition is not None:
             snapshot.inactive_domain = NestedDomain.of(domain.definition.domain, "inactiveDomain")
         # Images may be on servers that hang, so they are looked at in a thread.

@@ -5,20 +5,24 @@ May not touch: images, guests.
 Source: libvirt 9.0, qemuDomainSnapshotWriteMetadata and qemuDomainSnapshotLoad.
 
 The file of the current snapshot says <active>1</active>. Where the current one changes, the new
-one is written first: of two that say so after a crash, the newer file counts.
+one is written first: of two that say so after a crash, the newer file counts. Both are one write
+to the journal of definitions (`supervisor.objects.change_journal`).
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from conf.snapshot.model import Snapshot
 from conf.snapshot.snapshot_xml import format_stored, parse_stored
 from rpc.errors import ErrorCode
+from supervisor.domd.definition_files import DomainDefinitionFiles
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.moments.store import MomentStore, read_files
 from supervisor.domd.snapshots.tree import SnapshotTree
+from supervisor.runtime.paths import Paths
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,25 @@ class SnapshotStore(MomentStore[Snapshot, SnapshotTree]):
 
     kind = "snapshot"
     not_found = ErrorCode.NO_DOMAIN_SNAPSHOT
+
+    def __init__(
+        self,
+        paths: Paths,
+        invalidate: Callable[[], None],
+        files: DomainDefinitionFiles,
+        settle_soon: Callable[[], None],
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            paths: of the driver.
+            invalidate: as of `MomentStore`.
+            files: whose journal the snapshots' files are in, too.
+            settle_soon: has what is in it brought to the files a moment later.
+        """
+        super().__init__(paths, invalidate)
+        self._files = files
+        self._settle_soon = settle_soon
 
     def folder(self, domain: DomainObject) -> Path:
         """Return the folder of a domain's snapshots."""
@@ -45,6 +68,21 @@ class SnapshotStore(MomentStore[Snapshot, SnapshotTree]):
         """Return the document that a snapshot's file has, with whether it is the current one."""
         is_current = tree.current == moment.name
         return format_stored(moment, uuid=domain.uuid_text, is_current=is_current)
+
+    async def save(self, domain: DomainObject, moments: Iterable[Snapshot]) -> None:
+        """Write snapshots' files, durably.
+
+        Raises:
+            VirError: INTERNAL_ERROR: a disk error.
+        """
+        await super().save(domain, moments)
+        self._settle_soon()
+
+    def _write(self, documents: Mapping[Path, str]) -> None:
+        self._files.write_beside(documents)
+
+    def _before_removal(self) -> None:
+        self._files.settle_now()
 
     async def set_current(self, domain: DomainObject, snapshot: Snapshot | None) -> None:
         """Make a snapshot the current one, and write it and the previous one.

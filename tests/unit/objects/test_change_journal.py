@@ -200,3 +200,62 @@ def test_any_bytes_are_no_journal(journal: ChangeJournal, tmp_path: Path) -> Non
     recover(tmp_path)
     journal.replace("a.xml", b"new")
     assert journal.settle()
+
+
+def test_files_of_other_folders_that_were_made_are_made_again(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "snapshots/web").mkdir(parents=True)
+    one, other = (tmp_path / "snapshots/web" / name for name in ("s1.xml", "s2.xml"))
+    journal.replace_all({str(one): b"one" * 2000, str(other): b"other"})
+    assert other.read_bytes() == b"other"
+    for path in (one, other):
+        path.unlink()
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert one.read_bytes() == b"one" * 2000
+    assert other.read_bytes() == b"other"
+
+
+def test_a_folder_that_was_removed_since_does_not_come_back(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "snapshots").mkdir()
+    journal.replace_all({str(tmp_path / "snapshots/s1.xml"): b"s1"})
+    journal.replace("a.xml", b"new")
+    (tmp_path / "snapshots/s1.xml").unlink()
+    (tmp_path / "snapshots").rmdir()
+    (tmp_path / "a.xml").write_bytes(b"old")
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert not (tmp_path / "snapshots").exists()
+    assert (tmp_path / "a.xml").read_bytes() == b"new"
+
+
+def test_of_several_changes_a_loss_of_power_leaves_the_first_ones(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.replace_all({"a.xml": b"new", "b.xml": b"newer"})
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek(2 * BLOCK)
+        file.write(bytes(BLOCK))
+    for name in ("a.xml", "b.xml"):
+        (tmp_path / name).write_bytes(b"old")
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert [(tmp_path / name).read_bytes() for name in ("a.xml", "b.xml")] == [b"new", b"old"]
+
+
+def test_a_change_that_the_disk_refused_does_not_come_back(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(change_journal, "write_file", fail)
+        with pytest.raises(OSError, match="No space"):
+            journal.replace_all({"a.xml": b"new", "b.xml": b"newer"})
+    lose_power(monkeypatch)
+    recover(tmp_path)
+    assert [(tmp_path / name).read_bytes() for name in ("a.xml", "b.xml")] == [b"old", b"old"]
