@@ -338,7 +338,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_tuning"):
-    """Set memory, CPU and block I/O limits.
+    """Set memory, CPU and block I/O limits; those that are not named stay as they are.
 
     Errors: OPERATION_INVALID: the guest's cgroup lacks the controller; INVALID_ARG; SYSTEM_ERROR:
     the kernel refuses. Nothing has changed then. The reply has the new live XML, and no
@@ -346,8 +346,10 @@ class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.se
     """
 
     deadline_s = 15.0
-    xml: str  # the guest's resources with the new limits (`conf.domain.resources`)
-    controller: str = ""  # that the limits need: "cpu", "memory", "blkio" or "cpuset"; "": none
+    controller: str  # of the limits: "cpu", "memory", "blkio", "cpuset"; "": a container's memory
+    #: By libvirt's parameter names. Of "cpuset": "mode" and "nodeset", as in the XML. Of "":
+    #: "current_memory", in KiB.
+    values: dict[str, int | str]
     tunable: tuple[StatsParam, ...] = ()  # of the TUNABLE event that follows; (): there is none
 
 

@@ -28,6 +28,7 @@ from supervisor.domd.calls.query import is_disk
 from supervisor.domd.calls.tuning_access import TuningAccess, read_any, shown
 from supervisor.domd.calls.tuning_values import IOTUNE, NUMA, iotune_values, numa_values
 from supervisor.domd.change_domain import DomainChange
+from supervisor.domd.domain import Definition
 from supervisor.drivers.driver import TYPED_STRINGS
 from supervisor.messages.worker import StatsParam
 from supervisor.messages.worker_tuning import GetIotune, SetIotune, SetPerfEvents
@@ -130,17 +131,19 @@ class ResourceCalls:
             detail = f"Invalid nodeset of 'numatune': {nodeset}"
             raise self._errors.operation_invalid(detail)
 
-        def edit_running(domain: Domain) -> None:
-            self._access.refuse_in_session("cpuset")
-            check_running(domain, mode, nodes)
-            set_numa_memory(domain, mode, nodes)
+        def check(live: Definition | None) -> None:
+            if live is not None:
+                self._access.refuse_in_session("cpuset")
+                check_running(live.resources, mode, nodes)
 
+        words = {"mode": mode, "nodeset": nodes}
         await self._access.change(
             dom,
             flags,
             lambda domain: set_numa_memory(domain, mode, nodes),
             controller="cpuset",
-            live_edit=edit_running,
+            values={name: word for name, word in words.items() if word is not None},
+            check=check,
         )
 
     # Counters of the host's.

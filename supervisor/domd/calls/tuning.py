@@ -18,14 +18,6 @@ from rpc.values import Domain as DomainId
 from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.tuning_access import TuningAccess, read_any, read_values
-from supervisor.domd.calls.tuning_edits import (
-    check_bandwidth,
-    check_memory_limits,
-    edit_blkio,
-    edit_memory,
-    edit_scheduler,
-    scheduler_event,
-)
 from supervisor.domd.calls.tuning_values import (
     BLKIO,
     MEMORY,
@@ -35,6 +27,15 @@ from supervisor.domd.calls.tuning_values import (
 )
 from supervisor.drivers.driver import TYPED_STRINGS, Driver
 from supervisor.objects.impact import IMPACT_FLAGS, select_for_change
+from supervisor.objects.tuning_edits import (
+    check_bandwidth,
+    check_memory_limits,
+    edit_blkio,
+    edit_current_memory,
+    edit_memory,
+    edit_scheduler,
+    scheduler_event,
+)
 
 MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
 
@@ -101,16 +102,13 @@ class TuningCalls:
         values = read_values(params, self._scheduler)
         self._access.refuse_in_session("cpu")
 
-        def edit(domain: Domain, *, live: bool = False) -> None:
-            check_bandwidth(values, self._errors)
-            edit_scheduler(domain, values, live=live)
-
         await self._access.change(
             dom,
             flags,
-            edit,
+            lambda domain: edit_scheduler(domain, values, live=False),
             controller="cpu",
-            live_edit=lambda domain: edit(domain, live=True),
+            values=values,
+            check=lambda _: check_bandwidth(values, self._errors),
             tunable=scheduler_event(values),
         )
 
@@ -141,17 +139,17 @@ class TuningCalls:
         values = read_values(params, MEMORY)
         self._access.refuse_in_session("memory")
 
-        def edit(domain: Domain, *, live: bool = False) -> None:
+        def edit(domain: Domain) -> None:
             current = self._access.registry.find(dom).current.resources
             check_memory_limits(values, current, self._errors)
-            edit_memory(domain, values, keeps_unlimited=live or self._keeps_unlimited)
+            edit_memory(domain, values, keeps_unlimited=self._keeps_unlimited)
 
         await self._access.change(
             dom,
             flags,
             edit,
             controller="memory",
-            live_edit=lambda domain: edit(domain, live=True),
+            values=values,
         )
 
     async def domain_set_memory(self, call: ClientCall, dom: DomainId, memory: int) -> None:
@@ -175,13 +173,14 @@ class TuningCalls:
             await self._set_maximum(dom, memory, flags & ~MAXIMUM)
             return
 
-        def edit(domain: Domain) -> None:
-            if memory > domain.memory:
-                detail = f"Cannot set memory ({memory} KiB) higher than max memory {domain.memory}"
-                raise self._access.errors.invalid_arg(detail)
-            domain.current_memory = Amount(amount=memory)
-
-        await self._access.change(dom, flags, edit, revalidates=True)
+        await self._access.change(
+            dom,
+            flags,
+            lambda domain: edit_current_memory(domain, memory, self._errors),
+            controller="",
+            values={"current_memory": memory},
+            revalidates=True,
+        )
 
     async def _set_maximum(self, dom: DomainId, memory: int, flags: int) -> None:
         if select_for_change(self._access.registry.find(dom), flags)[0] is not None:
@@ -195,7 +194,7 @@ class TuningCalls:
                 current = min(domain.current_memory.amount, memory)
                 domain.current_memory = Amount(amount=current)
 
-        await self._access.change(dom, flags, edit, revalidates=True)
+        await self._access.change(dom, flags, edit, controller="", values={}, revalidates=True)
 
     # Block I/O.
 
@@ -227,4 +226,4 @@ class TuningCalls:
         def edit(domain: Domain) -> None:
             edit_blkio(domain, values, self._errors)
 
-        await self._access.change(dom, flags, edit, controller="blkio")
+        await self._access.change(dom, flags, edit, controller="blkio", values=values)

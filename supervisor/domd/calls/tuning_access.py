@@ -7,11 +7,10 @@ May touch: definitions; guests, through their workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
 from conf.domain import Domain
-from conf.domain.resources import RESOURCES, copy_for_edit, format_resources
 from ipc import Request
 from rpc.enums import DomainModificationImpact as Impact
 from rpc.params import declared, read_params, typed
@@ -26,11 +25,14 @@ from supervisor.drivers.driver import TYPED_STRINGS, Driver
 from supervisor.messages.worker import GetTuning, SetTuning, StatsParam
 from supervisor.objects.cgroup_controllers import require_controller
 from supervisor.objects.impact import select_for_query
+from supervisor.objects.tuning_edits import FIELDS
 
 #: What libvirt calls the tuning that a controller does.
 TUNING: Final = {"cpu": "CPU", "memory": "Memory", "blkio": "Block I/O", "cpuset": "NUMA"}
 
 Edit = Callable[[Domain], object]
+#: Gets the running guest's definition; None: the change does not concern a running guest.
+Check = Callable[[Definition | None], None]
 R = TypeVar("R")
 
 
@@ -137,8 +139,9 @@ class TuningAccess:
         flags: int,
         edit: Edit,
         *,
-        controller: str = "",
-        live_edit: Edit | None = None,
+        controller: str,
+        values: Mapping[str, int | str],
+        check: Check | None = None,
         tunable: Iterable[StatsParam] = (),
         revalidates: bool = False,
     ) -> None:
@@ -147,28 +150,24 @@ class TuningAccess:
         Args:
             dom: the domain as the client names it.
             flags: virDomainModificationImpact.
-            edit: edits a definition's resources.
-            controller: that the running guest must have.
-            live_edit: edits those of the running guest; None: `edit` does.
+            edit: edits a definition.
+            controller: of `SetTuning`, which the running guest must have.
+            values: of `SetTuning`.
+            check: refuses the change before it is planned.
             tunable: of the event that follows a change of the running guest.
             revalidates: whether the emulator is asked what it makes of the edited definition.
 
         Raises:
             VirError, ConfError: as `DomainChanger.change_domain`.
         """
-
-        def live_request(live: Definition) -> SetTuning:
-            domain = copy_for_edit(live.resources, RESOURCES)
-            (live_edit or edit)(domain)
-            xml = format_resources(domain)
-            return SetTuning(xml=xml, controller=controller, tunable=tuple(tunable))
-
+        request = SetTuning(controller=controller, values=dict(values), tunable=tuple(tunable))
         change = DomainChange(
             name="tuning",
             edit=edit,
-            live_request=live_request,
+            check=None if check is None else lambda live, _: check(live),
+            live_request=lambda _: request,
             revalidates=revalidates,
-            fields=RESOURCES,
+            fields=FIELDS[controller],
         )
         await self.changer.change_domain(dom, flags, change)
 

@@ -15,16 +15,9 @@ from conf.domain import Domain
 from conf.domain.devices.disk import Disk, Iotune
 from conf.domain.tuning import BlkioDevice, Cputune, Memtune
 from rpc.enums import DomainNumatuneMemMode
+from supervisor.objects.tuning_edits import BLKIO_DEVICE, UNLIMITED_KIB
 
-UNLIMITED_KIB: Final = 9007199254740991
 MEMORY: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
-BLKIO_DEVICE: Final = (
-    "weight",
-    "read_iops_sec",
-    "write_iops_sec",
-    "read_bytes_sec",
-    "write_bytes_sec",
-)
 BLKIO: Final = ("weight", *(f"device_{name}" for name in BLKIO_DEVICE))
 NUMA: Final = ("numa_mode", "numa_nodeset")
 IOTUNE: Final = tuple(field.name for field in fields(Iotune))

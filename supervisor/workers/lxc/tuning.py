@@ -6,16 +6,17 @@ Owns: which limits change, and undoing a failed change. May touch: the container
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.resources import copy_fields, copy_for_edit, read_resources
+from conf.domain.resources import copy_fields, copy_for_edit
 from rpc.enums import TypedParameterType as P
 from rpc.errors import VirError
 from supervisor.drivers.lxc import LXC
 from supervisor.messages.worker import StatsParam
 from supervisor.objects.cgroup_controllers import require_controller
+from supervisor.objects.tuning_edits import FIELDS, edit_running
 from supervisor.workers.cgroups import readings, scopes
 from supervisor.workers.cgroups.changes import plan_change, write_limits
 from supervisor.workers.cgroups.group import Group, Limit
@@ -23,22 +24,23 @@ from supervisor.workers.cgroups.limits import has_bfq, limits_from
 from supervisor.workers.lxc import checks
 from supervisor.workers.lxc.container import Container
 
-TUNED: Final = frozenset({"memtune", "cputune", "blkiotune", "current_memory"})
 
-
-async def set_tuning(container: Container, xml: str) -> None:
-    """Set the limits of <memtune>, <cputune>, <blkiotune> and <currentMemory>.
+async def set_tuning(
+    container: Container, controller: str, values: Mapping[str, int | str]
+) -> None:
+    """Set limits of <memtune>, <cputune> or <blkiotune>, or <currentMemory>.
 
     Args:
         container: the running container.
-        xml: its resources with other limits.
+        controller: as in `SetTuning`.
+        values: as in `SetTuning`.
 
     Raises:
-        ConfError: a number is out of range. VirError: the kernel refuses, or systemd does not keep
-            a weight; the former limits hold.
+        ConfError: a number is out of range. VirError: INVALID_ARG; the kernel refuses, or systemd
+            does not keep a weight; the former limits hold.
     """
-    requested = copy_for_edit(container.domain, ())
-    copy_fields(read_resources(xml), requested)
+    requested = copy_for_edit(container.domain, FIELDS[controller])
+    edit_running(requested, controller, values, LXC.errors)
     group = container.cgroup
     before, after = limits_of(group, container.domain), limits_of(group, requested)
     kept = await scopes.change_weights(group.scope, before, after)
@@ -54,9 +56,8 @@ async def set_tuning(container: Container, xml: str) -> None:
             group.owner_of(limit).restore(limit)
         await scopes.set_weights(group.scope, kept)
         raise
-    for name in TUNED:
-        setattr(container.domain, name, getattr(requested, name))
-    container.update_xml(TUNED)
+    copy_fields(requested, container.domain, FIELDS[controller])
+    container.update_xml(frozenset(FIELDS[controller]))
 
 
 def limits_of(group: Group, domain: Domain) -> list[Limit]:

@@ -75,7 +75,7 @@ class LxcWorker(Worker[Container]):
             present = guest.cgroup.has(request.controller)
             require_controller(request.controller, LXC.errors, present=present)
         try:
-            await set_tuning(guest, request.xml)
+            await set_tuning(guest, request.controller, request.values)
         except ConfError as error:
             raise from_conf_error(error, ErrorDomain.LXC) from error
         return guest.get_status()

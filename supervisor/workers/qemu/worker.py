@@ -153,7 +153,7 @@ class QemuWorker(ImageRequests):
         """Change the limits of the guest's cgroup."""
         guest = self.guest()
         try:
-            await set_tuning(guest, request.xml, request.controller)
+            await set_tuning(guest, request.controller, request.values)
         except ConfError as error:
             raise from_conf_error(error, QEMU.error_domain) from error
         if request.tunable:

@@ -75,6 +75,7 @@ from supervisor.messages.worker import (
 )
 from supervisor.messages.worker_resources import PinThreads, SetBalloon, SetVcpuCount
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
+from supervisor.objects.tuning_edits import edit_running
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import boot_id
 from supervisor.runtime.paths import Paths
@@ -280,7 +281,11 @@ class FakeWorker:
     @handles(SetTuning)
     async def set_tuning(self, request: SetTuning) -> DomainStatus:
         async def tuned(worker: FakeWorker, request: SetTuning) -> DomainStatus:
-            status = msgspec.structs.replace(worker.require(), live_xml=request.xml, xml_version=7)
+            status = worker.require()
+            domain = parse_domain(status.live_xml)
+            edit_running(domain, request.controller, request.values, worker.host.driver.errors)
+            xml = format_domain(domain, live=True, secure=True)
+            status = msgspec.structs.replace(status, live_xml=xml, xml_version=7)
             worker.host.run(status)
             return reported(status)
 

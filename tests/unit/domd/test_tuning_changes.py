@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 
 from conf.domain import Domain, parse_domain
-from conf.domain.resources import read_resources
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import ParamType, typed
 from rpc.values import TypedParam
 from supervisor.dispatch.service_errors import ServiceErrors
-from supervisor.domd.calls.tuning_edits import (
+from supervisor.messages.worker import SetTuning, StatsParam
+from supervisor.objects.tuning_edits import (
     check_bandwidth,
     check_memory_limits,
     edit_blkio,
     edit_memory,
+    edit_running,
     edit_scheduler,
     parse_device_values,
     scheduler_event,
 )
-from supervisor.messages.worker import SetTuning, StatsParam
 from tests.unit.domd.domd_under_test import DOM, XML, Domd, domd
 
 LIVE, CONFIG = 1, 2
@@ -55,9 +55,7 @@ async def test_a_change_of_both_reaches_the_guest_and_the_definition(tmp_path: P
             StatsParam("cputune.cpu_shares", ParamType.ULLONG, 700),
             StatsParam("cputune.vcpu_quota", ParamType.LLONG, 20000),
         ]
-        tune = read_resources(request.xml).cputune
-        assert tune is not None
-        assert (tune.shares, tune.quota, tune.global_period) == (700, 20000, None)
+        assert request.values == {"cpu_shares": 700, "vcpu_quota": 20000, "global_period": 0}
         assert "<shares>700</shares>" in await config_xml(service)
         await service.call("domain_set_memory_parameters", DOM, parameters(soft_limit=5000), CONFIG)
         assert "<soft_limit unit='KiB'>5000</soft_limit>" in await config_xml(service)
@@ -168,3 +166,20 @@ def test_device_values_that_cannot_be_parsed_are_named(text: str, words: str) ->
     with pytest.raises(VirError) as refusal:
         parse_device_values("device_weight", text, ERRORS)
     assert refusal.value.detail == words
+
+
+def test_a_container_has_no_more_memory_than_its_maximum() -> None:
+    container = domain()
+    edit_running(container, "", {"current_memory": container.memory}, ERRORS)
+    assert container.current_memory is not None
+    assert container.current_memory.amount == container.memory
+    with pytest.raises(VirError, match="higher than max memory"):
+        edit_running(container, "", {"current_memory": container.memory + 1}, ERRORS)
+
+
+def test_numa_memory_is_set_by_the_words_of_the_xml() -> None:
+    guest = domain("<numatune><memory mode='restrictive' nodeset='0-1'/></numatune>")
+    edit_running(guest, "cpuset", {"nodeset": "0"}, ERRORS)
+    assert guest.numatune is not None
+    assert guest.numatune.memory is not None
+    assert (guest.numatune.memory.mode, guest.numatune.memory.nodeset) == ("restrictive", "0")

@@ -8,12 +8,13 @@ virDomainCgroupSetMemoryLimitParameters, virDomainCgroupSetupDomainBlkioParamete
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.resources import copy_fields, copy_for_edit, read_resources
+from conf.domain.resources import copy_fields, copy_for_edit
+from conf.domain.tuning import Cputune
 from rpc.enums import DomainEventID
 from rpc.enums import TypedParameterType as P
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -21,39 +22,54 @@ from rpc.values import TypedParam, TypedValue
 from supervisor.drivers.qemu import QEMU
 from supervisor.messages.worker import StatsParam
 from supervisor.objects.cgroup_controllers import require_controller
+from supervisor.objects.tuning_edits import FIELDS, edit_running
 from supervisor.workers.cgroups import readings, scopes
 from supervisor.workers.cgroups.block_devices import block_device_numbers
 from supervisor.workers.cgroups.changes import plan_change, write_limits
 from supervisor.workers.cgroups.group import Group, Limit
 from supervisor.workers.cgroups.limits import UNLIMITED_KIB, has_bfq
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR, IOTHREAD, VCPU, GuestCgroup
-from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_bandwidth, thread_mems
+from supervisor.workers.qemu.cgroup.settings import (
+    BANDWIDTHS,
+    QUOTAS,
+    guest_limits,
+    thread_bandwidth,
+    thread_mems,
+)
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.memory_policy import check_nodes, host_nodes
 
-TUNED: Final = frozenset({"memtune", "cputune", "blkiotune", "numatune"})
 LIMITS: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
 
 
-async def set_tuning(guest: Guest, xml: str, controller: str) -> None:
-    """Set the limits of <memtune>, <cputune> and <blkiotune>.
+async def set_tuning(guest: Guest, controller: str, values: Mapping[str, int | str]) -> None:
+    """Set limits of <memtune>, <cputune>, <blkiotune> or <numatune>.
 
     Args:
         guest: the running guest.
-        xml: its resources with other limits.
-        controller: that they need.
+        controller: of the limits.
+        values: as in `SetTuning`.
 
     Raises:
-        ConfError: a number is out of range. VirError: OPERATION_INVALID: the guest's group lacks
-            the controller; SYSTEM_ERROR: the kernel refuses; DBUS_SERVICE, OPERATION_TIMEOUT:
-            systemd does not keep a weight. The former limits hold.
+        ConfError: a number is out of range. VirError: INVALID_ARG; OPERATION_INVALID: the guest's
+            group lacks the controller; SYSTEM_ERROR: the kernel refuses; DBUS_SERVICE,
+            OPERATION_TIMEOUT: systemd does not keep a weight. The former limits hold.
+    """
+    requested = copy_for_edit(guest.domain, FIELDS[controller])
+    edit_running(requested, controller, values, QEMU.errors)
+    await apply_tuning(guest, controller, requested)
+
+
+async def apply_tuning(guest: Guest, controller: str, requested: Domain) -> None:
+    """Set the limits of a model in the guest's groups, and take them over into its own model.
+
+    Raises:
+        As `set_tuning`.
     """
     cgroup = guest.cgroup
     require_controller(controller, QEMU.errors, present=controller in cgroup.controllers)
-    requested = copy_for_edit(guest.domain, ())
-    copy_fields(read_resources(xml), requested)
     changes = []
-    if controller in PER_THREAD:
+    if controller in PER_THREAD and not _same_for_threads(guest.domain, requested, controller):
         limits_of = PER_THREAD[controller]
         for name in cgroup.thread_names():
             before, after = (limits_of(cgroup, each, name) for each in (guest.domain, requested))
@@ -69,10 +85,17 @@ async def set_tuning(guest: Guest, xml: str, controller: str) -> None:
     except VirError:
         await scopes.set_weights(cgroup.group.scope, kept)
         raise
-    for field in TUNED:
-        setattr(guest.domain, field, getattr(requested, field))
+    copy_fields(requested, guest.domain, FIELDS[controller])
     drop_unlimited(guest.domain)
-    guest.update_xml(TUNED)
+    guest.update_xml(frozenset(FIELDS[controller]))
+
+
+def _same_for_threads(before: Domain, after: Domain, controller: str) -> bool:
+    """Return whether no thread's own limits change: its group need not be looked for then."""
+    if controller != "cpu":
+        return False
+    old, new = before.cputune or Cputune(), after.cputune or Cputune()
+    return all(getattr(old, name) == getattr(new, name) for name in (*BANDWIDTHS, *QUOTAS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from conf.domain import format_domain, parse_domain
 from conf.domain.resources import (
     RESOURCES,
-    copy_fields,
     copy_for_edit,
-    format_resources,
     read_resources,
 )
 from conf.domain.tuning import Cputune
@@ -28,14 +26,6 @@ def test_resources_are_those_of_the_whole_model() -> None:
         assert getattr(resources, name) == getattr(whole, name), name
         assert getattr(resources, name), "the example has every one"
     assert resources.name == ""
-
-
-def test_formatted_resources_are_read_back() -> None:
-    whole = parse_domain(XML)
-    again = read_resources(format_resources(whole))
-    copied = copy_for_edit(whole, ())
-    copy_fields(again, copied)
-    assert format_domain(copied) == format_domain(whole)
 
 
 def test_a_copy_for_an_edit_leaves_the_original_as_it_is() -> None:

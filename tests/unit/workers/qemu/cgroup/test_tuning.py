@@ -10,10 +10,11 @@ from typing import cast
 import pytest
 
 from conf.domain import Domain, parse_domain
+from conf.domain.resources import copy_fields, copy_for_edit
 from rpc.errors import ErrorCode, VirError
 from supervisor.workers.cgroups.hierarchies import SLICE, Layout
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR, GuestCgroup
-from supervisor.workers.qemu.cgroup.tuning import get_tuning, set_tuning
+from supervisor.workers.qemu.cgroup.tuning import apply_tuning, get_tuning, set_tuning
 from supervisor.workers.qemu.guest import Guest
 from tests.unit.workers.cgroups.fake_tree import v1_layout, v2_layout
 
@@ -43,7 +44,9 @@ class RunningQemu:
         self.updates += 1
 
     def tune(self, inner: str, controller: str) -> None:
-        asyncio.run(set_tuning(cast(Guest, self), xml(inner), controller))
+        requested = copy_for_edit(self.domain, ())
+        copy_fields(parse_domain(xml(inner)), requested)
+        asyncio.run(apply_tuning(cast(Guest, self), controller, requested))
 
     def read(self, controller: str) -> dict[str, int | float | str]:
         return {each.field: each.value for each in get_tuning(cast(Guest, self), controller)}
@@ -140,3 +143,29 @@ def test_a_restrictive_guest_moves_to_other_nodes(tmp_path: Path) -> None:
     qemu.tune("<numatune><memory mode='restrictive' nodeset='0'/></numatune>", "cpuset")
     mems = [qemu.cgroup.thread(name).read("cpuset", "cpuset.mems") for name in ("vcpu0", EMULATOR)]
     assert mems == ["0", "0"]
+
+
+def test_what_is_not_named_stays_as_it_is(qemu: RunningQemu) -> None:
+    guest = cast(Guest, qemu)
+    qemu.tune("<cputune><shares>300</shares><quota>20000</quota></cputune>", "cpu")
+    asyncio.run(
+        set_tuning(guest, "cpu", {"cpu_shares": 301, "global_quota": 50000, "vcpu_quota": 0})
+    )
+    tune = qemu.domain.cputune
+    assert tune is not None
+    assert (tune.shares, tune.quota, tune.global_quota) == (301, 20000, 50000)
+    assert {"cpu_shares": 301, "vcpu_quota": 20000, "global_quota": 50000}.items() <= qemu.read(
+        "cpu"
+    ).items()
+
+
+def test_a_value_that_contradicts_the_guests_changes_nothing(qemu: RunningQemu) -> None:
+    guest = cast(Guest, qemu)
+    asyncio.run(set_tuning(guest, "memory", {"hard_limit": 9000}))
+    before = qemu.read("memory")
+    with pytest.raises(VirError) as refusal:
+        asyncio.run(set_tuning(guest, "memory", {"swap_hard_limit": 8000}))
+    assert refusal.value.code is ErrorCode.INVALID_ARG
+    assert qemu.read("memory") == before
+    assert qemu.domain.memtune is not None
+    assert qemu.domain.memtune.swap_hard_limit is None

@@ -1,6 +1,7 @@
-"""What the tuning calls make of a definition, by the values of a client's typed parameters.
+"""What the tuning calls make of a domain, by the values of a client's typed parameters.
 
-Owns: those edits, and the checks of values that need no host. Pure.
+Owns: those edits, and the checks of values that need no host. Pure. domd edits definitions, the
+worker the model of its guest, which it has at hand.
 Source: libvirt 9.0, qemuDomainSetSchedulerParametersFlags, virDomainCgroupSetMemoryLimitParameters,
 virDomainDriverParseBlkioDeviceStr, virDomainDriverMergeBlkioDevice.
 """
@@ -11,13 +12,29 @@ from collections.abc import Mapping
 from typing import Final
 
 from conf.domain import Domain
+from conf.domain.numatune import set_numa_memory
 from conf.domain.tuning import BlkioDevice, Blkiotune, Cputune, Memtune
 from conf.types.size import Amount
 from rpc.enums import TypedParameterType as P
 from supervisor.dispatch.service_errors import ServiceErrors
-from supervisor.domd.calls.tuning_values import BLKIO_DEVICE, UNLIMITED_KIB
 from supervisor.messages.worker import StatsParam
 
+UNLIMITED_KIB: Final = 9007199254740991
+BLKIO_DEVICE: Final = (
+    "weight",
+    "read_iops_sec",
+    "write_iops_sec",
+    "read_bytes_sec",
+    "write_bytes_sec",
+)
+#: The fields of `Domain` that the tuning by a controller changes; "": a container's memory.
+FIELDS: Final = {
+    "cpu": ("cputune",),
+    "memory": ("memtune",),
+    "blkio": ("blkiotune",),
+    "cpuset": ("numatune",),
+    "": ("boot_memory", "current_memory"),
+}
 #: The attribute of <cputune> by parameter.
 SCHEDULER_FIELDS: Final = {
     "cpu_shares": "shares",
@@ -35,6 +52,48 @@ SWAP_BELOW_MEMORY: Final = (
     "memory hard_limit tunable value must be lower than or equal to swap_hard_limit"
 )
 DEVICE_BITS: Final = {"read_bytes_sec": 64, "write_bytes_sec": 64}  # of the others 32
+
+
+def edit_running(
+    domain: Domain, controller: str, values: Mapping[str, int | str], errors: ServiceErrors
+) -> None:
+    """Set limits of a running guest.
+
+    Args:
+        domain: a copy of its model, as far as `FIELDS` says.
+        controller: as in `SetTuning`.
+        values: as in `SetTuning`.
+        errors: the driver's.
+
+    Raises:
+        VirError: INVALID_ARG. ConfError: "config_unsupported": there would be no NUMA nodes.
+    """
+    numbers = {name: value for name, value in values.items() if isinstance(value, int)}
+    words = {name: value for name, value in values.items() if isinstance(value, str)}
+    match controller:
+        case "cpu":
+            edit_scheduler(domain, numbers, live=True)
+        case "memory":
+            check_memory_limits(numbers, domain, errors)
+            edit_memory(domain, numbers, keeps_unlimited=True)
+        case "blkio":
+            edit_blkio(domain, values, errors)
+        case "cpuset":
+            set_numa_memory(domain, words.get("mode"), words.get("nodeset"))
+        case _:
+            edit_current_memory(domain, numbers["current_memory"], errors)
+
+
+def edit_current_memory(domain: Domain, kib: int, errors: ServiceErrors) -> None:
+    """Set the current memory of a container.
+
+    Raises:
+        VirError: INVALID_ARG: more than it may have.
+    """
+    if kib > domain.memory:
+        detail = f"Cannot set memory ({kib} KiB) higher than max memory {domain.memory}"
+        raise errors.invalid_arg(detail)
+    domain.current_memory = Amount(amount=kib)
 
 
 def check_bandwidth(values: Mapping[str, int], errors: ServiceErrors) -> None:
