@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final
 
 from conf.errors import ConfError
@@ -38,6 +39,7 @@ def parse_cpuset(text: str) -> frozenset[int]:
     return frozenset(members)
 
 
+@lru_cache(maxsize=64)
 def parse_cpulist(text: str) -> tuple[int, ...]:
     """Parse a list of the kernel's, as in /sys/devices/system/cpu/online; "" is an empty one.
 

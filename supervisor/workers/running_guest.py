@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Set
+from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
 
@@ -120,7 +121,7 @@ class RunningGuest:
         """Its domain's name."""
         return self.status.name
 
-    @property
+    @cached_property
     def uuid(self) -> bytes:
         """Its domain's UUID."""
         return UUID(self.status.uuid).bytes

@@ -112,10 +112,11 @@ class TuningAccess:
         """
         domain = self.registry.find(dom)
         definition = select_for_query(domain, flags)
-        values = dict(of(definition.resources))
+        values: dict[str, int | str] = {}
         if domain.is_active and not flags & Impact.CONFIG:
-            live = await self.read_live(domain, controller)
-            values |= {name: live[name] for name in names if name in live}
+            values |= await self.read_live(domain, controller)
+        if not values.keys() >= set(names):  # the live XML is parsed for what the kernel has not
+            values = {**of(definition.resources), **values}
         return shown({name: values[name] for name in names}, flags)
 
     async def read_some(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from conf.types.cpuset import parse_cpulist
+from supervisor.runtime.kernel_files import read_file
 from supervisor.runtime.procfs import TICK_NS
 
 CPU_DIRECTORY: Final = re.compile(r"cpu(\d+)\Z")
@@ -305,7 +306,7 @@ class Node:
 
     def _text(self, path: Path) -> str:
         try:
-            return path.read_text().strip()
+            return read_file(str(path))
         except OSError:
             return ""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.runtime.kernel_files import read_file, write_file
 from supervisor.workers.cgroups.hierarchies import UNIFIED, Layout
 from supervisor.workers.cgroups.scope_names import scope_path, unit_of, weight_property
 
@@ -32,7 +33,6 @@ THREADED: Final[tuple[str, ...]] = ("cpu", "cpuset")
 #: The hierarchies in which systemd makes and removes the groups of scopes.
 MANAGED: Final = ("", "name=systemd", "cpu", "memory", "blkio", "devices", "pids")
 #: A group without these takes no process: version 1 does not inherit them.
-READ_BYTES: Final = 1 << 16
 CPUSET_FILES: Final = ("cpuset.cpus", "cpuset.mems")
 
 
@@ -238,37 +238,6 @@ def remove_parents(group: Group) -> None:
             with contextlib.suppress(OSError):  # ENOTEMPTY while another guest is in it
                 if folder.parts:
                     os.rmdir(root / folder)
-
-
-def read_file(path: str) -> str:
-    """Read a value of the kernel's, without the line's end.
-
-    `pathlib` would take five times as long, and a query reads a dozen of them.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(fd, READ_BYTES):
-            parts.append(part)
-    finally:
-        os.close(fd)
-    return b"".join(parts).decode().strip()
-
-
-def write_file(path: str, value: str) -> None:
-    """Write a value of the kernel's, in one write.
-
-    Raises:
-        OSError: the kernel refuses it.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
 
 
 def enable_controllers(folder: Path, names: Iterable[str] | None = None) -> None:
