@@ -30,6 +30,7 @@ class DiskChanges:
     def __init__(self, definitions: DomainDefinitions, workers: Workers) -> None:
         self._definitions = definitions
         self._workers = workers
+        self._acknowledging: set[asyncio.Task[None]] = set()
 
     async def follow(self, domain: DomainObject) -> None:
         """Write what a domain's guest has changed; the caller holds its change lock.
@@ -48,21 +49,28 @@ class DiskChanges:
         changes = domain.disk_changes
         if not changes:
             return
+        started_from = domain.source
+        is_defined = domain.definition is started_from  # it was not redefined since
         if domain.definition is not None:
             changed = await followed(domain.definition, changes)
             if changed is not None:
                 await self._definitions.replace(domain, changed)
-        if domain.source is not None:
-            domain.source = await followed(domain.source, changes) or domain.source
+                if is_defined and domain.source is started_from:
+                    domain.source = changed
+        if started_from is not None and domain.source is started_from:
+            domain.source = await followed(started_from, changes) or started_from
         domain.disk_changes = [one for one in domain.disk_changes if one not in changes]
         if domain.is_active:
-            await self._acknowledge(domain, changes[-1].number)
+            # Nobody waits for it: until then the worker reports them again, and to follow them
+            # twice changes nothing.
+            task = asyncio.create_task(self._acknowledge(domain, changes[-1].number))
+            self._acknowledging.add(task)
+            task.add_done_callback(self._acknowledging.discard)
 
     async def _acknowledge(self, domain: DomainObject, number: int) -> None:
         try:
             await self._workers.call(domain, DiskChangesSaved(up_to=number))
         except (BusError, VirError) as error:
-            # It reports them again; to follow them twice changes nothing.
             log.info("the worker of %s keeps changes of disks: %s", domain.name, error)
 
 

@@ -191,7 +191,7 @@ class SnapshotCreator:
         # The text alone: the model is the running guest's, and has more than a definition.
         snapshot.domain = NestedDomain(format_domain(model, secure=True, level=1))
         if active and domain.definition is not None:
-            snapshot.inactive_domain = NestedDomain.of(domain.definition.domain, "inactiveDomain")
+            snapshot.inactive_domain = _inactive(domain.definition)
         # Images may be on servers that hang, so they are looked at in a thread.
         overlays = await asyncio.to_thread(self._plan, domain, snapshot, model, flags)
         # Without a record overlays may have any name; in images it would replace another one's.
@@ -320,6 +320,13 @@ class SnapshotCreator:
         except BaseException:
             await asyncio.to_thread(remove_created, created)
             raise
+
+
+def _inactive(definition: Definition) -> NestedDomain:
+    tag = "inactiveDomain"
+    if definition.is_complete:  # written by this process, not by somebody else to a file
+        return NestedDomain.of_text(definition.xml, definition.domain, tag)
+    return NestedDomain.of(definition.domain, tag)
 
 
 async def refuse_checkpoints(services: SnapshotServices, domain: DomainObject) -> None:

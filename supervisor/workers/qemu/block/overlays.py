@@ -111,7 +111,7 @@ async def create_overlays(
                 for one in overlays:
                     _apply(guest, one.disk, one.after)
                 guest.status.overlays = []
-                guest.update_and_publish()
+                guest.update_and_publish({"devices"})
     finally:
         files.close()
 
