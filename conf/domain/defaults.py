@@ -29,6 +29,7 @@ from conf.domain.validate.controllers import check_cells_of_bridges, check_roots
 from conf.domain.validate.devices import check_zpci
 from conf.domain.validate.domain import check_completed, check_tseg
 from conf.domain.validate.firmware import check_firmware_features
+from conf.domain.validate.hostdevs import check_hostdev_addresses
 from conf.emulator import EmulatorFacts
 
 
@@ -63,7 +64,11 @@ def complete(
     check_roots(domain)
     check_cells_of_bridges(domain)
     check_zpci(domain)
+    check_hostdev_addresses(domain)
     complete_devices(domain, facts)
+    for interface in domain.devices.interfaces:
+        if interface.virtualport is not None:
+            interface.virtualport.complete(make_uuid)
     complete_memory(domain)
     complete_boot(domain)
     assign_addresses(domain, facts)

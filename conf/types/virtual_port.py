@@ -5,6 +5,7 @@ Source: libvirt 9.0 formatnetwork, "Using an openvswitch bridge" and "802.1Qbh";
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +27,8 @@ HIGHEST: Final = {
 }
 #: Parameters that a type does not have.
 EXTRA: Final = {
-    "802.1Qbh": ("managerid", "typeid", "typeidversion", "instanceid"),
+    "802.1Qbg": ("profileid", "interfaceid"),
+    "802.1Qbh": ("managerid", "typeid", "typeidversion", "instanceid", "interfaceid"),
     "openvswitch": ("managerid", "typeid", "typeidversion", "instanceid"),
 }
 #: Parameters that a type must have.
@@ -34,6 +36,13 @@ REQUIRED: Final = {
     "802.1Qbg": ("managerid", "typeid", "typeidversion"),
     "802.1Qbh": ("profileid",),
     "midonet": ("interfaceid",),
+}
+#: Parameters that libvirt makes up for an interface, by type; None: which switch it is, the network
+#: will say.
+MADE_UP: Final[dict[str | None, tuple[str, ...]]] = {
+    None: ("instanceid", "interfaceid"),
+    "802.1Qbg": ("instanceid",),
+    "openvswitch": ("interfaceid",),
 }
 PROFILE_LENGTH: Final = 39  # PORT_PROFILE_MAX of linux/if_link.h, without the final NUL
 
@@ -52,15 +61,15 @@ class VirtualPort:
     profileid: str | None = attribute("parameters/@profileid", empty_is_absent=True)
 
     def after_read(self) -> None:
-        """Check the parameters; drop those that MidoNet does not have.
+        """Check the parameters and write them the usual way; drop those that MidoNet lacks.
 
         Raises:
             ConfError: "xml".
         """
         for name, (highest, message) in HIGHEST.items():
-            _check_number(name, getattr(self, name), highest, message)
+            setattr(self, name, _read_number(name, getattr(self, name), highest, message))
         for name in ("instanceid", "interfaceid"):
-            _check_uuid(name, getattr(self, name))
+            setattr(self, name, _read_uuid(name, getattr(self, name)))
         if self.profileid is not None and len(self.profileid) > PROFILE_LENGTH:
             raise ConfError("xml", "profileid parameter too long", "virtualport/parameters")
         for name in EXTRA.get(self.type or "", ()):
@@ -69,6 +78,13 @@ class VirtualPort:
                 raise ConfError("xml", detail, f"virtualport/parameters/@{name}")
         if self.type == "midonet":
             self.managerid = self.typeid = self.typeidversion = self.instanceid = None
+            self.profileid = None
+
+    def complete(self, make_uuid: Callable[[], str]) -> None:
+        """Make up the identifiers that the document leaves open and the switch needs."""
+        for name in MADE_UP.get(self.type, ()):
+            if getattr(self, name) is None:
+                setattr(self, name, make_uuid())
 
     def check_complete(self) -> None:
         """Check that all is there which the switch must be told; what can be made up is not.
@@ -84,9 +100,9 @@ class VirtualPort:
                 raise ConfError("xml", detail, f"virtualport/parameters/@{name}")
 
 
-def _check_number(name: str, text: str | None, highest: int, message: str) -> None:
+def _read_number(name: str, text: str | None, highest: int, message: str) -> str | None:
     if text is None:
-        return
+        return None
     path = f"virtualport/parameters/@{name}"
     try:
         # strtoul takes a sign: what is below 0 is too high.
@@ -96,13 +112,14 @@ def _check_number(name: str, text: str | None, highest: int, message: str) -> No
         raise ConfError("xml", detail, path) from None
     if number > highest or text.strip().startswith("-"):
         raise ConfError("xml", message, path)
+    return str(number)
 
 
-def _check_uuid(name: str, text: str | None) -> None:
+def _read_uuid(name: str, text: str | None) -> str | None:
     if text is None:
-        return
+        return None
     try:
-        parse_uuid(text)
+        return parse_uuid(text)
     except ValueError:
         detail = f"cannot parse {name} parameter as a uuid"
         raise ConfError("xml", detail, f"virtualport/parameters/@{name}") from None

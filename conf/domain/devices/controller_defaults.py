@@ -112,17 +112,28 @@ def ccid_controllers(devices: Devices) -> set[int]:
 def add_controllers(devices: Devices, kind: str, numbers: Iterable[int]) -> None:
     """Add those controllers of a type that are missing.
 
+    SCSI controllers for host devices are like those that there are.
+
     Raises:
         ConfError: "internal": a number is beyond what any machine has.
     """
     present = {item.index for item in devices.controllers if item.type == kind}
+    model = _scsi_model(devices) if kind == "scsi" else None
     for index in numbers:
         if index > MAX_CONTROLLER:
             # Each below may be made: one number must not fill the daemon's memory.
             detail = f"No more available PCI slots for {kind} controller {index}"
             raise ConfError("internal", detail)
         if index not in present:
-            devices.controllers.append(Controller(type=kind, index=index))
+            devices.controllers.append(Controller(type=kind, index=index, model=model))
+
+
+def _scsi_model(devices: Devices) -> str | None:
+    """Return the model of the SCSI controllers, where a SCSI host device asks for more."""
+    if not any(hostdev.type == "scsi" for hostdev in devices.hostdevs):
+        return None
+    models = (item.model for item in reversed(devices.controllers) if item.type == "scsi")
+    return next((model for model in models if model), None)
 
 
 def complete_model(controller: Controller, machine: str, facts: EmulatorFacts) -> None:

@@ -6,13 +6,17 @@ May touch: the domain's devices, which it changes in place. May not touch: the h
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeGuard
 
-from conf.domain.devices.address import CcidAddress, DriveAddress
+from conf.domain.devices.address import Address, CcidAddress, DriveAddress
 from conf.domain.devices.chardev_defaults import complete_chardevs, drop_default_paths
-from conf.domain.devices.controller_defaults import complete_controllers
+from conf.domain.devices.controller_defaults import (
+    add_controllers,
+    complete_controllers,
+    last_drive_controller,
+)
 from conf.domain.devices.devices import Devices
-from conf.domain.devices.disk_defaults import HOST_ADAPTER, complete_disk
+from conf.domain.devices.disk_defaults import complete_disk
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.graphics_defaults import (
     complete_audio,
@@ -26,7 +30,7 @@ from conf.domain.devices.memballoon import Memballoon
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 
-SCSI_UNITS: Final = 16  # of a wide bus
+SCSI_UNITS: Final = 7  # of a narrow bus, without the adapter's own
 
 
 def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
@@ -78,31 +82,43 @@ def complete_hostdev(hostdev: Hostdev) -> None:
     if hostdev.type == "mdev" and hostdev.model == "vfio-pci" and hostdev.display is None:
         hostdev.display = False
     source = hostdev.source
-    if source.protocol == "iscsi" and source.name and "/" not in source.name:
+    if source.protocol == "iscsi" and source.name is not None and "/" not in source.name:
         source.name += "/0"
 
 
 def place_scsi_hostdevs(devices: Devices) -> None:
-    """Give SCSI host devices without an address the first free unit of the SCSI controllers."""
-    waiting = [item for item in devices.hostdevs if item.type == "scsi" and item.address is None]
-    if not waiting:
-        return
+    """Give SCSI host devices without an address the first free unit of the SCSI controllers.
+
+    Controllers that they take more are like those that there are. The last device's own is left
+    to `complete_controllers`: so libvirt orders them.
+    """
+    scsi = [item for item in devices.hostdevs if item.type == "scsi"]
     taken = {
-        (address.controller, address.unit)
-        for address in (
-            *(disk.address for disk in devices.disks if disk.target.bus == "scsi"),
-            *(hostdev.address for hostdev in devices.hostdevs if hostdev.type == "scsi"),
-        )
-        if isinstance(address, DriveAddress) and not address.bus and not address.target
+        (disk.address.controller, disk.address.unit)
+        for disk in devices.disks
+        if disk.target.bus == "scsi" and _is_first_target(disk.address)
     }
-    present = [c.index or 0 for c in devices.controllers if c.type == "scsi"]
-    units = [unit for unit in range(SCSI_UNITS) if unit != HOST_ADAPTER]
-    for hostdev in waiting:
-        beyond = max((index for index, _ in taken), default=-1) + 1
-        places = ((c, u) for c in (*present, *range(len(present), beyond + 1)) for u in units)
+    taken |= {(h.address.controller, h.address.unit) for h in scsi if _is_first_target(h.address)}
+    for hostdev in scsi:
+        _add_scsi_controllers(devices)
+        if hostdev.address is not None:
+            continue
+        present = [c.index or 0 for c in devices.controllers if c.type == "scsi"]
+        controllers = (*present, max(present) + 1)
+        places = ((c, unit) for c in controllers for unit in range(SCSI_UNITS))
         controller, unit = next(place for place in places if place not in taken)
         hostdev.address = DriveAddress(controller=controller, unit=unit)
         taken.add((controller, unit))
+
+
+def _is_first_target(address: Address | None) -> TypeGuard[DriveAddress]:
+    return isinstance(address, DriveAddress) and not address.bus and not address.target
+
+
+def _add_scsi_controllers(devices: Devices) -> None:
+    """Add the controllers of the SCSI host devices that have an address; at least the first."""
+    last = last_drive_controller(Devices(hostdevs=devices.hostdevs), "scsi")
+    add_controllers(devices, "scsi", range(max(last, 0) + 1))
 
 
 def complete_other_devices(domain: Domain) -> None:

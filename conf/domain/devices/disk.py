@@ -49,23 +49,21 @@ class DiskDriver:
 
     name: str | None = attribute("@name")
     type: str | None = attribute("@type", read=FORMATS)
-    cache: str | None = attribute("@cache", read=CACHES)
+    cache: str | None = attribute("@cache", read=CACHES, omit="default")
     error_policy: str | None = attribute(
-        "@error_policy", read=one_of("default", "report", "ignore", "enospace", "stop")
+        "@error_policy", read=one_of("report", "ignore", "enospace", "stop")
     )
-    rerror_policy: str | None = attribute(
-        "@rerror_policy", read=one_of("default", "report", "ignore", "stop")
-    )
+    rerror_policy: str | None = attribute("@rerror_policy", read=one_of("report", "ignore", "stop"))
     io: str | None = attribute("@io", read=one_of("native", "threads", "io_uring"))
     ioeventfd: bool | None = attribute("@ioeventfd", read=on_off, write=write_on_off)
     event_idx: bool | None = attribute("@event_idx", read=on_off, write=write_on_off)
     copy_on_read: bool | None = attribute("@copy_on_read", read=on_off, write=write_on_off)
     discard: str | None = attribute("@discard", read=one_of("unmap", "ignore"))
-    iothread: int | None = attribute("@iothread", read=uint)
+    iothread: int | None = attribute("@iothread", read=uint_positive)
     detect_zeroes: str | None = attribute("@detect_zeroes", read=one_of("off", "on", "unmap"))
     discard_no_unref: bool | None = attribute("@discard_no_unref", read=on_off, write=write_on_off)
-    queues: int | None = attribute("@queues", read=uint)
-    queue_size: int | None = attribute("@queue_size", read=uint)
+    queues: int | None = attribute("@queues", read=uint, omit=0)
+    queue_size: int | None = attribute("@queue_size", read=uint, omit=0)
     iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
     ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
     packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
@@ -153,7 +151,7 @@ class Geometry:
     trans: str | None = attribute("@trans", read=one_of("auto", "none", "lba"))
 
 
-@element("blockio")
+@element("blockio", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Blockio:
     """<blockio>: sizes of blocks."""
@@ -163,7 +161,7 @@ class Blockio:
     discard_granularity: int | None = attribute("@discard_granularity", read=uint)
 
 
-@element("iotune")
+@element("iotune", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Iotune:
     """<iotune>: limits of a drive."""
@@ -238,6 +236,8 @@ class Disk:
             self.source.keep_type(self.type)
         elif self.device in ("cdrom", "floppy") and self.type != "dir":
             self.type = "file"
+        if self.geometry == Geometry():
+            self.geometry = None
         if self.type == "vhostuser":
             self.snapshot = self.snapshot or "no"  # QEMU does not have its image
 

@@ -60,7 +60,7 @@ def memory_usage(text: str) -> int:
         raise ConfError("xml", detail, "filesystem/source/@usage") from None
 
 
-@element("driver")
+@element("driver", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class FilesystemDriver:
     """<driver>."""
@@ -69,7 +69,6 @@ class FilesystemDriver:
         "@type", read=one_of("path", "handle", "loop", "nbd", "ploop", "virtiofs")
     )
     format: str | None = attribute("@format")
-    name: str | None = attribute("@name")
     wrpolicy: str | None = attribute("@wrpolicy", read=one_of("immediate"))
     queue: int | None = attribute("@queue", read=unsigned)
     iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
@@ -149,22 +148,32 @@ class Filesystem:
     model: str | None = attribute(
         "@model", read=one_of("virtio", "virtio-transitional", "virtio-non-transitional")
     )
-    multidevs: str | None = attribute("@multidevs", read=one_of("remap", "forbid", "warn"))
+    multidevs: str | None = attribute(
+        "@multidevs", read=one_of("default", "remap", "forbid", "warn"), omit="default"
+    )
     driver: FilesystemDriver | None = child("driver", FilesystemDriver)
     binary: FilesystemBinary | None = child("binary", FilesystemBinary)
     source: FilesystemSource | None = child("source", FilesystemSource)
     target_dir: str | None = attribute("target/@dir")
     readonly: bool = flag("readonly")
-    space_hard_limit: SpaceLimit | None = child("space_hard_limit", SpaceLimit)
-    space_soft_limit: SpaceLimit | None = child("space_soft_limit", SpaceLimit)
     boot_order: int | None = attribute("boot/@order", read=uint_positive, required=True)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
+    space_hard_limit: SpaceLimit | None = child("space_hard_limit", SpaceLimit)
+    space_soft_limit: SpaceLimit | None = child("space_soft_limit", SpaceLimit)
 
     def after_read(self) -> None:
-        """Drop what other types have of a source."""
+        """Drop what other types have of a source, and other drivers of a <driver>."""
         if self.source is not None:
             self.source.keep(SOURCE_OF_TYPE[self.type])
+            if self.source.socket is not None:
+                self.source.dir = None
+        if self.driver_type != "virtiofs":
+            self.binary = None
+        if self.multidevs == "default":
+            self.multidevs = None
+        if self.driver is not None and (self.driver.type != "virtiofs" or not self.driver.queue):
+            self.driver.queue = None
 
     @property
     def source_path(self) -> str | None:

@@ -5,7 +5,8 @@ Source: libvirt 9.0 formatdomain, "USB / PCI / SCSI devices".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, fields
 from typing import Final
 
 from lxml import etree
@@ -27,6 +28,16 @@ TYPES: Final = {
     "capabilities": ("storage", "misc", "net"),
 }
 #: The models of those types that have some.
+#: What a USB device is told when its guest starts.
+GUEST_RESETS: Final = one_of("off", "uninitialized", "on")
+#: The fields of <source> that each type has.
+SOURCE_OF_TYPE: Final = {
+    "usb": ("startup_policy", "missing", "guest_reset", "vendor", "product", "address"),
+    "pci": ("write_filtering", "address"),
+    "scsi": ("protocol", "name", "adapter", "hosts", "address", "auth", "initiator"),
+    "scsi_host": ("protocol", "wwpn"),
+    "mdev": ("address",),
+}  # fmt: skip
 MODELS: Final = {
     "mdev": ("vfio-pci", "vfio-ccw", "vfio-ap"),
     "scsi_host": ("virtio", "virtio-transitional", "virtio-non-transitional"),
@@ -84,6 +95,55 @@ def _whole_place(address: HostAddress) -> HostAddress:
     return place
 
 
+def _check_attributes(node: etree._Element, type_: str) -> None:
+    """Refuse what only other types of devices have.
+
+    Raises:
+        ConfError: "xml"; "config_unsupported".
+    """
+    path = "domain/devices/hostdev"
+    if type_ != "scsi":
+        for name in ("sgio", "rawio"):
+            if node.get(name) is not None:
+                detail = f"{name} is only supported for scsi host device"
+                raise ConfError("xml", detail, f"{path}/@{name}")
+    if node.get("model") is not None and type_ not in MODELS:
+        detail = f"'model' attribute in <hostdev> is only supported when type='{type_}'"
+        raise ConfError("xml", detail, f"{path}/@model")
+    source = node.find("source")
+    if type_ != "usb" and source is not None and source.get("startupPolicy") is not None:
+        detail = "Setting startupPolicy is only allowed for USB devices"
+        raise ConfError("config_unsupported", detail, f"{path}/source/@startupPolicy")
+
+
+def _check_usb_source(node: etree._Element) -> None:
+    """Check that a USB device is named by both halves of its id, or of its place.
+
+    Raises:
+        ConfError: "xml"; "internal".
+    """
+    path = "domain/devices/hostdev/source"
+    zero = False
+    names = {name: node.find(f"source/{name}") for name in ("vendor", "product")}
+    for name, part in names.items():
+        if part is not None and part.get("id") is None:
+            detail = f"Missing required attribute 'id' in element '{name}'"
+            raise ConfError("xml", detail, f"{path}/{name}/@id")
+    for name, part in names.items():
+        if part is None and any(other is not None for other in names.values()):
+            raise ConfError("internal", f"missing {name}", path)
+    vendor, address = names["vendor"], node.find("source/address")
+    with contextlib.suppress(ValueError):  # the mapper says what is no number
+        zero = vendor is not None and uint_any(vendor.get("id", "")) == 0
+    if zero:
+        detail = "Invalid value for attribute 'id' in element 'vendor': Zero is not permitted"
+        raise ConfError("xml", detail, f"{path}/vendor/@id")
+    for name in ("bus", "device"):
+        if address is not None and address.get(name) is None:
+            detail = f"Missing required attribute '{name}' in element 'address'"
+            raise ConfError("xml", detail, f"{path}/address/@{name}")
+
+
 @element("source")
 @dataclass(slots=True, kw_only=True)
 class HostdevSource:
@@ -93,7 +153,7 @@ class HostdevSource:
         "@startupPolicy", read=one_of("mandatory", "requisite", "optional")
     )
     missing: bool | None = attribute("@missing", read=yes_no, only="live")
-    guest_reset: str | None = attribute("@guestReset")
+    guest_reset: str | None = attribute("@guestReset", read=GUEST_RESETS)
     write_filtering: bool | None = attribute("@writeFiltering", read=yes_no)
     protocol: str | None = attribute("@protocol")
     name: str | None = attribute("@name")
@@ -149,6 +209,16 @@ class HostdevSource:
         return self.address.device if self.address else None
 
 
+def _keep_usb_names(source: HostdevSource) -> None:
+    """Keep whole names of a USB device: both ids, and bus and device; libvirt has no port."""
+    if source.vendor is None or source.product is None:
+        source.vendor = source.product = None
+    at = source.address
+    source.address = None
+    if at is not None and None not in (at.bus, at.device) and (at.bus, at.device) != (0, 0):
+        source.address = HostAddress(bus=at.bus, device=at.device)
+
+
 @element("source")
 @dataclass(slots=True, kw_only=True)
 class CapabilitySource:
@@ -194,9 +264,16 @@ class Hostdev:
         Source: libvirt 9.0 virDomainHostdevDefParseXMLSubsys.
         """
         source = self.source
-        iscsi = self.type == "scsi" and source.protocol == "iscsi"
-        if not iscsi:
+        for place in fields(source):
+            if place.name not in SOURCE_OF_TYPE[self.type]:
+                setattr(source, place.name, [] if place.name == "hosts" else None)
+        if self.type != "scsi":
+            self.readonly = self.shareable = False
+            self.sgio = self.rawio = None
+        if source.protocol != "iscsi":
             source.hosts, source.auth, source.initiator, source.name = [], None, None, None
+        if self.type == "usb":
+            _keep_usb_names(source)
         if self.type != "pci":
             self.driver = None
         else:
@@ -208,7 +285,7 @@ class Hostdev:
 
     @staticmethod
     def before_read(node: etree._Element) -> None:
-        """Check mode and type, and that there is a <source>.
+        """Check mode and type, what other types have not, and that there is a <source>.
 
         Raises:
             ConfError: "config_unsupported"; "xml".
@@ -224,7 +301,13 @@ class Hostdev:
             raise ConfError("config_unsupported", detail, f"{path}/@type")
         if node.find("source") is None:
             raise ConfError("xml", "Missing <source> element in hostdev device", f"{path}/source")
+        _check_attributes(node, type_)
+        if type_ == "usb":
+            _check_usb_source(node)
         model = node.get("model")
+        if mode == "subsystem" and model is None and type_ == "mdev":
+            detail = "Missing required attribute 'model' in element 'hostdev'"
+            raise ConfError("xml", detail, f"{path}/@model")
         if model is not None and model not in MODELS.get(type_, (model,)):
             detail = f"Invalid value for attribute 'model' in element 'hostdev': '{model}'."
             raise ConfError("xml", detail, f"{path}/@model")

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
+from lxml import etree
+
 from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
 from conf.domain.devices.addressing import Ip, Route
 from conf.domain.devices.source import Reconnect
@@ -70,6 +72,8 @@ HOST_ADDRESSES = Choice(
     missing=Refusal("xml", "missing source address type"),
     unknown=Refusal("config_unsupported", "unknown host device source address type '{}'"),
 )
+#: Types of interfaces that a switch may treat by <virtualport>.
+SWITCHED = ("network", "bridge", "direct", "hostdev")
 #: Types of interfaces that have no <source>.
 WITHOUT_SOURCE = ("user", "ethernet", "null")
 
@@ -200,12 +204,12 @@ class Teaming:
     persistent: str | None = attribute("@persistent")
 
 
-@element("coalesce")
+@element("coalesce", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Coalesce:
     """<coalesce>."""
 
-    rx_max: int | None = attribute("rx/frames/@max", read=uint)
+    rx_max: int | None = attribute("rx/frames/@max", read=uint, omit=0)
 
 
 @element("interface")
@@ -251,6 +255,18 @@ class Interface:
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
 
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        """Refuse a <virtualport> of a type that has none, whatever is in it.
+
+        Raises:
+            ConfError: "config_unsupported".
+        """
+        kind = node.get("type", "user")
+        if node.find("virtualport") is not None and kind not in SWITCHED and kind in TYPES.values:
+            detail = f"<virtualport> element unsupported for <interface type='{kind}'>"
+            raise ConfError("config_unsupported", detail, "interface/virtualport")
+
     def after_read(self) -> None:
         """Keep what the type has.
 
@@ -266,12 +282,16 @@ class Interface:
                 detail = "unknown teaming type '(null)'"
                 raise ConfError("config_unsupported", detail, "interface/teaming/@type")
             self.teaming = None
-        if self.virtualport is not None and self.type in ("bridge", "direct", "hostdev"):
+        if self.type not in SWITCHED:
+            self.virtualport = None
+        if self.virtualport is not None and self.type != "network":
             self.virtualport.check_complete()
         if self.type != "hostdev" or not self.managed:
             self.managed = None
         if self.type in WITHOUT_SOURCE:
             self.source = None
+        if self.type == "direct" and self.source is not None:
+            self.source.mode = self.source.mode or "vepa"
         if self.type == "hostdev" and (self.source is None or self.source.host_address is None):
             raise ConfError("xml", "missing source address type", "interface/source/address")
 

@@ -31,6 +31,8 @@ KNOWN_MODELS: Final = (
     "netfront", "rtl8139", "e1000", "e1000e", "igb", "usb-net", "spapr-vlan", "lan9118", "vmxnet3",
 )  # fmt: skip
 REMOTE: Final = ("vnc", "spice")
+#: Types of interfaces whose tap is a port of a bridge.
+BRIDGED: Final = ("network", "bridge")
 
 
 def check_graphics(domain: Domain, *, spice_tls: bool) -> None:
@@ -341,7 +343,7 @@ def _check_port(interface: Interface) -> None:
     if not interface.port_isolated:
         return
     begin = f"interface {interface.mac} - <port isolated='yes'/> is not supported for network "
-    if interface.type not in ("network", "bridge"):
+    if interface.type not in BRIDGED:
         detail = f"{begin}interfaces with type='{interface.type}'"
         raise ConfError(UNSUPPORTED, detail, f"{path}/port")
     if interface.virtualport is not None and interface.virtualport.type is not None:
@@ -373,6 +375,10 @@ def check_interfaces(domain: Domain) -> None:
             known = model if model in KNOWN_MODELS else "unknown"
             detail = f"invalid model for interface of type 'vdpa': '{known}'"
             raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/model/@type")
+        coalesce = interface.coalesce
+        if coalesce is not None and coalesce.rx_max is not None and interface.type not in BRIDGED:
+            detail = f"coalesce settings on interface type {interface.type} are not supported"
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/coalesce")
         check_teaming(interface)
         _check_port(interface)
         _check_ips(interface)

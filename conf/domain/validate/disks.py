@@ -1,4 +1,4 @@
-"""Checks of disks and file systems of a completed QEMU domain.
+"""Checks of the disks of a completed QEMU domain.
 
 Owns: these checks. Pure: a domain is read, never changed.
 Source: libvirt 9.0, measured.
@@ -12,8 +12,8 @@ from typing import Final
 from conf.domain.devices.address import DriveAddress, UsbAddress
 from conf.domain.devices.disk import Disk, DiskDriver, is_empty
 from conf.domain.devices.disk_order import disk_index
-from conf.domain.devices.filesystem import NO_MODE, Filesystem
 from conf.domain.model import Domain
+from conf.domain.validate.vhost_user import check_vhost_user_disk
 from conf.domain.validate.virtio import check_virtio_switches
 from conf.errors import ConfError
 
@@ -44,6 +44,8 @@ def check_disks(domain: Domain) -> None:
         if disk.target.bus == "virtio" and isinstance(disk.address, DriveAddress):
             detail = "virtio disk cannot have an address of type 'drive'"
             raise ConfError(UNSUPPORTED, detail, f"{PATH}/address/@type")
+        if disk.type == "vhostuser":
+            check_vhost_user_disk(domain, disk)
         _check_target(disk)
         _check_encryption(disk)
         _check_source(disk)
@@ -61,35 +63,6 @@ def check_disks(domain: Domain) -> None:
     _check_ide_controllers(domain)
     _check_names(domain)
     _check_places(domain)
-    for filesystem in domain.devices.filesystems:
-        modes = {filesystem.fmode, filesystem.dmode} - {None, NO_MODE}
-        if modes and filesystem.accessmode != "mapped":
-            detail = "fmode and dmode must be used with accessmode=mapped"
-            raise ConfError(UNSUPPORTED, detail, "domain/devices/filesystem")
-        if filesystem.driver_type == "virtiofs":
-            _check_virtiofs(domain, filesystem)
-
-
-def _check_virtiofs(domain: Domain, filesystem: Filesystem) -> None:
-    """Check what virtiofsd cannot do; it maps the guest's memory, which must be shared."""
-    path = "domain/devices/filesystem"
-    if filesystem.readonly:
-        detail = "virtiofs does not yet support read-only mode"
-        raise ConfError(UNSUPPORTED, detail, f"{path}/readonly")
-    if filesystem.accessmode not in (None, "passthrough"):
-        detail = "virtiofs only supports passthrough accessmode"
-        raise ConfError(UNSUPPORTED, detail, f"{path}/@accessmode")
-    if not has_shared_memory(domain):
-        raise ConfError(UNSUPPORTED, "'virtiofs' requires shared memory", path)
-
-
-def has_shared_memory(domain: Domain) -> bool:
-    """Return whether other processes can map all of the guest's memory."""
-    backing = domain.memory_backing
-    default = backing.access if backing else None
-    cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
-    modes = [cell.mem_access or default for cell in cells] or [default]
-    return all(mode == "shared" for mode in modes)
 
 
 def _check_target(disk: Disk) -> None:
@@ -150,9 +123,16 @@ def _check_rotation(disk: Disk) -> None:
 
 def _check_source(disk: Disk) -> None:
     """Check that a drive without removable media has something in it."""
-    if disk.type == "vhostuser" and disk.target.bus != "virtio":
-        detail = "vhostuser disk supports only virtio bus"
-        raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@bus")
+    if disk.sgio == "unfiltered":
+        # A patch of one distribution's kernel; Linux never had the switch.
+        detail = "unfiltered sgio is no longer supported"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/@sgio")
+    if disk.sgio is not None and disk.device != "lun":
+        detail = "sgio can be used only with device='lun'"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/@sgio")
+    if disk.device != "lun" and disk.source is not None and disk.source.reservations is not None:
+        detail = "<reservations/> allowed only for lun devices"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/source/reservations")
     if disk.rawio is not None and disk.device != "lun":
         detail = "rawio can be used only with device='lun'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/@rawio")

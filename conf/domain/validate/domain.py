@@ -40,6 +40,7 @@ from conf.domain.validate.devices import (
     check_videos,
 )
 from conf.domain.validate.disks import check_disks
+from conf.domain.validate.filesystems import check_filesystems
 from conf.domain.validate.firmware import check_firmware
 from conf.domain.validate.guest import check_guest
 from conf.domain.validate.hostdevs import check_hostdevs
@@ -108,8 +109,9 @@ def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
     check_scsi(domain)
     check_iothreads(domain)
     check_disks(domain)
+    check_filesystems(domain)
     check_videos(domain)
-    check_hostdevs(domain)
+    check_hostdevs(domain, facts)
     check_interfaces(domain)
     check_serials(domain)
     check_consoles(domain)

@@ -15,7 +15,7 @@ from conf.domain.devices.chardev import CharSource
 from conf.domain.devices.controller import check_usb_controllers
 from conf.domain.devices.devices import Devices
 from conf.domain.devices.disk import Disk
-from conf.domain.devices.filesystem import Filesystem
+from conf.domain.devices.filesystem import Filesystem, FilesystemSource
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import CAPABILITY_NAMES, Hostdev, HostdevSource
 from conf.domain.devices.interface import Interface
@@ -28,6 +28,7 @@ from conf.types.repeats import first_repeated
 
 UNSUPPORTED: Final = "config_unsupported"
 INTERFACE_MODEL: Final = re.compile(r"[A-Za-z0-9_\-]*")
+WWPN: Final = re.compile("naa[.][0-9a-fA-F]{16}")
 #: Attributes of <source> that each type of interface must have, in the order of libvirt's checks.
 INTERFACE_SOURCES: Final = {
     "bridge": ("bridge",), "network": ("network",), "internal": ("name",), "direct": ("dev",),
@@ -35,8 +36,10 @@ INTERFACE_SOURCES: Final = {
     "mcast": ("address", "port"), "udp": ("address", "port"),
     "vhostuser": ("type", "path", "mode"),
 }  # fmt: skip
-#: Types of interfaces that a switch may treat by <virtualport>.
-SWITCHED: Final = ("network", "bridge", "direct", "hostdev")
+#: Models of interfaces that have a vhost-user backend, as libvirt spells them.
+VIRTIO_NETS: Final = ("virtio", "virtio-transitional", "virtio-non-transitional")
+#: Types of disks whose absence no startupPolicy can foresee.
+REMOTE_DISKS: Final = ("network", "nvme", "vhostuser", "vhostvdpa")
 #: The kinds of <target> that each character device can have.
 SERIAL_TARGETS: Final = (
     "none", "isa-serial", "usb-serial", "pci-serial", "spapr-vio-serial", "system-serial",
@@ -170,6 +173,15 @@ def _check_disk_source(disk: Disk) -> None:
     if disk.type == "vhostuser" and source.source_type != "unix":
         wrong = "invalid" if source.source_type else "missing"
         raise ConfError("xml", f"{wrong} 'type' attribute for vhostuser disk source", path)
+    if disk.type == "vhostuser" and source.path is None:
+        raise ConfError("xml", "missing 'path' attribute for vhostuser disk source", path)
+    policy = source.startup_policy
+    if policy is not None and disk.type in REMOTE_DISKS:
+        detail = f"disk startupPolicy '{policy}' is not allowed for disk of '{disk.type}' type"
+        raise ConfError("xml", detail, f"{path}/@startupPolicy")
+    if policy == "requisite" and disk.device not in ("cdrom", "floppy"):
+        detail = f"disk startupPolicy '{policy}' is allowed only for cdrom or floppy"
+        raise ConfError("xml", detail, f"{path}/@startupPolicy")
 
 
 def _check_filesystem(filesystem: Filesystem) -> None:
@@ -177,6 +189,11 @@ def _check_filesystem(filesystem: Filesystem) -> None:
     if filesystem.type == "ram":
         if filesystem.usage is None:
             raise ConfError("xml", "missing 'usage' attribute for RAM filesystem", f"{path}/source")
+    elif filesystem.type == "volume":
+        source = filesystem.source or FilesystemSource()
+        if (source.pool is None) != (source.volume is None):
+            detail = "'pool' and 'volume' must be specified together for 'pool' type source"
+            raise ConfError("xml", detail, f"{path}/source")
     elif filesystem.source_path is None and filesystem.source_socket is None:
         raise ConfError("no_source", filesystem.target_dir or "", f"{path}/source")
     if not filesystem.target_dir:
@@ -192,12 +209,10 @@ def _check_interface(interface: Interface) -> None:
         detail = f"interface type='{interface.type}' requires a 'source' element"
         raise ConfError("xml", detail, f"{path}/source")
     for name in required:
-        if getattr(interface.source, name) in (None, ""):
+        value = getattr(interface.source, name)
+        if value is None or (value == "" and interface.type != "vhostuser"):
             detail = f"Missing required attribute '{name}' in element 'source'"
             raise ConfError("xml", detail, f"{path}/source/@{name}")
-    if interface.virtualport is not None and interface.type not in SWITCHED:
-        detail = f"<virtualport> element unsupported for <interface type='{interface.type}'>"
-        raise ConfError(UNSUPPORTED, detail, f"{path}/virtualport")
     if interface.type == "vhostuser":
         _check_vhostuser(interface)
     for route in interface.routes:
@@ -213,7 +228,10 @@ def _check_vhostuser(interface: Interface) -> None:
     if source.mode not in ("server", "client"):
         detail = f"Invalid value for attribute 'mode' in element 'source': '{source.mode}'."
         raise ConfError("xml", detail, f"{path}/source/@mode")
-    if not (interface.model or "").lower().startswith("virtio"):
+    if source.mode == "server" and source.reconnect is not None and source.reconnect.enabled:
+        detail = "'reconnect' attribute unsupported 'server' mode for <interface type='vhostuser'>"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/source/reconnect")
+    if (interface.model or "").lower() not in VIRTIO_NETS:
         detail = (
             "Wrong or no <model> 'type' attribute specified with <interface type='vhostuser'/>. "
             "vhostuser requires the virtio-net* frontend"
@@ -316,36 +334,61 @@ def _check_hostdev(hostdev: Hostdev, before: list[Hostdev]) -> None:
     if hostdev.type == "mdev" and not hostdev.source.uuid:
         detail = "Missing 'uuid' attribute for element <address>"
         raise ConfError(UNSUPPORTED, detail, f"{path}/source/address")
-    if hostdev.type == "scsi" and hostdev.source.protocol == "iscsi":
-        count = len(hostdev.source.hosts)
-        if count != 1:
-            detail = (
-                "only one source host address may be specified for the iSCSI hostdev"
-                if count
-                else "missing the host address for the iSCSI hostdev"
-            )
-            raise ConfError("xml", detail, f"{path}/source/host")
-    if hostdev.type == "scsi" and hostdev.source.protocol not in (None, "iscsi"):
-        detail = f"Unknown SCSI subsystem protocol '{hostdev.source.protocol}'"
-        raise ConfError(UNSUPPORTED, detail, f"{path}/source/@protocol")
-    if hostdev.type == "scsi" and hostdev.source.protocol is None:
+    if hostdev.type == "scsi":
         _check_scsi_source(hostdev.source)
-    if hostdev.type == "scsi_host" and hostdev.source.protocol is None:
-        detail = "Missing scsi_host subsystem protocol"
-        raise ConfError("xml", detail, f"{path}/source/@protocol")
-    if hostdev.type == "scsi_host" and hostdev.source.protocol != "vhost":
-        detail = f"Unknown scsi_host subsystem protocol '{hostdev.source.protocol}'"
-        raise ConfError(UNSUPPORTED, detail, f"{path}/source/@protocol")
+    if hostdev.type == "scsi_host":
+        _check_vhost_scsi(hostdev.source)
     for route in hostdev.routes:
         check_route("Domain hostdev device", route)
     _check_capability(hostdev)
     check_auth(hostdev.source.auth)
+    secret = hostdev.source.auth.secret if hostdev.source.auth else None
+    if secret is not None and secret.type != "iscsi":
+        detail = f"hostdev invalid secret type '{secret.type or '<null>'}'"
+        raise ConfError("internal", detail, f"{path}/source/auth/secret/@type")
     if any(_same_device(hostdev, other) for other in before):
         raise ConfError("xml", "Hostdev already exists in the domain configuration", path)
 
 
+def _check_vhost_scsi(source: HostdevSource) -> None:
+    """Check the name of a target of the kernel's vhost-scsi."""
+    path = "domain/devices/hostdev/source"
+    if source.protocol is None:
+        raise ConfError("xml", "Missing scsi_host subsystem protocol", f"{path}/@protocol")
+    if source.protocol != "vhost":
+        detail = f"Unknown scsi_host subsystem protocol '{source.protocol}'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/@protocol")
+    if source.wwpn is None:
+        raise ConfError("xml", "missing vhost-scsi hostdev source wwpn", f"{path}/@wwpn")
+    if not WWPN.fullmatch(source.wwpn):
+        raise ConfError("xml", "malformed 'wwpn' value", f"{path}/@wwpn")
+
+
 def _check_scsi_source(source: HostdevSource) -> None:
-    """Check that a unit of the host's SCSI adapter is named in full."""
+    """Check that a unit of the host's SCSI adapter, or an iSCSI disk, is named in full."""
+    if source.protocol == "iscsi":
+        _check_iscsi(source)
+    elif source.protocol is not None:
+        detail = f"Unknown SCSI subsystem protocol '{source.protocol}'"
+        raise ConfError(UNSUPPORTED, detail, "domain/devices/hostdev/source/@protocol")
+    else:
+        _check_scsi_unit(source)
+
+
+def _check_iscsi(source: HostdevSource) -> None:
+    path, count = "domain/devices/hostdev/source", len(source.hosts)
+    if source.name is None:
+        raise ConfError("xml", "missing iSCSI hostdev source path name", f"{path}/@name")
+    if count != 1:
+        detail = (
+            "only one source host address may be specified for the iSCSI hostdev"
+            if count
+            else "missing the host address for the iSCSI hostdev"
+        )
+        raise ConfError("xml", detail, f"{path}/host")
+
+
+def _check_scsi_unit(source: HostdevSource) -> None:
     path, address = "domain/devices/hostdev/source", source.address
     if address is None:
         detail = "'address' must be specified for scsi hostdev source"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from conf.domain.devices.address import (
     Address,
     CcidAddress,
+    DriveAddress,
     IsaAddress,
     PciAddress,
     UsbAddress,
@@ -37,6 +38,19 @@ def pci_bus(context: Context, index: int) -> str:
     if index == 0:
         return "pcie.0" if context.is_q35 else "pci.0"
     return controller_alias(context, "pci", index)
+
+
+def scsi_place(context: Context, address: DriveAddress) -> Props:
+    """Build the place on a SCSI bus; that of an LSI adapter has targets without units."""
+    models = {
+        controller.index: controller.model
+        for controller in context.domain.devices.controllers
+        if controller.type == "scsi"
+    }
+    props: Props = {"bus": f"{controller_alias(context, 'scsi', address.controller)}.0"}
+    if models.get(address.controller) == "lsilogic":
+        return props | {"scsi-id": address.unit}
+    return props | {"channel": 0, "scsi-id": address.target, "lun": address.unit}
 
 
 def placed(context: Context, address: Address | None) -> Props:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain.devices.address import DriveAddress
-from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk import Disk, DiskDriver
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.addressing import controller_alias, placed
+from supervisor.workers.qemu.argv.addressing import controller_alias, placed, scsi_place
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
 from supervisor.workers.qemu.argv.storage import NodeOptions, image_nodes
 from supervisor.workers.qemu.argv.syntax import json_of, options_of
@@ -111,8 +111,9 @@ def _vhost_user(context: Context, disk: Disk) -> Options:
     yield "-chardev", options_of(("socket",), members)
     yield device(
         {
-            "driver": "vhost-user-blk-pci",
+            "driver": f"vhost-user-blk-pci{SUFFIXES.get(disk.model or '', '')}",
             **virtio_props(disk.driver),
+            **_queue_props(disk.driver),
             **placed(context, disk.address),
             "chardev": identity,
             "id": disk.alias,
@@ -180,15 +181,21 @@ def _virtio(context: Context, disk: Disk) -> Props:
     driver = disk.driver
     props: Props = {"driver": f"{VIRTIO_BLOCK}{SUFFIXES.get(disk.model or '', '')}"}
     props |= virtio_props(driver)
-    if driver is not None:
-        props |= {
-            "iothread": f"iothread{driver.iothread}" if driver.iothread else None,
-            "ioeventfd": driver.ioeventfd,
-            "event_idx": driver.event_idx,
-            "num-queues": driver.queues,
-            "queue-size": driver.queue_size,
-        }
-    return props | placed(context, disk.address)
+    if driver is not None and driver.iothread:
+        props["iothread"] = f"iothread{driver.iothread}"
+    return props | _queue_props(driver) | placed(context, disk.address)
+
+
+def _queue_props(driver: DiskDriver | None) -> Props:
+    """Build what the guest's driver and the disk's other half agree on; 0 is QEMU's choice."""
+    if driver is None:
+        return {}
+    return {
+        "ioeventfd": driver.ioeventfd,
+        "event_idx": driver.event_idx,
+        "num-queues": driver.queues or None,
+        "queue-size": driver.queue_size or None,
+    }
 
 
 def _ide(context: Context, disk: Disk) -> Props:
@@ -202,23 +209,8 @@ def _ide(context: Context, disk: Disk) -> Props:
 
 def _scsi(context: Context, disk: Disk) -> Props:
     address = _drive_address(disk)
-    model = next(
-        (
-            controller.model
-            for controller in context.domain.devices.controllers
-            if controller.type == "scsi" and controller.index == address.controller
-        ),
-        None,
-    )
     kind = {"cdrom": "scsi-cd", "lun": "scsi-block"}.get(disk.device, "scsi-hd")
-    props: Props = {
-        "driver": kind,
-        "bus": f"{controller_alias(context, 'scsi', address.controller)}.0",
-    }
-    if model == "lsilogic":
-        props["scsi-id"] = address.unit
-    else:
-        props |= {"channel": 0, "scsi-id": address.target, "lun": address.unit}
+    props: Props = {"driver": kind, **scsi_place(context, address)}
     if kind != "scsi-block":
         props["device_id"] = disk.serial or f"drive-{disk.alias}"
     return props

@@ -6,6 +6,7 @@ May touch: values only; virtiofsd is the worker's.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from conf.domain.devices.filesystem import Filesystem
@@ -34,17 +35,21 @@ def _9p(context: Context, filesystem: Filesystem) -> Options:
             "config_unsupported",
             f"filesystem type '{filesystem.type}' is not supported; only 'mount' is",
         )
+    # QEMU has dropped the driver "handle"; it says so itself.
+    driver = "handle" if filesystem.driver_type == "handle" else "local"
+    if driver == "handle":
+        filesystem = replace(filesystem, accessmode=None)
     members: dict[str, Option] = {
-        "security_model": SECURITY_MODELS[filesystem.accessmode or "passthrough"],
+        "security_model": SECURITY_MODELS.get(filesystem.accessmode or "", None),
         "multidevs": filesystem.multidevs,
         "fmode": filesystem.fmode,
         "dmode": filesystem.dmode,
         "writeout": "immediate" if filesystem.wrpolicy == "immediate" else None,
         "id": f"fsdev-{alias}",
-        "path": filesystem.source_path,
+        "path": filesystem.source_path or "",
         "readonly": True if filesystem.readonly else None,
     }
-    yield "-fsdev", options_of(("local",), members)
+    yield "-fsdev", options_of((driver,), members)
     yield device(
         {
             "driver": pci_driver("virtio-9p-pci", filesystem.model),

@@ -6,6 +6,9 @@ May touch: values only; binding to vfio-pci and opening is the worker's.
 
 from __future__ import annotations
 
+from typing import Final
+
+from conf.domain.devices.address import PlainAddress
 from conf.domain.devices.hostdev import Hostdev
 from conf.errors import ConfError
 from supervisor.workers import usb_devices
@@ -13,11 +16,20 @@ from supervisor.workers.qemu.argv import host_scsi as scsi
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device
 
+#: Whether a guest's reset of the device reaches it, and also before the guest has configured it.
+GUEST_RESETS: Final[dict[str, Props]] = {
+    "off": {"guest-reset": False},
+    "uninitialized": {"guest-reset": True, "guest-resets-all": False},
+    "on": {"guest-reset": True, "guest-resets-all": True},
+}
+
 
 def host_devices(context: Context) -> Options:
     """Build every <hostdev> but those that are optional and not there."""
     for hostdev in context.domain.devices.hostdevs:
-        if not hostdev.source.missing:
+        # One without a place in the guest is kept for the host's sake: others cannot have it.
+        unassigned = isinstance(hostdev.address, PlainAddress)  # of its type for a PCI device
+        if not hostdev.source.missing and not unassigned:
             yield from hostdev_options(context, hostdev)
 
 
@@ -68,7 +80,8 @@ def _pci(context: Context, hostdev: Hostdev) -> Props:
 
 def _mdev(context: Context, hostdev: Hostdev) -> Props:
     return {
-        "driver": hostdev.model or "vfio-pci",
+        # QEMU has the guest's firmware draw by a device that cannot be unplugged alone.
+        "driver": "vfio-pci-nohotplug" if hostdev.ramfb else hostdev.model or "vfio-pci",
         "id": hostdev.alias,
         "sysfsdev": f"/sys/bus/mdev/devices/{hostdev.source.uuid}",
         "display": None if hostdev.display is None else ("on" if hostdev.display else "off"),
@@ -85,6 +98,7 @@ def _usb(context: Context, hostdev: Hostdev) -> Props:
     return {
         "driver": "usb-host",
         "hostdevice": node,
+        **GUEST_RESETS.get(hostdev.source.guest_reset or "", {}),
         "id": hostdev.alias,
         "bootindex": context.boot_order(hostdev),
     }

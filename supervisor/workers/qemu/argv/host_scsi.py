@@ -9,7 +9,7 @@ from __future__ import annotations
 from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.hostdev import Hostdev
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.addressing import controller_alias
+from supervisor.workers.qemu.argv.addressing import scsi_place
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device
 from supervisor.workers.qemu.argv.network_storage import credentials, network_node
 from supervisor.workers.qemu.argv.syntax import json_of
@@ -56,9 +56,6 @@ def _front(context: Context, hostdev: Hostdev, node: str) -> Props:
         "driver": "scsi-generic",
         "drive": node,
         "id": hostdev.alias,
-        "bus": f"{controller_alias(context, 'scsi', address.controller)}.0",
-        "channel": 0,
-        "scsi-id": address.target,
-        "lun": address.unit,
+        **scsi_place(context, address),
         "bootindex": context.boot_order(hostdev),
     }

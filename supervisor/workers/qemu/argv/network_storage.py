@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain.devices.disk_defaults import PORTS
 from conf.domain.devices.source import Source, SourceHost
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, obj
@@ -75,7 +76,7 @@ def _iscsi(source: Source, name: str) -> Props:
     port = f"[{host.name}]" if ":" in (host.name or "") else host.name
     return {
         "driver": "iscsi",
-        "portal": f"{port}:{host.port}",
+        "portal": f"{port}:{host.port or PORTS['iscsi']}",
         "target": target,
         "lun": int(lun),
         "transport": "tcp",

@@ -85,7 +85,6 @@ def make_interfaces_ethernet(domain: Domain) -> None:
             type="ethernet",
             mac_element=interface.mac_element,
             model=interface.model,
-            boot_order=interface.boot_order,
         )
         for interface in domain.devices.interfaces
     ]
@@ -122,15 +121,21 @@ def spell_as_libvirt(launch: Launch, facts: EmulatorFacts) -> Launch:
 
     libvirt 9.0 writes -no-acpi and -no-hpet, which QEMU 9 has no more.
     """
-    words = list(launch.argv)
+    words = [without_readonly_value(word) for word in launch.argv]
     if facts.version[:2] >= OPTIONS_REMOVED_IN or "-machine" not in words:
-        return launch
+        return Launch(tuple(words), launch.environ, launch.fds)
     machine = words.index("-machine") + 1
     for prop, option, after in ((HPET_OFF, "-no-hpet", 0), (ACPI_OFF, "-no-acpi", 1)):
         if prop in words[machine] and NO_SHUTDOWN in words:
             words[machine] = words[machine].replace(prop, "", 1)
             words.insert(words.index(NO_SHUTDOWN) + after, option)
     return Launch(tuple(words), launch.environ, launch.fds)
+
+
+def without_readonly_value(word: str) -> str:
+    """Write a read-only folder in libvirt's old short form."""
+    folder = word.startswith(("local,", "handle,")) and ",id=fsdev-" in word
+    return word.removesuffix("=on") if folder and word.endswith(",readonly=on") else word
 
 
 def shell_line(launch: Launch) -> str:

@@ -315,8 +315,8 @@ FILESYSTEM: Final[tuple[Check[Filesystem], ...]] = (
     ),
     Check("usage=", lambda item: item.usage is not None, CONTAINERS),
     Check(
-        "format= or name= of <driver>",
-        lambda item: item.driver and (item.driver.format or item.driver.name) is not None,
+        "format= of <driver>",
+        lambda item: item.driver and item.driver.format is not None,
     ),
 )
 HOSTDEV: Final[tuple[Check[Hostdev], ...]] = (
@@ -334,12 +334,7 @@ HOSTDEV: Final[tuple[Check[Hostdev], ...]] = (
     ),
     Check("<teaming>", lambda hostdev: hostdev.teaming is not None),
     Check("<shareable/>", lambda hostdev: hostdev.shareable),
-    Check(
-        "guestReset= or writeFiltering=",
-        lambda hostdev: (
-            hostdev.source.guest_reset is not None or hostdev.source.write_filtering is not None
-        ),
-    ),
+    Check("writeFiltering=", lambda hostdev: hostdev.source.write_filtering is not None),
 )
 MEMORY: Final[tuple[Check[MemoryDevice], ...]] = (
     Check("<uuid>", lambda memory: memory.uuid is not None),

@@ -70,7 +70,8 @@ def particular_fields(model: type) -> dict[str, SearchStrategy[object]]:
         backends = models(TpmBackend).filter(lambda backend: getattr(backend, "type", ""))
         fields["backends"] = st.lists(backends, min_size=1, max_size=1)
     if model is Hostdev:
-        fields["mode"], fields["type"] = st.just("subsystem"), st.sampled_from(TYPES["subsystem"])
+        kinds = [kind for kind in TYPES["subsystem"] if kind != "mdev"]  # which needs a model
+        fields["mode"], fields["type"] = st.just("subsystem"), st.sampled_from(kinds)
         fields["capability_source"] = fields["model"] = st.none()
     if model is Ip:
         fields["address"] = st.ip_addresses().map(str)
