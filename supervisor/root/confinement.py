@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from supervisor.root.privileges import Privileges, drop_privileges
-from supervisor.root.seccomp import deny
-from supervisor.root.syscalls import SyscallGroup
+from supervisor.runtime.seccomp import allow_only_listed, deny
+from supervisor.runtime.syscalls import SyscallGroup
 
 CLONE_NEWNET: Final = 0x40000000
 OWN_NETWORK: Final = "/proc/self/ns/net"
@@ -25,6 +25,7 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
 
     privileges: Privileges
     denied: tuple[SyscallGroup, ...] = ()  # system calls that it never needs
+    listed: bool = False  # instead: it may make the calls of `allowed_syscalls` alone
     network: bool = True  # False: it has the sockets that it is given, and reaches no host
 
 
@@ -94,9 +95,12 @@ def confine(confinement: Confinement, network: EmptyNetwork) -> list[str]:
             lacking.append(f"it has the host's network: {network.refusal}")
     network.close()
     drop_privileges(confinement.privileges)
-    if confinement.denied:
+    if confinement.denied or confinement.listed:
         try:
-            deny(confinement.denied)
+            if confinement.listed:
+                allow_only_listed()
+            else:
+                deny(confinement.denied)
         except OSError as error:
             lacking.append(f"no system call is denied to it: {error}")
     return lacking

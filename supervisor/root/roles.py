@@ -13,8 +13,8 @@ from supervisor.drivers.driver import Driver
 from supervisor.drivers.table import DRIVERS
 from supervisor.root.confinement import Confinement
 from supervisor.root.privileges import Privileges
-from supervisor.root.syscalls import SyscallGroup
 from supervisor.runtime.restart_policy import Policy, RestartOn
+from supervisor.runtime.syscalls import SyscallGroup
 
 #: Far above what thousands of domains or clients need; a mistake ends one process, not the host.
 REGISTRY_MEMORY: Final = 2 << 30
@@ -44,6 +44,7 @@ class Role:
     #: Bytes that it may write to (RLIMIT_DATA); 0: no limit, for its programs would inherit it.
     memory: int = 0
     denied: tuple[SyscallGroup, ...] = ()  # to it and to the programs that it runs
+    listed: bool = False  # it runs no program, and makes the calls of `allowed_syscalls` alone
     network: bool = True  # False: it has the sockets that it is given, and reaches no host
     silence_s: float = 10.0  # it is taken for hung, and killed, after so long without an answer
     outlives: bool = False  # it goes on without the root until its work is done, and is not awaited
@@ -51,7 +52,12 @@ class Role:
     @property
     def confinement(self) -> Confinement:
         """What it is confined to after its fork."""
-        return Confinement(privileges=self.privileges, denied=self.denied, network=self.network)
+        return Confinement(
+            privileges=self.privileges,
+            denied=self.denied,
+            listed=self.listed,
+            network=self.network,
+        )
 
 
 def registry_role(driver: Driver) -> Role:
@@ -107,7 +113,7 @@ SHARED_SERVICES: Final = (
         Policy(RestartOn.ALWAYS),
         Privileges.NONE,
         memory=RPCD_MEMORY,
-        denied=tuple(SyscallGroup),
+        listed=True,
         network=False,
     ),
 )

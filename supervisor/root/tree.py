@@ -420,6 +420,8 @@ def describe_status(status: int | None) -> str:
         return "exited"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
+        if number == signal.SIGSYS:
+            return "was killed by SIGSYS: it made a system call that it may never make"
         is_named = number in signal.Signals.__members__.values()
         return f"was killed by {signal.Signals(number).name if is_named else f'signal {number}'}"
     return f"exited with {os.waitstatus_to_exitcode(status)}"

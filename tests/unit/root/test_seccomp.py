@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import faulthandler
 import os
 import platform
+import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,24 +24,34 @@ from hypothesis import strategies as st
 from supervisor.root.confinement import CLONE_NEWNET, Confinement, EmptyNetwork, confine
 from supervisor.root.privileges import Privileges
 from supervisor.root.roles import AUTHD, LOGD, SERVICES, WORKERS
-from supervisor.root.seccomp import (
+from supervisor.root.tree import describe_status
+from supervisor.runtime.allowed_syscalls import ALLOWED, FATAL, NEWEST, argument_rules
+from supervisor.runtime.seccomp import (
     INSTRUCTION,
     MACHINES,
     NEW_NAMESPACES,
     RET_ALLOW,
     RET_ENOSYS,
     RET_EPERM,
+    RET_KILL,
     X32,
+    Machine,
     assemble,
+    assemble_allowed,
     denied_numbers,
 )
-from supervisor.root.syscalls import NUMBERS, SYSCALLS, SyscallGroup
+from supervisor.runtime.syscalls import NUMBERS, SYSCALLS, SyscallGroup
 
 AMD64 = MACHINES["x86_64"]
+OWN_PID = 4321
+HEADERS = [
+    (Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), 0),
+    (Path("/usr/include/asm-generic/unistd.h"), 1),
+]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's processes are confined")
 
 
-def decide(program: bytes, number: int, audit: int, argument: int = 0) -> int:
+def decide(program: bytes, number: int, audit: int, argument: int = 0, place: int = 0) -> int:
     """Run a filter as the kernel does: loads, comparisons with constants, returns."""
     code = list(INSTRUCTION.iter_unpack(program))
     accumulator, at = 0, 0
@@ -45,7 +60,9 @@ def decide(program: bytes, number: int, audit: int, argument: int = 0) -> int:
         at += 1
         match operation:
             case 0x20:
-                accumulator = {0: number, 4: audit, 16: argument}[value]
+                accumulator = {0: number, 4: audit}.get(value, 0)
+                if value == 16 + 8 * place:
+                    accumulator = argument
             case 0x15:
                 at += if_true if accumulator == value else if_false
             case 0x35:
@@ -114,11 +131,72 @@ def test_some_numbers_are_the_kernels(name: str, amd64: int, arm64: int) -> None
     assert NUMBERS[name] == (amd64, arm64)
 
 
-def test_every_service_is_denied_what_none_needs_and_rpcd_all_groups() -> None:
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+def test_rpcd_may_make_the_listed_calls_alone(machine: Machine) -> None:
+    program = assemble_allowed(machine, OWN_PID)
+    ruled = {rule.call for rule in argument_rules(OWN_PID)}
+    allowed = {numbers[machine.column] for name, numbers in ALLOWED.items() if name not in ruled}
+    fatal = set(denied_numbers(FATAL, machine))
+    clone3 = NUMBERS["clone3"][machine.column]
+    by_argument = {ALLOWED[name][machine.column] for name in ruled}
+    for number in set(range(NEWEST + 200)) - by_argument:
+        is_newer = number > NEWEST or number == clone3
+        wanted = RET_ALLOW if number in allowed else RET_ENOSYS if is_newer else RET_EPERM
+        if number in fatal:
+            wanted = RET_KILL
+        assert decide(program, number, machine.audit) == wanted, number
+        assert decide(program, number, 0x40000003) == RET_KILL  # i386's numbers mean other calls
+    if machine.has_x32:
+        assert decide(program, X32 | 59, machine.audit) == RET_KILL
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_rpcds_calls_have_the_arguments_that_the_rules_say(value: int) -> None:
+    for machine in MACHINES.values():
+        program = assemble_allowed(machine, OWN_PID)
+        for rule in argument_rules(OWN_PID):
+            number = ALLOWED[rule.call][machine.column]
+            samples = {value, *rule.only, rule.without, rule.including, value & ~rule.without}
+            for argument in samples if number >= 0 else ():
+                is_allowed = (
+                    argument in rule.only
+                    if rule.only
+                    else not argument & rule.without
+                    if rule.without
+                    else bool(argument & rule.including)
+                )
+                wanted = RET_ALLOW if is_allowed else RET_EPERM
+                assert decide(program, number, machine.audit, argument, rule.argument) == wanted
+
+
+def test_no_listed_call_is_one_that_services_are_denied() -> None:
+    assert not set(ALLOWED) & {name for calls in SYSCALLS.values() for name in calls}
+    for column in (0, 1):
+        numbers = [row[column] for row in ALLOWED.values() if row[column] >= 0]
+        assert len(numbers) == len(set(numbers))
+        assert not set(numbers) & {row[column] for row in NUMBERS.values() if row[column] >= 0} - {
+            NUMBERS[name][column] for name in ("socket", "clone")
+        }
+
+
+@pytest.mark.parametrize(("header", "column"), HEADERS)
+def test_the_listed_numbers_are_the_kernels(header: Path, column: int) -> None:
+    if not header.exists():
+        pytest.skip(f"{header} is not installed (linux-libc-dev)")
+    lines = re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", header.read_text())
+    kernels = {name: int(number) for name, number in lines}
+    kernels.setdefault("newfstatat", kernels.get("fstatat", -1))
+    for name, numbers in {**ALLOWED, **NUMBERS}.items():
+        if numbers[column] >= 0 and name in kernels:
+            assert numbers[column] == kernels[name], name
+    assert len(set(ALLOWED) & set(kernels)) > 80
+
+
+def test_every_service_is_denied_what_none_needs_and_rpcd_all_but_its_list() -> None:
     roles = {role.name: role for role in (*SERVICES, AUTHD, LOGD)}
-    for role in roles.values():
-        assert {SyscallGroup.TRACING, SyscallGroup.KERNEL} <= set(role.denied), role.name
-    assert set(roles["rpcd"].denied) == set(SyscallGroup)
+    assert [name for name, role in roles.items() if role.listed] == ["rpcd"]
+    for name, role in roles.items():
+        assert role.listed or {SyscallGroup.TRACING, SyscallGroup.KERNEL} <= set(role.denied), name
     assert [name for name, role in roles.items() if not role.network] == ["rpcd", "logd"]
     assert SyscallGroup.MOUNTS not in roles["stord"].denied
     assert SyscallGroup.KEYS not in roles["authd"].denied
@@ -265,3 +343,91 @@ def test_confining_takes_less_than_a_few_milliseconds() -> None:
     for _ in range(20):
         assert confined(lambda: 0, *SyscallGroup, network=False) == 0
     assert (time.perf_counter() - started) / 20 < 0.2  # 5 ms on an idle host; a fork is most of it
+
+
+def listed(work: Callable[[], int]) -> int:
+    """Run a function in a child that may do what rpcd may."""
+
+    def begin() -> int:
+        wanted = Confinement(privileges=Privileges.NONE, listed=True)
+        return 98 if confine(wanted, EmptyNetwork()) else work()
+
+    return in_child(begin)
+
+
+@as_root
+@pytest.mark.skipif(platform.machine() not in MACHINES, reason="no numbers are known")
+@pytest.mark.parametrize(
+    "name", ["execve", "ptrace", "mount", "unshare", "bpf", "init_module", "process_vm_writev"]
+)
+def test_a_call_that_only_an_attacker_makes_ends_rpcd(name: str) -> None:
+    def work() -> int:
+        number = NUMBERS[name][MACHINES[platform.machine()].column]
+        ctypes.CDLL(None).syscall(number, 0, 0, 0, 0, 0)
+        return 0
+
+    assert listed(work) == -signal.SIGSYS
+
+
+@as_root
+@pytest.mark.skipif(platform.machine() not in MACHINES, reason="no numbers are known")
+def test_rpcd_reaches_no_host_file_or_process() -> None:
+    with socket.socket() as bound, socket.socket(socket.AF_UNIX) as unbound:
+        refused: tuple[Callable[[], object], ...] = (
+            lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+            lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
+            lambda: bound.bind(("127.0.0.1", 0)),
+            lambda: unbound.bind("/tmp/never"),
+            unbound.listen,
+            lambda: os.open("/tmp", os.O_RDWR | os.O_TMPFILE),
+            lambda: os.open("/dev/null", os.O_WRONLY),
+            lambda: os.open("/tmp/never", os.O_RDONLY | os.O_CREAT),
+            lambda: os.unlink("/tmp/never"),
+            lambda: os.kill(os.getpid(), 0),
+            lambda: os.setuid(65534),
+            lambda: os.truncate("/tmp/never", 0),
+            os.fork,
+        )
+
+        def work() -> int:
+            for place, attempt in enumerate(refused, 1):
+                try:
+                    attempt()
+                except PermissionError:
+                    continue
+                return place
+            return 0
+
+        assert listed(work) == 0
+
+
+@as_root
+@pytest.mark.skipif(platform.machine() not in MACHINES, reason="no numbers are known")
+def test_rpcd_can_do_what_its_libraries_do() -> None:
+    def work() -> int:
+        fd = os.memfd_create("x", os.MFD_CLOEXEC)
+        os.write(fd, b"x")
+        if Path(f"/proc/self/fd/{fd}").read_bytes() != b"x":
+            return 1
+        done = threading.Event()
+        threading.Thread(target=done.set).start()
+        if not done.wait(5):
+            return 2
+        ends = socket.socketpair()
+        socket.send_fds(ends[0], [b"x"], [fd])
+        os.urandom(16)
+        os.listdir("/proc/self/fd")
+        os.cpu_count()
+        time.sleep(0)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syscall(NEWEST + 9, 0) != -1 or ctypes.get_errno() != errno.ENOSYS:
+            return 3
+        faulthandler.disable()
+        os.abort()
+
+    assert listed(work) == -signal.SIGABRT
+
+
+def test_the_log_says_what_a_process_did_that_the_kernel_ended() -> None:
+    assert "a system call that it may never make" in describe_status(int(signal.SIGSYS))
+    assert describe_status(int(signal.SIGKILL)) == "was killed by SIGKILL"
