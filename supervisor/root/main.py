@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import uvloop
 
 from conf.errors import ConfError
 from conf.settings import (
@@ -49,6 +48,7 @@ from supervisor.root.tls_files import TlsError, load_tls_files
 from supervisor.root.tree import Tree, TreeConfig
 from supervisor.runtime.audit import check_audit_level
 from supervisor.runtime.capabilities import lacking_capabilities
+from supervisor.runtime.event_loop import new_event_loop
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.log import (
     LEVELS,
@@ -237,7 +237,7 @@ def run(
         let_search(options.root)
     tree_config.default_output = default or stderr_output()
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(Daemon(options, paths, settings, tree, collector, ready_fd).run())
     finally:
         sockets.close()

@@ -11,7 +11,12 @@ import os
 from enum import StrEnum
 from typing import Final
 
-from supervisor.runtime.capabilities import Capability, limit_bounding_set, limit_capabilities
+from supervisor.runtime.capabilities import (
+    Capability,
+    limit_bounding_set,
+    limit_capabilities,
+    mask_of,
+)
 
 NOBODY: Final = 65534
 PR_SET_NO_NEW_PRIVS: Final = 38
@@ -60,12 +65,12 @@ def drop_privileges(privileges: Privileges) -> None:
     capabilities = CAPABILITIES[privileges]
     if os.geteuid() != 0 or capabilities is None:
         return
-    limit_bounding_set(capabilities)
+    limit_bounding_set(mask_of(capabilities))
     if privileges is Privileges.NONE:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    limit_capabilities(capabilities)
+    limit_capabilities(mask_of(capabilities))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "no_new_privs cannot be set")

@@ -92,11 +92,10 @@ def lacking_capabilities() -> list[str]:
     return names_of(mask_of(Capability) & ~permitted_capabilities())
 
 
-def limit_bounding_set(capabilities: Iterable[Capability]) -> None:
-    """Let no program that this thread executes have others; needs CAP_SETPCAP."""
-    kept = set(capabilities)
+def limit_bounding_set(kept: int) -> None:
+    """Let no program that this thread executes have others than a mask's; needs CAP_SETPCAP."""
     for number in range(LAST_CAPABILITY + 1):
-        if number not in kept:  # EINVAL beyond the kernel's last capability is ignored
+        if not kept >> number & 1:  # EINVAL beyond the kernel's last capability is ignored
             LIBC.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
 
 
@@ -109,13 +108,15 @@ def bounding_set() -> int:
     )
 
 
-def limit_capabilities(capabilities: Iterable[Capability]) -> None:
-    """Give up all others; a container may have less than these, and runs without what needs it.
+def limit_capabilities(kept: int) -> None:
+    """Give up all others than a mask's.
+
+    A container may have less than these, and runs without what needs it.
 
     Raises:
         OSError: the kernel refuses.
     """
-    mask = mask_of(capabilities) & permitted_capabilities()
+    mask = kept & permitted_capabilities()
     low, high = mask & 0xFFFFFFFF, mask >> 32
     data = (_Data * 2)(_Data(low, low, 0), _Data(high, high, 0))
     if LIBC.capset(ctypes.byref(_Header(CAPABILITY_VERSION, 0)), ctypes.byref(data)) != 0:

@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
-import uvloop
-
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import Ack, BusError, Event, Node, current_call, handles
 from ipc.node import ROOT
@@ -38,6 +36,7 @@ from supervisor.messages.child import (
     Stop,
 )
 from supervisor.messages.root import Ready
+from supervisor.runtime.event_loop import new_event_loop
 from supervisor.runtime.paths import Paths
 
 FAILED: Final = 1  # exit status: the role failed, and is restarted if its policy says so
@@ -142,7 +141,7 @@ def run_child(
     # For the watchdog: a signal handler writes the stacks, also those of a loop that spins.
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(_run(control, name, entry))
     except SystemExit as error:
         log.critical("%s cannot start: %s", name, error)

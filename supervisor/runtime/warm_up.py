@@ -16,14 +16,13 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import uvloop
-
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import Ack, Node, handles
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.child import ChildConfig, GetConfig
 from supervisor.messages.root import Ready
 from supervisor.runtime.child import ChildProcess, fetch_config
+from supervisor.runtime.event_loop import new_event_loop
 
 ROUNDS: Final = 3  # CPython specialises byte code after a few runs
 
@@ -61,7 +60,7 @@ def warm_up(rehearse: Callable[[ChildProcess], Awaitable[None]] = _nothing) -> N
     """
     sigterm_handler = signal.getsignal(signal.SIGTERM)
     for _ in range(ROUNDS):
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_run_once(rehearse))
     signal.signal(signal.SIGTERM, sigterm_handler)
 

@@ -27,6 +27,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.handover import GuestState, inherit
 from supervisor.workers.qemu.start.reconnect import watch
 from supervisor.workers.qemu.worker import QemuWorker
+from supervisor.workers.qemu.worker_capabilities import rehearse_limits
 
 UUID = "00000000-0000-0000-0000-000000000001"
 
@@ -38,6 +39,7 @@ async def rehearse(process: ChildProcess, xml: str) -> None:
         process: a worker's, with nobody at the other end of its links.
         xml: of a live domain.
     """
+    rehearse_limits(process)
     context = WorkerContext.for_process(process)
     pid = os.getpid()
     identity = ProcessIdentity(pid, 0, boot_id())

@@ -10,11 +10,19 @@ while it runs.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import Final
 
-from supervisor.runtime.capabilities import Capability, limit_bounding_set, limit_capabilities
+from supervisor.runtime.capabilities import (
+    Capability,
+    bounding_set,
+    limit_bounding_set,
+    limit_capabilities,
+    mask_of,
+    permitted_capabilities,
+)
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 
@@ -34,6 +42,8 @@ KEPT: Final = frozenset(
     }
 )
 
+KEPT_MASK: Final = mask_of(KEPT)
+
 log = logging.getLogger(__name__)
 
 
@@ -44,10 +54,23 @@ def limit_worker(process: ChildProcess) -> None:
     """
     if os.geteuid() != 0:
         return
-    paths = process.paths.for_driver(process.driver)
-    if not Hooks(paths.hook(process.driver)).scripts():
-        limit_bounding_set(KEPT)
+    if not has_scripts(process):
+        limit_bounding_set(KEPT_MASK)
     try:
-        limit_capabilities(KEPT)
+        limit_capabilities(KEPT_MASK)
     except OSError as error:
         log.warning("%s: %s", process.name, error)
+
+
+def has_scripts(process: ChildProcess) -> bool:
+    """Return whether there are hook scripts for the worker's driver."""
+    paths = process.paths.for_driver(process.driver)
+    return bool(Hooks(paths.hook(process.driver)).scripts())
+
+
+def rehearse_limits(process: ChildProcess) -> None:
+    """Do what `limit_worker` does, but for giving anything up: see `rehearsal`."""
+    has_scripts(process)
+    bounding_set()
+    with contextlib.suppress(OSError):
+        permitted_capabilities()

@@ -33,8 +33,8 @@ def own_masks() -> dict[str, int]:
 def test_what_is_given_up_is_gone_from_every_set() -> None:
     def work() -> int:
         kept = {Capability.CHOWN, Capability.MKNOD, Capability.BPF}
-        limit_bounding_set(kept)
-        limit_capabilities(kept)
+        limit_bounding_set(mask_of(kept))
+        limit_capabilities(mask_of(kept))
         masks = own_masks()
         wanted = mask_of(kept)
         alike = masks["CapEff"] == masks["CapPrm"] == permitted_capabilities() == wanted
@@ -45,7 +45,7 @@ def test_what_is_given_up_is_gone_from_every_set() -> None:
 
 def test_what_a_container_lacks_is_not_kept_and_no_error() -> None:
     def work() -> int:
-        limit_capabilities({Capability.CHOWN, Capability.SETPCAP})
+        limit_capabilities(mask_of({Capability.CHOWN, Capability.SETPCAP}))
         drop_privileges(Privileges.STORAGE)  # which would keep CAP_SYS_ADMIN
         return 0 if permitted_capabilities() == mask_of({Capability.CHOWN}) else 1
 
