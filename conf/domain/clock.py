@@ -12,21 +12,21 @@ from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import c_integer, unsigned
 
 LLONG_MAX: Final = 2**63 - 1
 TIMERS = one_of("platform", "pit", "rtc", "hpet", "tsc", "kvmclock", "hypervclock", "armvtimer")
 POLICIES = one_of("delay", "catchup", "merge", "discard")
 
 
-@element("catchup")
+@element("catchup", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Catchup:
     """How a late timer catches up."""
 
-    threshold: int | None = attribute("@threshold", read=unsigned)
-    slew: int | None = attribute("@slew", read=unsigned)
-    limit: int | None = attribute("@limit", read=unsigned)
+    threshold: int | None = attribute("@threshold", read=unsigned, omit=0)
+    slew: int | None = attribute("@slew", read=unsigned, omit=0)
+    limit: int | None = attribute("@limit", read=unsigned, omit=0)
 
 
 @element("timer")
@@ -38,7 +38,7 @@ class Timer:
     present: bool | None = attribute("@present", read=yes_no)
     tickpolicy: str | None = attribute("@tickpolicy", read=POLICIES)
     track: str | None = attribute("@track", read=one_of("boot", "guest", "wall", "realtime"))
-    frequency: int | None = attribute("@frequency", read=unsigned)  # Hz
+    frequency: int | None = attribute("@frequency", read=unsigned, omit=0)  # Hz
     mode: str | None = attribute(
         "@mode", read=one_of("auto", "native", "emulate", "paravirt", "smpsafe")
     )
@@ -65,7 +65,9 @@ class Clock:
     )
     adjustment: str | None = attribute("@adjustment")  # seconds, or "reset"
     basis: str | None = attribute(
-        "@basis", read=one_of("utc", "localtime", unknown="unknown clock basis '{}'")
+        "@basis",
+        read=one_of("utc", "localtime", unknown="unknown clock basis '{}'"),
+        empty_is_absent=True,
     )
     timezone: str | None = attribute("@timezone")
     start: int | None = attribute("@start", read=unsigned)  # seconds since the epoch
@@ -81,9 +83,13 @@ class Clock:
             detail = "missing 'timezone' attribute for clock with offset='timezone'"
             raise ConfError("internal", detail, "domain/clock/@timezone")
         if self.offset in ("utc", "localtime") and self.adjustment not in (None, "reset"):
+            self.adjustment = str(read_adjustment(self.adjustment or ""))
             self.offset, self.basis = "variable", self.offset
-        if self.offset == "variable" and self.adjustment is not None:
-            self.adjustment = str(read_adjustment(self.adjustment))
+        elif self.offset == "variable" and self.adjustment is not None:
+            try:
+                self.adjustment = str(read_adjustment(self.adjustment))
+            except ConfError:
+                self.adjustment = "0"  # libvirt does not look whether it was one
         if self.offset != "variable":
             self.basis = None
         if self.offset not in ("variable", "utc", "localtime"):
@@ -101,10 +107,10 @@ def read_adjustment(text: str) -> int:
         ConfError: "xml": it is no number, or does not fit into 64 bits.
     """
     try:
-        number = int(text, 10 if text.strip().lstrip("+-").isdigit() else 0)
+        number = c_integer(text)
     except ValueError:
         number = LLONG_MAX + 1
-    if not -LLONG_MAX <= number <= LLONG_MAX or not text.isascii() or "_" in text:
+    if not -LLONG_MAX <= number <= LLONG_MAX:
         raise ConfError("xml", f"unknown clock adjustment '{text}'", "domain/clock/@adjustment")
     return number
 
@@ -114,5 +120,5 @@ def read_adjustment(text: str) -> int:
 class Pm:
     """<pm>: which of ACPI's sleep states the guest may use."""
 
-    suspend_to_mem: bool | None = attribute("suspend-to-mem/@enabled", read=yes_no)
-    suspend_to_disk: bool | None = attribute("suspend-to-disk/@enabled", read=yes_no)
+    suspend_to_mem: bool | None = attribute("suspend-to-mem/@enabled", read=yes_no, first=True)
+    suspend_to_disk: bool | None = attribute("suspend-to-disk/@enabled", read=yes_no, first=True)

@@ -13,7 +13,7 @@ from conf.mapper import Refusal, attribute, child, children, element, text
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.cpuset import cpuset, parse_cpuset
 from conf.types.enum import one_of
-from conf.types.integer import uint, uint_positive, unsigned
+from conf.types.integer import int_signed, uint, uint_positive, unsigned
 from conf.types.repeats import first_repeated
 from conf.types.size import to_kib
 
@@ -24,7 +24,9 @@ class CpuModelName:
     """<model>: a named model, and what to do where the host lacks it."""
 
     fallback: str | None = attribute(
-        "@fallback", read=one_of("allow", "forbid", unknown="Invalid fallback attribute")
+        "@fallback",
+        read=one_of("allow", "forbid", unknown="Invalid fallback attribute"),
+        empty_is_absent=True,
     )
     vendor_id: str | None = attribute("@vendor_id")
     name: str | None = text(".", omit="")
@@ -46,7 +48,7 @@ class CpuTopology:
 class CpuCache:
     """<cache>."""
 
-    level: int | None = attribute("@level", read=uint)
+    level: int | None = attribute("@level", read=int_signed)
     mode: str = attribute(
         "@mode", read=one_of("emulate", "passthrough", "disable"), default="", required=True
     )
@@ -96,12 +98,36 @@ class CellCache:
     """A memory-side cache of a cell."""
 
     level: int = attribute("@level", read=uint, default=0)
-    associativity: str = attribute("@associativity", default="none")
-    policy: str = attribute("@policy", default="none")
-    size: int = attribute("size/@value", read=unsigned, default=0)
+    associativity: str = attribute(
+        "@associativity",
+        read=one_of(
+            "none", "direct", "full", unknown="Invalid cache associativity '{}'", kind="xml"
+        ),
+        default="none",
+    )
+    policy: str = attribute(
+        "@policy",
+        read=one_of(
+            "none", "writeback", "writethrough", unknown="Invalid cache policy '{}'", kind="xml"
+        ),
+        default="none",
+    )
+    size: int | None = attribute("size/@value", read=unsigned, empty_is_absent=True)
     size_unit: str = attribute("size/@unit", default="KiB")
-    line: int = attribute("line/@value", read=unsigned, default=0)
+    line: int | None = attribute("line/@value", read=unsigned, empty_is_absent=True)
     line_unit: str = attribute("line/@unit", default="B")
+
+    def after_read(self) -> None:
+        """Check that the sizes are there; libvirt reads no units here, and writes its own.
+
+        Raises:
+            ConfError: "xml".
+        """
+        for name in ("size", "line"):
+            if getattr(self, name) is None:
+                detail = f"missing element or attribute './{name}/@value'"
+                raise ConfError("xml", detail, f"cpu/numa/cell/cache/{name}/@value")
+        self.size_unit, self.line_unit = "KiB", "B"
 
 
 @element("cell")
@@ -177,19 +203,19 @@ class Bandwidth:
 
 def _check_latencies(latencies: Sequence[Latency]) -> None:
     """Refuse two latencies of one path."""
-    paths = [(each.initiator, each.target, each.cache, each.type) for each in latencies]
+    paths = [(each.initiator, each.target, each.cache or 0, each.type) for each in latencies]
     if first_repeated(paths) is not None:
         raise ConfError("xml", "Duplicate info for NUMA latencies", "interconnects/latency")
 
 
 def _check_bandwidths(bandwidths: Sequence[Bandwidth]) -> None:
     """Refuse two bandwidths of one path."""
-    paths = [(each.initiator, each.target, each.cache, each.type) for each in bandwidths]
+    paths = [(each.initiator, each.target, each.cache or 0, each.type) for each in bandwidths]
     if first_repeated(paths) is not None:
         raise ConfError("xml", "Duplicate info for NUMA bandwidths", "interconnects/bandwidth")
 
 
-@element("interconnects")
+@element("interconnects", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Interconnects:
     """<interconnects>."""

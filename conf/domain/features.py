@@ -14,6 +14,7 @@ from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
 from conf.types.integer import uint, unsigned
+from conf.types.size import KIB, Amount, to_bytes
 
 RING_SIZES: Final = (1024, 65536)
 MITIGATIONS = one_of("broken", "workaround", "fixed")
@@ -102,7 +103,7 @@ class DirtyRing:
             raise ConfError("xml", detail, "domain/features/kvm/dirty-ring/@size")
 
 
-@element("kvm", omit_empty=True)
+@element("kvm")
 @dataclass(slots=True, kw_only=True)
 class Kvm:
     """<kvm>."""
@@ -132,7 +133,20 @@ class Size:
     """An amount in the unit of the XML."""
 
     unit: str = attribute("@unit", default="MiB")
-    amount: int = text(".", read=unsigned, default=0)
+    amount: int = text(".", read=unsigned, default=0, omit="")
+
+    def after_read(self) -> None:
+        """Write the amount in the largest unit of which it is a whole number (virFormatIntPretty).
+
+        Raises:
+            ConfError: as `to_bytes`.
+        """
+        number, self.unit = to_bytes(self.amount, self.unit), "B"
+        for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+            if number == 0 or number % KIB:
+                break
+            number, self.unit = number // KIB, unit
+        self.amount = number
 
 
 @element("smm")
@@ -141,15 +155,15 @@ class Smm:
     """<smm>: system management mode."""
 
     state: bool | None = attribute("@state", read=on_off, write=write_on_off, present=True)
-    tseg: Size | None = child("tseg", Size)
+    tseg: Size | None = child("tseg", Size, empty_is_absent=True)
 
 
-@element("tcg")
+@element("tcg", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Tcg:
     """<tcg>."""
 
-    tb_cache: Size | None = child("tb-cache", Size)
+    tb_cache: Amount | None = child("tb-cache", Amount, empty_is_absent=True)
 
 
 @element("features", omit_empty=True)
@@ -163,8 +177,8 @@ class Features:
     hap: bool | None = attribute("hap/@state", read=on_off, write=write_on_off, present=True)
     viridian: bool = flag("viridian")
     privnet: bool = flag("privnet")
-    hyperv: Hyperv | None = child("hyperv", Hyperv)
-    kvm: Kvm | None = child("kvm", Kvm)
+    hyperv: Hyperv | None = child("hyperv", Hyperv, merge=True)
+    kvm: Kvm | None = child("kvm", Kvm, merge=True)
     pvspinlock: bool | None = attribute(
         "pvspinlock/@state", read=on_off, write=write_on_off, present=True
     )
@@ -172,7 +186,7 @@ class Features:
     pmu: bool | None = attribute("pmu/@state", read=on_off, write=write_on_off, present=True)
     vmport: bool | None = attribute("vmport/@state", read=on_off, write=write_on_off, present=True)
     gic: str | None = attribute("gic/@version", read=one_of("2", "3", "host"), present="", omit="")
-    smm: Smm | None = child("smm", Smm)
+    smm: Smm | None = child("smm", Smm, merge=True)
     ioapic: str | None = attribute("ioapic/@driver", read=one_of("kvm", "qemu"))
     hpt_resizing: str | None = attribute(
         "hpt/@resizing", read=one_of("enabled", "disabled", "required")
@@ -193,5 +207,5 @@ class Features:
     ibs: str | None = attribute(
         "ibs/@value", read=one_of("broken", "workaround", "fixed-ibs", "fixed-ccd", "fixed-na")
     )
-    tcg: Tcg | None = child("tcg", Tcg)
+    tcg: Tcg | None = child("tcg", Tcg, merge=True)
     async_teardown: bool | None = attribute("async-teardown/@enabled", read=yes_no)

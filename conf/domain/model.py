@@ -142,24 +142,27 @@ class Domain:
     uuid: str | None = text("uuid", read=READ_UUID)
     hwuuid: str | None = text("hwuuid", read=READ_UUID)
     genid: str | None = text(
-        "genid", read=lambda value: READ_UUID(value) if value.strip() else "", read_empty=True
+        "genid",
+        read=lambda value: READ_UUID(value) if value.strip() else "",
+        read_empty=True,
+        single="element 'genid' can only appear once",
     )
     title: str | None = text("title", omit="")
     description: str | None = text("description", omit="")
     metadata: str | None = verbatim("metadata", prune=drop_repeated_namespaces)
-    max_memory: MaxMemory | None = child("maxMemory", MaxMemory)
+    max_memory: MaxMemory | None = child("maxMemory", MaxMemory, empty_is_absent=True)
     boot_memory: BootMemory | None = child("memory", BootMemory)
     current_memory: Amount | None = child("currentMemory", Amount)
-    blkiotune: Blkiotune | None = child("blkiotune", Blkiotune)
-    memtune: Memtune | None = child("memtune", Memtune)
-    memory_backing: MemoryBacking | None = child("memoryBacking", MemoryBacking)
+    blkiotune: Blkiotune | None = child("blkiotune", Blkiotune, merge=True)
+    memtune: Memtune | None = child("memtune", Memtune, merge=True)
+    memory_backing: MemoryBacking | None = child("memoryBacking", MemoryBacking, merge=True)
     vcpu: Vcpu | None = child("vcpu", Vcpu)
     vcpus: list[VcpuState] = children("vcpus/vcpu", VcpuState)
     iothreads: int | None = text("iothreads", read=IOTHREAD_COUNT)
     iothread_ids: list[IoThread] = children("iothreadids/iothread", IoThread)
     default_iothread: DefaultIoThread | None = child("defaultiothread", DefaultIoThread)
-    cputune: Cputune | None = child("cputune", Cputune)
-    numatune: Numatune | None = child("numatune", Numatune)
+    cputune: Cputune | None = child("cputune", Cputune, merge=True)
+    numatune: Numatune | None = child("numatune", Numatune, single="only one numatune is supported")
     resource: Resource | None = child(
         "resource", Resource, single="only one resource element is supported"
     )
@@ -168,7 +171,7 @@ class Domain:
     bootloader_args: str | None = text("bootloader_args")
     os: Os = child("os", Os, merge=True)
     idmap: IdMap | None = child("idmap", IdMap, merge=True)
-    features: Features | None = child("features", Features)
+    features: Features | None = child("features", Features, merge=True)
     cpu: Cpu | None = child("cpu", Cpu)
     clock: Clock | None = child("clock", Clock, merge=True)
     on_poweroff: str | None = text(
@@ -186,13 +189,15 @@ class Domain:
             "poweroff", "restart", "pause", "ignore", unknown="unknown lockfailure action: {}"
         ),
     )
-    pm: Pm | None = child("pm", Pm)
+    pm: Pm | None = child("pm", Pm, merge=True)
     perf: list[PerfEvent] = children("perf/event", PerfEvent)
     devices: Devices = child("devices", Devices, merge=True)
     seclabels: list[Seclabel] = children("seclabel", Seclabel, check=check_seclabels)
     keywrap: Keywrap | None = child("keywrap", Keywrap)
     launch_security: LaunchSecurity | None = child("launchSecurity", LaunchSecurity)
-    qemu_commandline: QemuCommandline | None = child("qemu:commandline", QemuCommandline)
+    qemu_commandline: QemuCommandline | None = child(
+        "qemu:commandline", QemuCommandline, merge=True
+    )
     qemu_capabilities: QemuCapabilities | None = child("qemu:capabilities", QemuCapabilities)
     qemu_override: QemuOverride | None = child("qemu:override", QemuOverride)
     qemu_deprecation: QemuDeprecation | None = child("qemu:deprecation", QemuDeprecation)

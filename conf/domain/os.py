@@ -12,10 +12,10 @@ from conf.domain.architectures import ARCHITECTURES
 from conf.domain.devices.source import Source
 from conf.domain.lxc.model import InitVariable
 from conf.errors import ConfError
-from conf.mapper import attribute, child, children, element, text, texts
+from conf.mapper import When, attribute, child, children, element, text, texts
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import int_signed, uint
 
 #: Kinds of guests that libvirt knows; which of them a driver runs is checked later.
 OS_TYPES = one_of("hvm", "xen", "linux", "exe", "uml", "xenpvh", unknown="unknown OS type '{}'")
@@ -46,7 +46,7 @@ class FirmwareFeature:
     )
 
 
-@element("loader")
+@element("loader", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Loader:
     """<loader>: the firmware's file."""
@@ -91,13 +91,17 @@ class Boot:
     )
 
 
+#: libvirt reads how long the firmware asks only where it does.
+ASKED: Final = When("enable", ("yes",))
+
+
 @element("bootmenu", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Bootmenu:
     """<bootmenu>: whether the firmware asks."""
 
     enable: bool | None = attribute("@enable", read=yes_no)
-    timeout: int | None = attribute("@timeout", read=unsigned)  # milliseconds
+    timeout: int | None = attribute("@timeout", read=uint, when=ASKED)  # milliseconds
 
 
 @element("bios", omit_empty=True)
@@ -106,7 +110,9 @@ class Bios:
     """<bios>: SeaBIOS's own settings."""
 
     useserial: bool | None = attribute("@useserial", read=yes_no)
-    reboot_timeout: int | None = attribute("@rebootTimeout", read=int)  # milliseconds; -1: never
+    reboot_timeout: int | None = attribute(
+        "@rebootTimeout", read=int_signed
+    )  # milliseconds; -1: never
 
 
 @element("os")
@@ -115,7 +121,9 @@ class Os:
     """<os>."""
 
     firmware: str | None = attribute(
-        "@firmware", read=one_of("bios", "efi", unknown="unknown firmware value {}", kind="xml")
+        "@firmware",
+        read=one_of("bios", "efi", unknown="unknown firmware value {}", kind="xml"),
+        empty_is_absent=True,
     )
     type: OsType = child("type", OsType)
     firmware_features: list[FirmwareFeature] = children("firmware/feature", FirmwareFeature)
@@ -140,6 +148,7 @@ class Os:
     smbios_mode: str | None = attribute(
         "smbios/@mode",
         read=one_of("emulate", "host", "sysinfo", unknown="unknown smbios mode '{}'"),
+        empty_is_absent=True,
     )
 
 

@@ -35,7 +35,11 @@ def _property_type(text: str) -> str:
 class ExtraArgument:
     """<qemu:arg>: an argument passed to the emulator."""
 
-    value: str = attribute("@value", default="")
+    value: str = attribute(
+        "@value",
+        default="",
+        required=Refusal("internal", "No qemu command-line argument specified"),
+    )
 
 
 @element("qemu:env")

@@ -13,7 +13,7 @@ from conf.errors import ConfError
 from conf.mapper import attribute, children, element, text
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import hexadecimal, unsigned
+from conf.types.integer import hexadecimal, unsigned, unsigned_any
 
 
 @element("seclabel")
@@ -93,7 +93,7 @@ class LaunchSecurity:
     kernel_hashes: bool | None = attribute("@kernelHashes", read=yes_no)
     cbitpos: int | None = text("cbitpos", read=unsigned)
     reduced_phys_bits: int | None = text("reducedPhysBits", read=unsigned)
-    policy: int | None = text("policy", read=unsigned, write=hexadecimal(4))
+    policy: int | None = text("policy", read=unsigned_any, write=hexadecimal(4))
     dh_cert: str | None = text("dhCert")
     session: str | None = text("session")
 

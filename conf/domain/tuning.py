@@ -17,7 +17,7 @@ from conf.types.bool import on_off as read_on_off
 from conf.types.bool import write_on_off, yes_no
 from conf.types.cpuset import nonempty_cpuset
 from conf.types.enum import one_of
-from conf.types.integer import int_unsigned, uint, uint_positive, unsigned, unsigned_of
+from conf.types.integer import int_signed, int_unsigned, uint, uint_positive, unsigned, unsigned_of
 from conf.types.repeats import first_repeated
 from conf.types.size import Amount, to_kib
 
@@ -97,8 +97,14 @@ class HugePage:
     nodeset: str | None = attribute("@nodeset", read=nonempty_cpuset("nodeset"))
 
     def after_read(self) -> None:
-        """Count in KiB."""
+        """Count in KiB.
+
+        Raises:
+            ConfError: "xml_detail": there are no such pages.
+        """
         self.size, self.unit = to_kib(self.size, self.unit), "KiB"
+        if not self.size:
+            raise ConfError("xml_detail", "hugepage size can't be zero", "hugepages/page/@size")
 
 
 @element("hugepages")
@@ -114,20 +120,23 @@ class HugePages:
 class MemoryBacking:
     """<memoryBacking>: what the guest's memory is made of."""
 
-    hugepages: HugePages | None = child("hugepages", HugePages)
+    hugepages: HugePages | None = child("hugepages", HugePages, merge=True)
     nosharepages: bool = flag("nosharepages")
     locked: bool = flag("locked")
     source: str | None = attribute(
         "source/@type",
         read=one_of("file", "anonymous", "memfd", unknown="unknown memoryBacking/source/type '{}'"),
+        empty_is_absent=True,
     )
     access: str | None = attribute(
         "access/@mode",
         read=one_of("shared", "private", unknown="unknown memoryBacking/access/mode '{}'"),
+        empty_is_absent=True,
     )
     allocation_mode: str | None = attribute(
         "allocation/@mode",
         read=one_of("immediate", "ondemand", unknown="unknown memoryBacking/allocation/mode '{}'"),
+        empty_is_absent=True,
     )
     allocation_threads: int | None = attribute("allocation/@threads", read=uint_positive)
     discard: bool = flag("discard")
@@ -138,10 +147,10 @@ class MemoryBacking:
 class Memtune:
     """<memtune>: limits of the host's memory controller."""
 
-    hard_limit: Amount | None = child("hard_limit", Amount)
-    soft_limit: Amount | None = child("soft_limit", Amount)
-    min_guarantee: Amount | None = child("min_guarantee", Amount)
-    swap_hard_limit: Amount | None = child("swap_hard_limit", Amount)
+    hard_limit: Amount | None = child("hard_limit", Amount, empty_is_absent=True)
+    soft_limit: Amount | None = child("soft_limit", Amount, empty_is_absent=True)
+    min_guarantee: Amount | None = child("min_guarantee", Amount, empty_is_absent=True)
+    swap_hard_limit: Amount | None = child("swap_hard_limit", Amount, empty_is_absent=True)
 
 
 @element("device")
@@ -160,7 +169,7 @@ class BlkioDevice:
 def blkio_weight(text: str) -> int | None:
     """Read the weight of the whole guest; libvirt leaves one out that is no number of 32 bits."""
     try:
-        return uint(text.strip())
+        return uint(text)
     except ValueError:
         return None
 
@@ -170,7 +179,7 @@ def blkio_weight(text: str) -> int | None:
 class Blkiotune:
     """<blkiotune>: the guest's share of the host's disks."""
 
-    weight: int | None = text("weight", read=blkio_weight)
+    weight: int | None = text("weight", read=blkio_weight, omit=0)
     devices: list[BlkioDevice] = children("device", BlkioDevice)
 
 
@@ -181,7 +190,7 @@ def vcpu_count(text: str) -> int:
         ConfError: "xml": it is no number of 32 bits.
     """
     try:
-        return uint(text.strip())
+        return uint(text)
     except ValueError:
         detail = "maximum vcpus count must be an integer"
         raise ConfError("xml", detail, "domain/vcpu") from None
@@ -223,7 +232,7 @@ class IoThread:
     thread_pool_max: int | None = attribute("@thread_pool_max", read=int_unsigned)
 
 
-@element("defaultiothread")
+@element("defaultiothread", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class DefaultIoThread:
     """<defaultiothread>: QEMU's main thread's pool."""
@@ -272,7 +281,7 @@ class VcpuSched:
         required=Refusal("xml", "Missing attribute 'vcpus' in element 'vcpusched'"),
     )
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="", required=True)
-    priority: int | None = attribute("@priority", read=int_unsigned, when=REALTIME)
+    priority: int | None = attribute("@priority", read=int_signed, when=REALTIME)
 
 
 @element("iothreadsched")
@@ -287,7 +296,7 @@ class IoThreadSched:
         required=Refusal("xml", "Missing attribute 'iothreads' in element 'iothreadsched'"),
     )
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="", required=True)
-    priority: int | None = attribute("@priority", read=int_unsigned, when=REALTIME)
+    priority: int | None = attribute("@priority", read=int_signed, when=REALTIME)
 
 
 @element("emulatorsched")
@@ -296,7 +305,7 @@ class EmulatorSched:
     """<emulatorsched>."""
 
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="", required=True)
-    priority: int | None = attribute("@priority", read=int_unsigned, when=REALTIME)
+    priority: int | None = attribute("@priority", read=int_signed, when=REALTIME)
 
 
 def _check_vcpupins(pins: Sequence[VcpuPin]) -> None:
@@ -319,14 +328,14 @@ def _check_iothreadpins(pins: Sequence[IoThreadPin]) -> None:
 class Cputune:
     """<cputune>: where threads run, and how much."""
 
-    shares: int | None = text("shares", read=unsigned)
-    period: int | None = text("period", read=unsigned)  # microseconds, as all of these
+    shares: int | None = text("shares", read=unsigned, omit=0)
+    period: int | None = text("period", read=unsigned, omit=0)  # microseconds, as all of these
     quota: int | None = text("quota", read=int)
-    global_period: int | None = text("global_period", read=unsigned)
+    global_period: int | None = text("global_period", read=unsigned, omit=0)
     global_quota: int | None = text("global_quota", read=int)
-    emulator_period: int | None = text("emulator_period", read=unsigned)
+    emulator_period: int | None = text("emulator_period", read=unsigned, omit=0)
     emulator_quota: int | None = text("emulator_quota", read=int)
-    iothread_period: int | None = text("iothread_period", read=unsigned)
+    iothread_period: int | None = text("iothread_period", read=unsigned, omit=0)
     iothread_quota: int | None = text("iothread_quota", read=int)
     vcpupins: list[VcpuPin] = children("vcpupin", VcpuPin, check=_check_vcpupins)
     emulatorpin: str | None = attribute(
@@ -338,7 +347,9 @@ class Cputune:
     iothreadpins: list[IoThreadPin] = children(
         "iothreadpin", IoThreadPin, check=_check_iothreadpins
     )
-    emulatorsched: EmulatorSched | None = child("emulatorsched", EmulatorSched)
+    emulatorsched: EmulatorSched | None = child(
+        "emulatorsched", EmulatorSched, single="only one emulatorsched is supported"
+    )
     vcpuscheds: list[VcpuSched] = children("vcpusched", VcpuSched)
     iothreadscheds: list[IoThreadSched] = children("iothreadsched", IoThreadSched)
     cachetunes: list[CacheTune] = children("cachetune", CacheTune)
@@ -385,3 +396,8 @@ class Numatune:
 
     memory: NumaMemory | None = child("memory", NumaMemory)
     memnodes: list[MemNode] = children("memnode", MemNode)
+
+    def after_read(self) -> None:
+        """Drop a <memory> that says nothing."""
+        if self.memory == NumaMemory():
+            self.memory = None

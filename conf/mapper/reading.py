@@ -130,6 +130,8 @@ def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
         nodes = elements.at(step.path, step.outer) if step.path else elements.nodes
         if len(nodes) > 1:
             _check_single(step.spec, nodes)
+        if step.spec.first and nodes:
+            nodes = _in_first(step, nodes, elements)
         if step.spec.when is None or _applies(step.spec.when, node):
             step.reader(step, nodes, values)
     instance = model(**values)
@@ -238,6 +240,16 @@ def _applies(when: When, node: etree._Element) -> bool:
     return holder is None or holder.get(when.attribute) in when.values
 
 
+def _in_first(
+    step: ReadStep, nodes: list[etree._Element], elements: Elements
+) -> list[etree._Element]:
+    """Keep the elements that are, or are inside, the first element of a path's first step."""
+    if len(step.path) == 1:
+        return nodes[:1]
+    first = elements.at(step.path[:1], ())[0]
+    return [node for node in nodes if first in node.iterancestors()]
+
+
 def _check_single(spec: FieldSpec, nodes: list[etree._Element]) -> None:
     """Refuse a second element where libvirt does."""
     if spec.single and len(nodes) > 1:
@@ -260,12 +272,18 @@ def _read_attribute(step: ReadStep, nodes: list[etree._Element], values: Values)
 
 def _read_text(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
     spec = step.spec
-    for node in nodes:
-        content = node.text or ""
-        # XPath's string() of an empty element is "", which libvirt reads as no element at all.
+    if nodes:  # XPath's string() is of the first, empty or not
+        content = string_value(nodes[0])
+        # An empty string is no element at all to libvirt.
         if content or spec.read_empty or (not spec.path and spec.omit != ""):
-            values[step.name] = _convert(spec, content, node, "")
-            return
+            values[step.name] = _convert(spec, content, nodes[0], "")
+
+
+def string_value(node: etree._Element) -> str:
+    """Return an element's text as XPath's string() has it: with that of the elements inside."""
+    if len(node):
+        return "".join(str(part) for part in node.itertext())
+    return node.text or ""
 
 
 def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
@@ -280,7 +298,7 @@ def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
 
 def _read_child(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
     spec = step.spec
-    if not nodes:
+    if not nodes or (spec.empty_is_absent and not string_value(nodes[0])):
         return
     first, *others = nodes
     values[step.name] = read(class_of(spec, first), first, *(others if spec.merge else ()))
@@ -297,7 +315,7 @@ def _read_children(step: ReadStep, nodes: list[etree._Element], values: Values) 
 
 def _read_texts(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:
     if nodes:
-        values[step.name] = [_convert(step.spec, node.text or "", node, "") for node in nodes]
+        values[step.name] = [_convert(step.spec, string_value(node), node, "") for node in nodes]
 
 
 def _read_flag(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:

@@ -78,6 +78,7 @@ class FieldSpec:
     when: When | None = None  # the field is read of some elements only
     prune: Prune | None = None  # removes parts of an element that is kept verbatim
     check: Check | None = None  # of a list: called once all of it is read, before what follows
+    first: bool = False  # what is in a second element of the path's first step is not looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ def attribute(
     empty_is_absent: bool = False,
     single: str | Refusal = "",
     when: When | None = None,
+    first: bool = False,
 ) -> Any:  # noqa: ANN401  (stands in a field's place, as dataclasses.field does)
     """Map a field to an attribute, at `@name` or `element/@name`.
 
@@ -146,6 +148,8 @@ def attribute(
             element (`virXMLPropString`).
         single: the error for a second element at the path.
         when: the elements that it is read of.
+        first: the first element of the path counts even where it lacks the attribute. So it does
+            where libvirt finds the element (`virXPathNode`) and then asks it for the attribute.
     """
     parts = path.split("/")
     spec = FieldSpec(
@@ -163,6 +167,7 @@ def attribute(
         empty_is_absent=empty_is_absent,
         single=single,
         when=when,
+        first=first,
     )
     return dataclasses.field(default=default, metadata={KEY: spec})
 
@@ -176,7 +181,9 @@ def text(
     only: str = "",
     omit: Any = None,  # noqa: ANN401
     read_empty: bool = False,
+    single: str | Refusal = "",
     when: When | None = None,
+    first: bool = False,
 ) -> Any:  # noqa: ANN401
     """Map a field to a child element's text, or to the element's own for `.`; see `attribute`.
 
@@ -192,7 +199,9 @@ def text(
         only=only,
         omit=omit,
         read_empty=read_empty,
+        single=single,
         when=when,
+        first=first,
     )
     return dataclasses.field(default=default, metadata={KEY: spec})
 
@@ -211,12 +220,15 @@ def child(
     single: str | Refusal = "",
     merge: bool = False,
     when: When | None = None,
+    first: bool = False,
+    empty_is_absent: bool = False,
 ) -> Any:  # noqa: ANN401
     """Map a field to a child element with its own model or Choice; None when absent.
 
     The first such element counts; `single` is the error that refuses a second one. With `merge`
     each of its parts comes from the first element that has it, as where libvirt looks up each
-    part by an XPath expression of its own ("./target/path").
+    part by an XPath expression of its own ("./target/path"). With `empty_is_absent` an element
+    without text is none, as libvirt has it with sizes. `first` is as of `attribute`.
     """
     spec = FieldSpec(
         "child",
@@ -226,6 +238,8 @@ def child(
         single=single,
         merge=merge,
         when=when,
+        first=first,
+        empty_is_absent=empty_is_absent,
     )
     return dataclasses.field(default=None, metadata={KEY: spec})
 
@@ -237,6 +251,7 @@ def children(
     only: str = "",
     when: When | None = None,
     check: Check | None = None,
+    first: bool = False,
 ) -> Any:  # noqa: ANN401
     """Map a list to child elements of a name; `wrapper/name` has an element around them.
 
@@ -252,6 +267,7 @@ def children(
         wrap="/".join(parts[:-1]),
         when=when,
         check=check,
+        first=first,
     )
     return dataclasses.field(default_factory=list, metadata={KEY: spec})
 

@@ -14,7 +14,7 @@ from conf.errors import ConfError
 from conf.mapper import attribute, child, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import hexadecimal, unsigned
+from conf.types.integer import hexadecimal, unsigned, unsigned_any
 
 _WWN: Final = re.compile("[0-9a-fA-F]{16}")
 
@@ -35,10 +35,10 @@ def wwn(text: str) -> str:
 class HostPciAddress:
     """<address>: a place on the host's PCI bus."""
 
-    domain: int = attribute("@domain", read=unsigned, write=hexadecimal(4), default=0)
-    bus: int = attribute("@bus", read=unsigned, write=hexadecimal(2), default=0)
-    slot: int = attribute("@slot", read=unsigned, write=hexadecimal(2), default=0)
-    function: int = attribute("@function", read=unsigned, write=hexadecimal(1), default=0)
+    domain: int = attribute("@domain", read=unsigned_any, write=hexadecimal(4), default=0)
+    bus: int = attribute("@bus", read=unsigned_any, write=hexadecimal(2), default=0)
+    slot: int = attribute("@slot", read=unsigned_any, write=hexadecimal(2), default=0)
+    function: int = attribute("@function", read=unsigned_any, write=hexadecimal(1), default=0)
 
 
 @element("parentaddr")

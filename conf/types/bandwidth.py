@@ -25,7 +25,7 @@ class Rate:
     floor: int | None = attribute("@floor", read=unsigned, bad="config_unsupported")
 
 
-@element("bandwidth")
+@element("bandwidth", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Bandwidth:
     """<bandwidth>; inbound is what the guest receives."""
@@ -44,3 +44,18 @@ class Bandwidth:
             if len(node.findall(tag)) > 1:
                 detail = f"Only one child <{tag}> element allowed"
                 raise ConfError("xml_detail", detail, f"bandwidth/{tag}")
+
+    def after_read(self) -> None:
+        """Drop rates of nothing, which libvirt takes for none.
+
+        Raises:
+            ConfError: "xml_detail": a rate is not given.
+        """
+        for rate in (self.inbound, self.outbound):
+            if rate is not None and rate.average is None and rate.floor is None:
+                detail = "Missing mandatory average or floor attributes"
+                raise ConfError("xml_detail", detail, "bandwidth")
+        if self.inbound is not None and not (self.inbound.average or self.inbound.floor):
+            self.inbound = None
+        if self.outbound is not None and not self.outbound.average:
+            self.outbound = None

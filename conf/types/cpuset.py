@@ -14,7 +14,7 @@ from typing import Final
 from conf.errors import ConfError
 
 MAX_NUMBER: Final = 16384  # above what any kernel has; a set of more would take memory for nothing
-_RANGE: Final = re.compile(r"\^?\d+(-\d+)?")
+_RANGE: Final = re.compile(r"\^?[0-9]+(-[0-9]+)?")
 
 
 def parse_cpuset(text: str) -> frozenset[int]:

@@ -5,6 +5,7 @@ Owns: their readers, and the writers of hexadecimal numbers. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,53 @@ INT_MAX: Final = 2**31 - 1
 ULONG_MAX: Final = 2**64 - 1
 NEGATIVE: Final = "non-negative integer value"
 POSITIVE: Final = "positive integer value"
+#: What strtol takes in a base: blanks, a sign and ASCII digits, and nothing after them.
+_NUMERALS: Final = {
+    0: re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|[0-9]+)"),
+    8: re.compile(r"[ \t\n\v\f\r]*([+-]?)([0-7]+)"),
+    10: re.compile(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)"),
+    16: re.compile(r"[ \t\n\v\f\r]*([+-]?)((?:0[xX])?[0-9a-fA-F]+)"),
+}
+MAX_DIGITS: Final = 64  # of a numeral; no type of libvirt's holds more than 20 significant ones
+
+
+def c_integer(text: str, base: int = 10) -> int:
+    """Read an integer as C's strtol does, and as libvirt does: nothing may follow the digits.
+
+    Python's `int` takes other scripts' digits, underscores and blanks at the end.
+
+    Args:
+        text: the numeral.
+        base: 8, 10 or 16; 0 goes by the prefix: 0x, or 0 for octal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if base == 10 and text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS:
+        return int(text)  # nearly all
+    match = _NUMERALS[base].fullmatch(text)
+    if match is None or len(text) > MAX_DIGITS:
+        raise ValueError(text)
+    sign, digits = match.groups()
+    number = int(digits, base or _base_of(digits))
+    return -number if sign == "-" else number
+
+
+def _base_of(digits: str) -> int:
+    if digits[:2] in ("0x", "0X"):
+        return 16
+    return 8 if digits.startswith("0") and len(digits) > 1 else 10
+
+
+def c_unsigned(text: str, base: int = 10) -> int:
+    """Read an integer from 0 on as libvirt's virStrToLong_uip does: any sign of minus is refused.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "-" in text:
+        raise ValueError(text)
+    return c_integer(text, base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +70,7 @@ class BoundedInteger:
 
     low: int
     high: int
-    base: int  # 0 takes the prefixes of hexadecimal, octal and binary numbers
+    base: int  # 0 goes by the prefix of hexadecimal and octal numbers
     expected: str  # what the refusal names
 
     def __call__(self, text: str) -> int:
@@ -31,13 +79,8 @@ class BoundedInteger:
         Raises:
             ValueError: it is none, or out of bounds.
         """
-        try:
-            number = int(text, self.base)
-        except ValueError:
-            # int(…, 0) refuses leading zeros ("007"), which strtoul takes as octal; libvirt's
-            # documents mean decimal there.
-            number = int(text, 10)
-        if not self.low <= number <= self.high or "_" in text:
+        number = c_unsigned(text, self.base) if self.low >= 0 else c_integer(text, self.base)
+        if not self.low <= number <= self.high:
             raise ValueError(text)
         return number
 
@@ -45,26 +88,38 @@ class BoundedInteger:
 #: unsigned int, in decimal.
 uint: Final = BoundedInteger(0, UINT_MAX, 10, NEGATIVE)
 #: unsigned int, with a prefix or without: addresses and identifiers of devices.
+uint_hexadecimal: Final = BoundedInteger(0, UINT_MAX, 16, NEGATIVE)
 uint_any: Final = BoundedInteger(0, UINT_MAX, 0, NEGATIVE)
 #: int that libvirt reads with a sign and checks for being negative.
-int_unsigned: Final = BoundedInteger(0, INT_MAX, 0, "integer value")
+int_unsigned: Final = BoundedInteger(0, INT_MAX, 10, "integer value")
+#: The same, with a prefix or without.
+int_any: Final = BoundedInteger(0, INT_MAX, 0, "integer value")
+#: int of either sign.
+int_signed: Final = BoundedInteger(-INT_MAX - 1, INT_MAX, 10, "integer value")
 #: unsigned int that is not 0.
 uint_positive: Final = BoundedInteger(1, UINT_MAX, 10, POSITIVE)
 
 
 def unsigned(text: str) -> int:
-    """Read an integer from 0 on, in decimal, or in hexadecimal, octal or binary with its prefix."""
-    # int(…, 0) refuses leading zeros ("007"), which libvirt takes as decimal here.
-    number = int(text.strip(), 0) if not text.strip().lstrip("0").isdigit() else int(text)
-    if not 0 <= number <= ULONG_MAX:
+    """Read an integer from 0 on, in decimal."""
+    number = c_unsigned(text)
+    if number > ULONG_MAX:
+        raise ValueError(text)
+    return number
+
+
+def unsigned_any(text: str) -> int:
+    """Read an integer from 0 on, in decimal, or in hexadecimal or octal with its prefix."""
+    number = c_unsigned(text, 0)
+    if number > ULONG_MAX:
         raise ValueError(text)
     return number
 
 
 def unsigned_hexadecimal(text: str) -> int:
     """Read an integer from 0 on in hexadecimal, with its prefix or without."""
-    number = int(text.strip(), 16)
-    if not 0 <= number <= ULONG_MAX:
+    number = c_unsigned(text, 16)
+    if number > ULONG_MAX:
         raise ValueError(text)
     return number
 

@@ -12,7 +12,7 @@ from typing import Final
 from conf.errors import ConfError
 from conf.mapper import attribute, element
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import c_integer
 from conf.types.uuid import parse_uuid
 
 TYPES: Final = one_of(
@@ -105,12 +105,11 @@ def _read_number(name: str, text: str | None, highest: int, message: str) -> str
         return None
     path = f"virtualport/parameters/@{name}"
     try:
-        # strtoul takes a sign: what is below 0 is too high.
-        number = unsigned(text.strip().removeprefix("-"))
+        number = c_integer(text, 0)
     except ValueError:
         detail = f"cannot parse value of {name} parameter"
         raise ConfError("xml", detail, path) from None
-    if number > highest or text.strip().startswith("-"):
+    if not 0 <= number <= highest:  # strtoul takes a sign: what is below 0 is too high
         raise ConfError("xml", message, path)
     return str(number)
 

@@ -12,7 +12,7 @@ from conf.errors import ConfError
 from conf.mapper import attribute, children, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 
 HIGHEST_TAG: Final = 4095  # IEEE 802.1Q: 12 bits
 
@@ -22,7 +22,7 @@ HIGHEST_TAG: Final = 4095  # IEEE 802.1Q: 12 bits
 class VlanTag:
     """<tag>."""
 
-    id: int = attribute("@id", read=unsigned, default=0, required=True)
+    id: int = attribute("@id", read=uint, default=0, required=True)
     native_mode: str | None = attribute("@nativeMode", read=one_of("tagged", "untagged"))
 
 
@@ -31,7 +31,9 @@ class VlanTag:
 class Vlan:
     """<vlan>; more than one tag makes a trunk."""
 
-    trunk: bool | None = attribute("@trunk", read=yes_no, empty_is_absent=True, omit=False)
+    trunk: bool | None = attribute(
+        "@trunk", read=lambda value: yes_no(value.lower()), empty_is_absent=True, omit=False
+    )
     tags: list[VlanTag] = children("tag", VlanTag)
 
     def after_read(self) -> None:

@@ -12,12 +12,11 @@ from conf.errors import ConfError
 from conf.mapper import Choice, Refusal, attribute, child, element
 from conf.types.bool import on_off, write_on_off
 from conf.types.integer import (
-    UINT_MAX,
     hexadecimal,
     signed,
     uint,
     uint_any,
-    unsigned,
+    uint_hexadecimal,
     unsigned_hexadecimal,
 )
 
@@ -121,10 +120,13 @@ def _usb_port(text: str) -> str:
         ConfError: "internal".
     """
     parts = text.split(".")
-    numbers = [int(part) if part.isascii() and part.isdigit() else UINT_MAX + 1 for part in parts]
-    if len(parts) > USB_DEPTH or max(numbers) > UINT_MAX:
+    try:
+        numbers = [uint(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if len(parts) > USB_DEPTH or not numbers:
         raise ConfError("internal", "Cannot parse <address> 'port' attribute", "address/@port")
-    return text
+    return ".".join(map(str, numbers))
 
 
 @element("address")
@@ -143,8 +145,8 @@ class IsaAddress:
     """Ports and interrupt of an ISA device."""
 
     type: str = attribute("@type", default="isa")
-    iobase: int | None = attribute("@iobase", read=uint_any, write=hexadecimal(1))
-    irq: int | None = attribute("@irq", read=uint_any, write=hexadecimal(1))
+    iobase: int | None = attribute("@iobase", read=uint_hexadecimal, write=hexadecimal(1), omit=0)
+    irq: int | None = attribute("@irq", read=uint_hexadecimal, write=hexadecimal(1), omit=0)
 
 
 @element("address")
@@ -154,7 +156,7 @@ class DimmAddress:
 
     type: str = attribute("@type", default="dimm")
     slot: int = attribute("@slot", read=uint, default=0, required=True)
-    base: int | None = attribute("@base", read=unsigned_hexadecimal, write=hexadecimal(1))
+    base: int | None = attribute("@base", read=unsigned_hexadecimal, write=hexadecimal(1), omit=0)
 
 
 @element("address")
@@ -163,7 +165,7 @@ class SpaprAddress:
     """A register of a pSeries bus."""
 
     type: str = attribute("@type", default="spapr-vio")
-    reg: int | None = attribute("@reg", read=unsigned, write=hexadecimal(8))
+    reg: int | None = attribute("@reg", read=unsigned_hexadecimal, write=hexadecimal(8))
 
 
 @element("address")

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from conf.mapper import attribute, child, element
+from conf.mapper import When, attribute, child, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import uint, uint_positive
+from conf.types.integer import int_unsigned, uint, uint_positive
 
 TYPES = one_of(
     "none", "alsa", "coreaudio", "jack", "oss", "pulseaudio", "sdl", "spice", "file", "dbus"
@@ -54,21 +54,21 @@ class AudioSettings:
     )
 
 
-@element("input")
+@element("input", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class AudioStream:
     """<input>, <output>."""
 
     mixing_engine: bool | None = attribute("@mixingEngine", read=yes_no)
     fixed_settings: bool | None = attribute("@fixedSettings", read=yes_no)
-    voices: int | None = attribute("@voices", read=uint)
-    buffer_length: int | None = attribute("@bufferLength", read=uint)
+    voices: int | None = attribute("@voices", read=uint_positive)
+    buffer_length: int | None = attribute("@bufferLength", read=uint_positive)
     dev: str | None = attribute("@dev")
-    buffer_count: int | None = attribute("@bufferCount", read=uint)
+    buffer_count: int | None = attribute("@bufferCount", read=uint, omit=0)
     try_poll: bool | None = attribute("@tryPoll", read=yes_no)
     name: str | None = attribute("@name")
     stream_name: str | None = attribute("@streamName")
-    latency: int | None = attribute("@latency", read=uint)
+    latency: int | None = attribute("@latency", read=uint, omit=0)
     server_name: str | None = attribute("@serverName")
     client_name: str | None = attribute("@clientName")
     connect_ports: str | None = attribute("@connectPorts")
@@ -83,13 +83,15 @@ class Audio:
 
     id: int = attribute("@id", read=uint_positive, default=0, required=True)
     type: str = attribute("@type", read=TYPES, default="", required=True)
-    timer_period: int | None = attribute("@timerPeriod", read=uint)
+    timer_period: int | None = attribute("@timerPeriod", read=uint_positive)
     server_name: str | None = attribute("@serverName")
-    driver: str | None = attribute("@driver")
+    driver: str | None = attribute(
+        "@driver", read=one_of("esd", "alsa", "arts", "pulseaudio"), when=When("type", ("sdl",))
+    )
     path: str | None = attribute("@path")
     try_mmap: bool | None = attribute("@tryMMap", read=yes_no)
     exclusive: bool | None = attribute("@exclusive", read=yes_no)
-    dsp_policy: int | None = attribute("@dspPolicy", read=int)
+    dsp_policy: int | None = attribute("@dspPolicy", read=int_unsigned)
     input: AudioStream | None = child("input", AudioStream)
     output: AudioStream | None = child("output", AudioStream)
 

@@ -16,7 +16,7 @@ from conf.errors import ConfError
 from conf.mapper import Mode, When, attribute, child, children, element
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import UINT_MAX
+from conf.types.integer import INT_MAX, UINT_MAX, c_integer
 
 TYPES = one_of(
     "null", "vc", "pty", "dev", "file", "pipe", "stdio", "udp", "tcp", "unix", "spicevmc",
@@ -209,12 +209,12 @@ class CharDevice(CharSource):
     protocol: str | None = attribute(
         "protocol/@type", read=PROTOCOLS, single=ONE_PROTOCOL, when=WITH_PROTOCOL
     )
-    target_type: str | None = attribute("target/@type")
-    target_name: str | None = attribute("target/@name")
-    target_address: str | None = attribute("target/@address")
-    target_port: int | None = attribute("target/@port", read=lambda value: port(value))
+    target_type: str | None = attribute("target/@type", first=True)
+    target_name: str | None = attribute("target/@name", first=True)
+    target_address: str | None = attribute("target/@address", first=True)
+    target_port: int | None = attribute("target/@port", read=lambda value: port(value), first=True)
     target_state: str | None = attribute("target/@state", only="live")
-    target_model: str | None = attribute("target/model/@name")
+    target_model: str | None = attribute("target/model/@name", first=True, empty_is_absent=True)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None
@@ -258,12 +258,18 @@ class CharDevice(CharSource):
         return self
 
 
-def port(text: str) -> int:
+def port(text: str) -> int | None:
     """Read a target's port.
 
     Raises:
         ConfError: "xml": it is no decimal number of 32 bits.
     """
-    if not text.removeprefix("-").isdecimal() or int(text) > UINT_MAX:
+    try:
+        number = c_integer(text)
+    except ValueError:
+        number = UINT_MAX + 1
+    if not -UINT_MAX <= number <= UINT_MAX:
         raise ConfError("xml", f"Invalid port number: {text}", "target/@port")
-    return int(text)
+    number &= UINT_MAX
+    # libvirt reads an unsigned number into an int, in which -1 is none.
+    return None if number == UINT_MAX else number - (number > INT_MAX) * (UINT_MAX + 1)

@@ -51,7 +51,7 @@ def complete_chardevs(devices: Devices, arch: str) -> None:
         complete_serial(serial, arch)
     number(devices.serials)
     pair_console(devices)
-    number(devices.parallels)
+    number_in_order(devices.parallels)
     for console in devices.consoles:
         console.target_type = console.target_type or "serial"
     number(devices.consoles)
@@ -125,9 +125,8 @@ def copy_of(device: CharDevice) -> CharDevice:
 def complete_serial(serial: CharDevice, arch: str) -> None:
     """Choose a serial port's kind and model."""
     if serial.target_type is None and arch in PC:
-        kinds = {"pci": "pci-serial", "usb": "usb-serial", "isa": "isa-serial"}
-        kind = serial.address.type if serial.address is not None else "isa"
-        serial.target_type = kinds.get(kind, "isa-serial")
+        usb = serial.address is not None and serial.address.type == "usb"
+        serial.target_type = "usb-serial" if usb else "isa-serial"
     if serial.target_model is None and serial.target_type is not None:
         serial.target_model = SERIAL_MODELS.get(serial.target_type)
 
@@ -138,6 +137,15 @@ def number(devices: list[CharDevice]) -> None:
     for device in devices:
         if device.target_port is None:
             device.target_port = highest = highest + 1
+
+
+def number_in_order(devices: list[CharDevice]) -> None:
+    """Give each device without a port the one after the highest of those before it."""
+    highest = -1
+    for device in devices:
+        if device.target_port is None:
+            device.target_port = highest + 1
+        highest = max(highest, device.target_port)
 
 
 def default_channel_name(channel: CharDevice) -> str | None:

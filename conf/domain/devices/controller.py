@@ -15,7 +15,7 @@ from conf.errors import ConfError
 from conf.mapper import attribute, child, element, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import int_unsigned, uint, unsigned
+from conf.types.integer import int_any, int_unsigned, uint, unsigned
 from conf.types.size import to_kib
 
 #: The first port of an EHCI controller's that each of its companions has.
@@ -55,10 +55,10 @@ TYPES = one_of("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pc
 class ControllerTarget:
     """<target>: the numbers of a PCI bridge."""
 
-    chassis_nr: int | None = attribute("@chassisNr", read=int_unsigned)
-    chassis: int | None = attribute("@chassis", read=int_unsigned)
-    port: int | None = attribute("@port", read=int_unsigned, write=lambda v: f"{int(str(v)):#x}")
-    bus_nr: int | None = attribute("@busNr", read=int_unsigned)
+    chassis_nr: int | None = attribute("@chassisNr", read=int_any)
+    chassis: int | None = attribute("@chassis", read=int_any)
+    port: int | None = attribute("@port", read=int_any, write=lambda v: f"{int(str(v)):#x}")
+    bus_nr: int | None = attribute("@busNr", read=int_any)
     index: int | None = attribute("@index", read=int_unsigned)
     hotplug: bool | None = attribute("@hotplug", read=on_off, write=write_on_off)
     node: int | None = text("node", read=unsigned)
@@ -110,7 +110,7 @@ class Controller:
     )
     master_port: int | None = attribute("master/@startport", read=uint)
     driver: ControllerDriver | None = child("driver", ControllerDriver)
-    pcihole: PciHole | None = child("pcihole64", PciHole)
+    pcihole: PciHole | None = child("pcihole64", PciHole, empty_is_absent=True)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None

@@ -59,7 +59,11 @@ class Devices:
     videos: list[Video] = children("video", Video)
     hostdevs: list[Hostdev] = children("hostdev", Hostdev)
     redirdevs: list[Redirdev] = children("redirdev", Redirdev)
-    redirfilter: Redirfilter | None = child("redirfilter", Redirfilter)
+    redirfilter: Redirfilter | None = child(
+        "redirfilter",
+        Redirfilter,
+        single=Refusal("internal", "only one set of redirection filter rule is supported"),
+    )
     hubs: list[Hub] = children("hub", Hub)
     watchdogs: list[Watchdog] = children("watchdog", Watchdog)
     memballoon: Memballoon | None = child(

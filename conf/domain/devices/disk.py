@@ -68,7 +68,9 @@ class DiskDriver:
     ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
     packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
     page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)
-    metadata_cache: CacheSize | None = child("metadata_cache/max_size", CacheSize, merge=True)
+    metadata_cache: CacheSize | None = child(
+        "metadata_cache/max_size", CacheSize, merge=True, empty_is_absent=True
+    )
 
 
 @element("target")
@@ -89,7 +91,9 @@ class BackingFormat:
     """<format> of a backing file."""
 
     type: str = attribute("@type", read=BACKING_FORMATS, default="")
-    metadata_cache: CacheSize | None = child("metadata_cache/max_size", CacheSize, merge=True)
+    metadata_cache: CacheSize | None = child(
+        "metadata_cache/max_size", CacheSize, merge=True, empty_is_absent=True
+    )
 
 
 @element("backingStore")
@@ -99,7 +103,7 @@ class BackingStore:
 
     type: str | None = attribute("@type", read=TYPES)
     index: int | None = attribute("@index", read=lenient_index, only="live")
-    format: BackingFormat | None = child("format", BackingFormat)
+    format: BackingFormat | None = child("format", BackingFormat, merge=True)
     source: Source | None = child("source", Source)
     backing_store: BackingStore | None = child("backingStore", lambda: BackingStore)
 
@@ -156,8 +160,8 @@ class Geometry:
 class Blockio:
     """<blockio>: sizes of blocks."""
 
-    logical_block_size: int | None = attribute("@logical_block_size", read=uint)
-    physical_block_size: int | None = attribute("@physical_block_size", read=uint)
+    logical_block_size: int | None = attribute("@logical_block_size", read=uint, omit=0)
+    physical_block_size: int | None = attribute("@physical_block_size", read=uint, omit=0)
     discard_granularity: int | None = attribute("@discard_granularity", read=uint)
 
 
@@ -166,26 +170,30 @@ class Blockio:
 class Iotune:
     """<iotune>: limits of a drive."""
 
-    total_bytes_sec: int | None = text("total_bytes_sec", read=unsigned)
-    read_bytes_sec: int | None = text("read_bytes_sec", read=unsigned)
-    write_bytes_sec: int | None = text("write_bytes_sec", read=unsigned)
-    total_iops_sec: int | None = text("total_iops_sec", read=unsigned)
-    read_iops_sec: int | None = text("read_iops_sec", read=unsigned)
-    write_iops_sec: int | None = text("write_iops_sec", read=unsigned)
-    total_bytes_sec_max: int | None = text("total_bytes_sec_max", read=unsigned)
-    read_bytes_sec_max: int | None = text("read_bytes_sec_max", read=unsigned)
-    write_bytes_sec_max: int | None = text("write_bytes_sec_max", read=unsigned)
-    total_iops_sec_max: int | None = text("total_iops_sec_max", read=unsigned)
-    read_iops_sec_max: int | None = text("read_iops_sec_max", read=unsigned)
-    write_iops_sec_max: int | None = text("write_iops_sec_max", read=unsigned)
-    size_iops_sec: int | None = text("size_iops_sec", read=unsigned)
+    total_bytes_sec: int | None = text("total_bytes_sec", read=unsigned, omit=0)
+    read_bytes_sec: int | None = text("read_bytes_sec", read=unsigned, omit=0)
+    write_bytes_sec: int | None = text("write_bytes_sec", read=unsigned, omit=0)
+    total_iops_sec: int | None = text("total_iops_sec", read=unsigned, omit=0)
+    read_iops_sec: int | None = text("read_iops_sec", read=unsigned, omit=0)
+    write_iops_sec: int | None = text("write_iops_sec", read=unsigned, omit=0)
+    total_bytes_sec_max: int | None = text("total_bytes_sec_max", read=unsigned, omit=0)
+    read_bytes_sec_max: int | None = text("read_bytes_sec_max", read=unsigned, omit=0)
+    write_bytes_sec_max: int | None = text("write_bytes_sec_max", read=unsigned, omit=0)
+    total_iops_sec_max: int | None = text("total_iops_sec_max", read=unsigned, omit=0)
+    read_iops_sec_max: int | None = text("read_iops_sec_max", read=unsigned, omit=0)
+    write_iops_sec_max: int | None = text("write_iops_sec_max", read=unsigned, omit=0)
+    size_iops_sec: int | None = text("size_iops_sec", read=unsigned, omit=0)
     group_name: str | None = text("group_name")
-    total_bytes_sec_max_length: int | None = text("total_bytes_sec_max_length", read=unsigned)
-    read_bytes_sec_max_length: int | None = text("read_bytes_sec_max_length", read=unsigned)
-    write_bytes_sec_max_length: int | None = text("write_bytes_sec_max_length", read=unsigned)
-    total_iops_sec_max_length: int | None = text("total_iops_sec_max_length", read=unsigned)
-    read_iops_sec_max_length: int | None = text("read_iops_sec_max_length", read=unsigned)
-    write_iops_sec_max_length: int | None = text("write_iops_sec_max_length", read=unsigned)
+    total_bytes_sec_max_length: int | None = text(
+        "total_bytes_sec_max_length", read=unsigned, omit=0
+    )
+    read_bytes_sec_max_length: int | None = text("read_bytes_sec_max_length", read=unsigned, omit=0)
+    write_bytes_sec_max_length: int | None = text(
+        "write_bytes_sec_max_length", read=unsigned, omit=0
+    )
+    total_iops_sec_max_length: int | None = text("total_iops_sec_max_length", read=unsigned, omit=0)
+    read_iops_sec_max_length: int | None = text("read_iops_sec_max_length", read=unsigned, omit=0)
+    write_iops_sec_max_length: int | None = text("write_iops_sec_max_length", read=unsigned, omit=0)
 
 
 @element("disk")
@@ -214,7 +222,7 @@ class Disk:
     blockio: Blockio | None = child("blockio", Blockio)
     mirror: Mirror | None = child("mirror", Mirror, only="live")
     target: DiskTarget = child("target", DiskTarget)
-    iotune: Iotune | None = child("iotune", Iotune)
+    iotune: Iotune | None = child("iotune", Iotune, merge=True)
     readonly: bool = flag("readonly")
     shareable: bool = flag("shareable")
     transient: bool = flag("transient")

@@ -13,7 +13,7 @@ from conf.errors import ConfError
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import uint, uint_positive, unsigned
+from conf.types.integer import c_unsigned, int_unsigned, uint_positive, unsigned
 from conf.types.size import KIB, to_bytes
 
 #: The mode that stands for none.
@@ -22,7 +22,7 @@ NO_MODE: Final = "0000"
 
 def create_mode(text: str) -> str:
     """Read the mode of files that a guest creates: octal, written with four digits."""
-    return f"{int(text, 8):04o}"
+    return f"{c_unsigned(text, 8):04o}"
 
 
 #: The attributes of <source> that each type has.
@@ -70,25 +70,27 @@ class FilesystemDriver:
     )
     format: str | None = attribute("@format")
     wrpolicy: str | None = attribute("@wrpolicy", read=one_of("immediate"))
-    queue: int | None = attribute("@queue", read=unsigned)
+    queue: int | None = attribute("@queue", read=unsigned, omit=0, empty_is_absent=True)
     iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
     ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
     packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
     page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)
 
 
-@element("binary")
+@element("binary", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class FilesystemBinary:
     """<binary>: virtiofsd's own settings."""
 
-    path: str | None = attribute("@path")
+    path: str | None = attribute("@path", empty_is_absent=True)
     xattr: bool | None = attribute("@xattr", read=on_off, write=write_on_off)
     cache: str | None = attribute("cache/@mode", read=one_of("none", "always"))
     sandbox: str | None = attribute("sandbox/@mode", read=one_of("namespace", "chroot"))
     lock_posix: bool | None = attribute("lock/@posix", read=on_off, write=write_on_off)
     lock_flock: bool | None = attribute("lock/@flock", read=on_off, write=write_on_off)
-    thread_pool: int | None = attribute("thread_pool/@size", read=uint)
+    thread_pool: int | None = attribute(
+        "thread_pool/@size", read=int_unsigned, empty_is_absent=True
+    )
 
 
 @element("space_hard_limit")
@@ -152,7 +154,7 @@ class Filesystem:
         "@multidevs", read=one_of("default", "remap", "forbid", "warn"), omit="default"
     )
     driver: FilesystemDriver | None = child("driver", FilesystemDriver)
-    binary: FilesystemBinary | None = child("binary", FilesystemBinary)
+    binary: FilesystemBinary | None = child("binary", FilesystemBinary, merge=True)
     source: FilesystemSource | None = child("source", FilesystemSource)
     target_dir: str | None = attribute("target/@dir")
     readonly: bool = flag("readonly")

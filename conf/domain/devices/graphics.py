@@ -12,7 +12,7 @@ from conf.errors import ConfError
 from conf.mapper import Mode, When, attribute, child, children, element
 from conf.types.bool import on_off, write_on_off, yes_no, yes_no_or_none
 from conf.types.enum import one_of
-from conf.types.integer import uint
+from conf.types.integer import int_signed, uint_positive
 
 TYPES = one_of("sdl", "vnc", "rdp", "desktop", "spice", "egl-headless", "dbus")
 COMPRESSIONS = one_of("auto_glz", "auto_lz", "quic", "glz", "lz", "off")
@@ -39,7 +39,7 @@ class Listen:
     )
     address: str | None = attribute("@address")
     network: str | None = attribute("@network")
-    socket: str | None = attribute("@socket")
+    socket: str | None = attribute("@socket", empty_is_absent=True)
 
     def complete(self, graphics: Graphics) -> None:
         """Keep what the type of the element has, whose older attributes stand in for it.
@@ -81,10 +81,10 @@ class Graphics:
 
     type: str = attribute("@type", read=TYPES, default="vnc", required=True)
     socket: str | None = attribute("@socket", when=VNC)
-    port: int | None = attribute("@port", read=int, bad="internal", when=REMOTE)
-    tls_port: int | None = attribute("@tlsPort", read=int, when=SPICE)
+    port: int | None = attribute("@port", read=int_signed, bad="internal", when=REMOTE)
+    tls_port: int | None = attribute("@tlsPort", read=int_signed, when=SPICE)
     autoport: bool | None = attribute("@autoport", read=yes_no_or_none, when=REMOTE)
-    websocket: int | None = attribute("@websocket", read=int, when=VNC)
+    websocket: int | None = attribute("@websocket", read=int_signed, when=VNC)
     websocket_generated: bool | None = attribute("@websocketGenerated", read=yes_no, only="live")
     listen: str | None = attribute("@listen", when=REMOTE)
     power_control: bool | None = attribute("@powerControl", read=yes_no, when=VNC)
@@ -112,7 +112,9 @@ class Graphics:
     )
     listens: list[Listen] = children("listen", Listen, when=REMOTE)
     channels: list[SpiceChannel] = children("channel", SpiceChannel, when=SPICE)
-    audio_id: int | None = attribute("audio/@id", read=uint, required=True, when=WITH_AUDIO)
+    audio_id: int | None = attribute(
+        "audio/@id", read=uint_positive, required=True, when=WITH_AUDIO
+    )
     image_compression: str | None = attribute("image/@compression", read=COMPRESSIONS, when=SPICE)
     jpeg_compression: str | None = attribute("jpeg/@compression", read=WAN, when=SPICE)
     zlib_compression: str | None = attribute("zlib/@compression", read=WAN, when=SPICE)

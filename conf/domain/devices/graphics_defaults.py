@@ -78,7 +78,7 @@ def complete_videos(devices: Devices, facts: EmulatorFacts) -> None:
         if number == 0 and not any(other.model.primary for other in devices.videos):
             model.primary = True
         if model.type in PLAIN_MEMORY:
-            model.vram = model.vram or VGA_MEMORY
+            model.vram = _power_of_two(model.vram) or VGA_MEMORY
         if model.type == "qxl":
             model.ram = _power_of_two(model.ram) or QXL_MEMORY
             model.vram = _power_of_two(model.vram) or QXL_MEMORY

@@ -19,7 +19,7 @@ from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, flag, text
 from conf.types.bool import is_yes, on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import hexadecimal, uint_any, uint_positive, unsigned
+from conf.types.integer import hexadecimal, uint_any, uint_positive, unsigned_any
 from conf.types.uuid import parse_uuid
 
 #: The types of each mode.
@@ -56,8 +56,8 @@ class HostAddress:
     pci_bus: int | None = attribute("@bus", read=uint_any, write=hexadecimal(2))
     device: int | None = attribute("@device", read=uint_any)
     port: str | None = attribute("@port")
-    target: int | None = attribute("@target", read=unsigned)
-    unit: int | None = attribute("@unit", read=unsigned)
+    target: int | None = attribute("@target", read=uint_any)
+    unit: int | None = attribute("@unit", read=unsigned_any)
     slot: int | None = attribute("@slot", read=uint_any, write=hexadecimal(2))
     function: int | None = attribute("@function", read=uint_any, write=hexadecimal(1))
     uuid: str | None = attribute("@uuid")
@@ -70,9 +70,9 @@ class HostAddress:
             self.bus = None
 
 
-def _check_uuid(text: str) -> None:
+def _uuid(text: str) -> str:
     try:
-        parse_uuid(text)
+        return parse_uuid(text)
     except ValueError:
         detail = "Cannot parse uuid attribute of element <address>"
         raise ConfError("internal", detail, "hostdev/source/address/@uuid") from None
@@ -245,7 +245,7 @@ class Hostdev:
     model: str | None = attribute("@model")
     display: bool | None = attribute("@display", read=on_off, write=write_on_off)
     ramfb: bool | None = attribute("@ramfb", read=on_off, write=write_on_off)
-    driver: str | None = attribute("driver/@name", read=one_of("kvm", "vfio", "xen"))
+    driver: str | None = attribute("driver/@name", read=one_of("kvm", "vfio", "xen"), first=True)
     source: HostdevSource = child("source", HostdevSource)
     capability_source: CapabilitySource | None = child("source", CapabilitySource, merge=True)
     ips: list[Ip] = children("ip", Ip)
@@ -280,8 +280,8 @@ class Hostdev:
             source.address = _whole_place(source.address or HostAddress())
         if self.type != "mdev":
             self.display = self.ramfb = None
-        elif source.address is not None and source.address.uuid:
-            _check_uuid(source.address.uuid)
+        elif source.address is not None and source.address.uuid is not None:
+            source.address.uuid = _uuid(source.address.uuid)
 
     @staticmethod
     def before_read(node: etree._Element) -> None:

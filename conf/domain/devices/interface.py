@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from typing import Final
 
 from lxml import etree
 
@@ -30,6 +31,22 @@ TYPES = one_of(
 )  # fmt: skip
 #: Names that the host chooses, which end with the guest.
 GIVEN_NAMES = re.compile(r"(vnet|vif|macvtap|macvlan)\d+")
+
+
+#: Models that libvirt knows; it reads them in any case, and writes them so.
+MODELS: Final = {
+    name.lower(): name
+    for name in (
+        "netfront", "rtl8139", "virtio", "e1000", "e1000e", "virtio-transitional",
+        "virtio-non-transitional", "usb-net", "spapr-vlan", "lan9118", "smc91c111", "vlance",
+        "vmxnet", "vmxnet2", "vmxnet3", "Am79C970A", "Am79C973", "82540EM", "82545EM", "82543GC",
+    )
+}  # fmt: skip
+
+
+def interface_model(text: str) -> str:
+    """Read the model of a network adapter."""
+    return MODELS.get(text.lower(), text)
 
 
 def _no_backend(text: str) -> str:
@@ -145,7 +162,7 @@ class FilterRef:
     parameters: list[FilterParameter] = children("parameter", FilterParameter)
 
 
-@element("host")
+@element("host", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Offloads:
     """<host>, <guest> of a driver: work that is not done in software."""
@@ -181,7 +198,7 @@ class InterfaceDriver:
     guest: Offloads | None = child("guest", Offloads)
 
 
-@element("rom")
+@element("rom", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Rom:
     """<rom>: a PCI device's boot code."""
@@ -200,8 +217,9 @@ class Teaming:
         "@type",
         read=one_of("persistent", "transient", unknown="unknown teaming type '{}'"),
         default="",
+        empty_is_absent=True,
     )
-    persistent: str | None = attribute("@persistent")
+    persistent: str | None = attribute("@persistent", empty_is_absent=True)
 
 
 @element("coalesce", omit_empty=True)
@@ -225,31 +243,33 @@ class Interface:
     ips: list[Ip] = children("ip", Ip)
     routes: list[Route] = children("route", Route)
     port_forwards: list[PortForward] = children("portForward", PortForward)
-    script: str | None = attribute("script/@path")
+    script: str | None = attribute("script/@path", empty_is_absent=True)
     down_script: str | None = attribute("downscript/@path")
     vlan: Vlan | None = child("vlan", Vlan)
     virtualport: VirtualPort | None = child("virtualport", VirtualPort)
     bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
-    port_isolated: bool | None = attribute("port/@isolated", read=yes_no)
+    port_isolated: bool | None = attribute("port/@isolated", read=yes_no, first=True)
     target_dev: str | None = attribute("target/@dev")
     managed_target: bool | None = attribute("target/@managed", read=yes_no)
-    guest_dev: str | None = attribute("guest/@dev")
+    guest_dev: str | None = attribute("guest/@dev", empty_is_absent=True)
     guest_actual: str | None = attribute("guest/@actual", only="live")
-    model: str | None = attribute("model/@type", empty_is_absent=True)
+    model: str | None = attribute("model/@type", read=interface_model, empty_is_absent=True)
     driver: InterfaceDriver | None = child("driver", InterfaceDriver)
-    backend_type: str | None = attribute("backend/@type", read=_no_backend)
-    backend_tap: str | None = attribute("backend/@tap")
-    backend_vhost: str | None = attribute("backend/@vhost")
-    backend_log: str | None = attribute("backend/@logFile")
+    backend_type: str | None = attribute("backend/@type", read=_no_backend, first=True)
+    backend_tap: str | None = attribute("backend/@tap", first=True)
+    backend_vhost: str | None = attribute("backend/@vhost", first=True)
+    backend_log: str | None = attribute("backend/@logFile", first=True)
     filterref: FilterRef | None = child("filterref", FilterRef)
     boot_order: int | None = attribute("boot/@order", read=uint_positive, required=True)
     tune: int | None = text("tune/sndbuf", read=unsigned)
     link_state: str | None = attribute(
-        "link/@state", read=one_of("up", "down", unknown="unknown interface link state '{}'")
+        "link/@state",
+        read=one_of("up", "down", unknown="unknown interface link state '{}'"),
+        empty_is_absent=True,
     )
     mtu: int | None = attribute("mtu/@size", read=uint)
     coalesce: Coalesce | None = child("coalesce", Coalesce)
-    teaming: Teaming | None = child("teaming", Teaming)
+    teaming: Teaming | None = child("teaming", Teaming, merge=True)
     rom: Rom | None = child("rom", Rom)
     acpi_index: int | None = attribute("acpi/@index", read=uint)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)

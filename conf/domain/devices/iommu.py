@@ -14,7 +14,7 @@ from conf.types.enum import one_of
 from conf.types.integer import uint
 
 
-@element("driver")
+@element("driver", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class IommuDriver:
     """<driver> of an IOMMU."""
@@ -23,7 +23,7 @@ class IommuDriver:
     caching_mode: bool | None = attribute("@caching_mode", read=on_off, write=write_on_off)
     eim: bool | None = attribute("@eim", read=on_off, write=write_on_off)
     iotlb: bool | None = attribute("@iotlb", read=on_off, write=write_on_off)
-    aw_bits: int | None = attribute("@aw_bits", read=uint)
+    aw_bits: int | None = attribute("@aw_bits", read=uint, omit=0)
 
 
 @element("iommu")

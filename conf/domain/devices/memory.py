@@ -15,8 +15,16 @@ from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import yes_no
 from conf.types.cpuset import cpuset
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import int_unsigned
 from conf.types.size import Amount
+
+
+def _node(text: str) -> int:
+    try:
+        return int_unsigned(text)
+    except ValueError:
+        detail = "invalid value of memory device node"
+        raise ConfError("xml", detail, "memory/target/node") from None
 
 
 @element("target")
@@ -25,7 +33,7 @@ class MemoryTarget:
     """<target> of a memory device, in KiB."""
 
     size_amount: Amount | None = child("size", Amount)
-    node: int | None = text("node", read=unsigned)
+    node: int | None = text("node", read=_node)
     label_size: Amount | None = child("label/size", Amount)
     readonly: bool = flag("readonly")
     block_amount: Amount | None = child("block", Amount)
@@ -62,11 +70,11 @@ class MemoryDevice:
     access: str | None = attribute("@access", read=one_of("shared", "private"))
     discard: bool | None = attribute("@discard", read=yes_no)
     uuid: str | None = text("uuid")
-    source_path: str | None = text("source/path")
-    source_align: Amount | None = child("source/alignsize", Amount)
-    source_pmem: str | None = text("source/pmem")
-    source_nodes: str | None = text("source/nodemask", read=cpuset)
-    source_page: Amount | None = child("source/pagesize", Amount)
+    source_path: str | None = text("source/path", first=True)
+    source_align: Amount | None = child("source/alignsize", Amount, first=True)
+    source_pmem: str | None = text("source/pmem", first=True)
+    source_nodes: str | None = text("source/nodemask", read=cpuset, first=True)
+    source_page: Amount | None = child("source/pagesize", Amount, first=True, empty_is_absent=True)
     target: MemoryTarget = child("target", MemoryTarget)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
@@ -83,7 +91,7 @@ class MemoryDevice:
         if target is None:
             detail = "missing target element for <memory> device"
             raise ConfError("xml", detail, "domain/devices/memory/target")
-        if target.find("size") is None:
+        if not target.findtext("size"):
             detail = "missing element or attribute './size'"
             raise ConfError("xml", detail, "domain/devices/memory/target/size")
 

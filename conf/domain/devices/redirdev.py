@@ -17,10 +17,10 @@ from conf.domain.devices.chardev import (
     CharSource,
 )
 from conf.domain.devices.chardev import TYPES as CHAR_TYPES
-from conf.mapper import attribute, child, children, element
+from conf.mapper import Refusal, attribute, child, children, element
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import uint_positive, unsigned, upper_hexadecimal
+from conf.types.integer import int_any, uint_positive, upper_hexadecimal
 
 
 @element("redirdev")
@@ -31,7 +31,12 @@ class Redirdev(CharSource):
     bus: str = attribute(
         "@bus", read=one_of("usb", unknown="unknown redirdev bus '{}'"), default="usb"
     )
-    type: str = attribute("@type", read=CHAR_TYPES, default="tcp")
+    type: str = attribute(
+        "@type",
+        read=CHAR_TYPES,
+        default="tcp",
+        required=Refusal("internal", "missing type in redirdev"),
+    )
     ends: list[CharEnd] = children("source", CharEnd)
     log_file: str | None = attribute("log/@file", single=ONE_LOG)
     log_append: bool | None = attribute("log/@append", read=on_off, write=write_on_off)
@@ -50,7 +55,7 @@ class Redirdev(CharSource):
 
 def wildcard(text: str) -> int | None:
     """Read a number; -1 matches any."""
-    return None if text.strip() == "-1" else unsigned(text)
+    return None if text.lstrip() == "-1" else int_any(text)
 
 
 def usb_version(text: str) -> int | None:
@@ -81,7 +86,7 @@ class UsbRule:
     allow: bool = attribute("@allow", read=yes_no, default=False, required=True)
 
 
-@element("redirfilter")
+@element("redirfilter", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Redirfilter:
     """<redirfilter>."""

@@ -30,8 +30,8 @@ from conf.types.integer import uint
 class RngRate:
     """<rate>: bytes in a period of milliseconds."""
 
-    bytes: int = attribute("@bytes", read=uint, default=0)
-    period: int | None = attribute("@period", read=uint)
+    bytes: int = attribute("@bytes", read=uint, default=0, empty_is_absent=True)
+    period: int | None = attribute("@period", read=uint, omit=0, empty_is_absent=True)
 
 
 @element("backend")
@@ -99,7 +99,7 @@ class Rng:
         default="",
         required=True,
     )
-    rate: RngRate | None = child("rate", RngRate)
+    rate: RngRate | None = child("rate", RngRate, merge=True)
     backends: list[RngBackend] = children("backend", RngBackend)
     driver: VirtioDriver | None = child("driver", VirtioDriver)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
@@ -107,13 +107,15 @@ class Rng:
     boot_order: int | None = None
 
     def after_read(self) -> None:
-        """Check that there is one backend.
+        """Check that there is one backend; drop a rate of nothing.
 
         Raises:
             ConfError: "xml".
         """
         if len(self.backends) != 1:
             raise ConfError("xml", "only one RNG backend is supported", "rng/backend")
+        if self.rate is not None and not self.rate.bytes:
+            self.rate = None
 
     @property
     def backend(self) -> RngBackend:

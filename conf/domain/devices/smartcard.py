@@ -57,6 +57,9 @@ class Smartcard(CharSource):
         if self.mode == "host-certificates" and len(self.certificates) != CERTIFICATES:
             detail = "host-certificates mode needs exactly three certificates"
             raise ConfError("xml", detail, "smartcard/certificate")
+        if self.database and not self.database.startswith("/"):
+            detail = f"expecting absolute path: {self.database}"
+            raise ConfError("xml", detail, "smartcard/database")
         if self.mode == "passthrough" and self.type is None:
             detail = "passthrough mode requires a character device type attribute"
             raise ConfError("xml", detail, "smartcard/@type")

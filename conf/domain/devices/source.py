@@ -12,12 +12,16 @@ from typing import Final
 from conf.domain.devices.address import PciAddress
 from conf.errors import ConfError
 from conf.mapper import Mode, Refusal, When, attribute, child, children, element, text
-from conf.types.bool import yes_no
+from conf.types.bool import is_yes, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import uint, unsigned
+from conf.types.integer import c_unsigned, uint, unsigned
 from conf.types.repeats import first_repeated
+from conf.types.uuid import is_uuid, parse_uuid
 
 PORT_MAX: Final = 65535
+#: Characters that a cookie's name and value cannot have (RFC 6265).
+NO_COOKIE_NAME: Final = frozenset(map(chr, (*range(1, 33), 127))) | frozenset('"(),/:;<=>?@[\\]{}')
+NO_COOKIE_VALUE: Final = frozenset(map(chr, (*range(1, 33), 127))) | frozenset('",;\\')
 POLICIES = one_of("mandatory", "requisite", "optional")
 
 
@@ -26,18 +30,26 @@ POLICIES = one_of("mandatory", "requisite", "optional")
 class SecretReference:
     """<secret>: which of the host's secrets is meant."""
 
-    type: str | None = attribute("@type")
+    type: str | None = attribute("@type", empty_is_absent=True)
     usage: str | None = attribute("@usage")
     uuid: str | None = attribute("@uuid")
 
     def after_read(self) -> None:
-        """Refuse two names of one secret.
+        """Refuse two names of one secret, and none; give its UUID the usual form.
+
+        Source: libvirt 9.0 virSecretLookupParseSecret.
 
         Raises:
             ConfError: "xml".
         """
+        if self.uuid is None and self.usage is None:
+            raise ConfError("xml", "missing secret uuid or usage attribute", "secret")
         if self.uuid is not None and self.usage is not None:
             raise ConfError("xml", "either secret uuid or usage expected", "secret")
+        if self.uuid is not None and not is_uuid(self.uuid):
+            raise ConfError("xml", f"invalid secret uuid '{self.uuid}'", "secret/@uuid")
+        if self.uuid is not None:
+            self.uuid = parse_uuid(self.uuid)
 
 
 @element("auth")
@@ -96,28 +108,27 @@ class SourceHost:
             raise ConfError("xml", detail, path)
         if self.transport == "unix":
             self.name = self.port = None
-        elif not self.name:
+        elif self.name is None:
             raise ConfError("xml", "missing name for host", path)
-        _check_port(self.port)
+        self.port = _port(self.port)
 
 
-def _check_port(text: str | None) -> None:
-    """Check the number of a port; the name of a service is looked up when it is connected to.
+def _port(text: str | None) -> str | None:
+    """Read the number of a port; 0 is none.
 
     Raises:
         ConfError: "invalid_arg".
     """
     if text is None:
-        return
+        return None
     path = "source/host/@port"
     try:
-        port = int(text)
+        port = c_unsigned(text)
     except ValueError:
         raise ConfError("invalid_arg", f"failed to parse port number '{text}'", path) from None
-    if port < 0:
-        raise ConfError("invalid_arg", f"failed to parse port number '{text}'", path)
     if port > PORT_MAX:
         raise ConfError("invalid_arg", f"port '{text}' out of range", path)
+    return str(port) if port else None
 
 
 @element("cookie")
@@ -143,12 +154,20 @@ def _check_cookies(cookies: Sequence[Cookie]) -> None:
             raise ConfError("xml", "missing cookie name", path)
         if not cookie.value:
             raise ConfError("xml", f"missing value for cookie '{cookie.name}'", path)
+        if set(cookie.name) & NO_COOKIE_NAME:
+            detail = f"cookie name '{cookie.name}' contains invalid characters"
+            raise ConfError("xml", detail, path)
+        quoted = cookie.value.startswith('"')
+        inner = cookie.value[1:-1] if quoted else cookie.value
+        if (quoted and not cookie.value.endswith('"')) or set(inner) & NO_COOKIE_VALUE:
+            detail = f"value of cookie '{cookie.name}' contains invalid characters"
+            raise ConfError("xml", detail, path)
     twice = first_repeated([cookie.name for cookie in cookies])
     if twice is not None:
         raise ConfError("xml", f"duplicate cookie '{twice}'", path)
 
 
-@element("reconnect")
+@element("reconnect", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Reconnect:
     """<reconnect>: whether a lost connection is made again, and after how many seconds."""
@@ -171,9 +190,35 @@ class Reservations:
 
     enabled: bool | None = attribute("@enabled", read=yes_no)
     managed: bool | None = attribute("@managed", read=yes_no, required=True)
-    source_type: str | None = attribute("source/@type")
-    path: str | None = attribute("source/@path")
-    source_mode: str | None = attribute("source/@mode")
+    source_type: str | None = attribute("source/@type", empty_is_absent=True, first=True)
+    path: str | None = attribute("source/@path", empty_is_absent=True, first=True)
+    source_mode: str | None = attribute("source/@mode", empty_is_absent=True, first=True)
+
+    def after_read(self) -> None:
+        """Check the socket of a helper that is not ours.
+
+        Source: libvirt 9.0 virStoragePRDefParseXML.
+
+        Raises:
+            ConfError: "xml".
+        """
+        if self.managed:
+            self.source_type = self.path = self.source_mode = None
+            return
+        detail = ""
+        for value, name in (
+            (self.source_type, "connection type"),
+            (self.path, "path"),
+            (self.source_mode, "connection mode"),
+        ):
+            if value is None:
+                raise ConfError("xml", f"missing {name} for <reservations/>", "reservations/source")
+        if self.source_type != "unix":
+            detail = f"unsupported connection type for <reservations/>: {self.source_type}"
+        elif self.source_mode != "client":
+            detail = f"unsupported connection mode for <reservations/>: {self.source_mode}"
+        if detail:
+            raise ConfError("xml", detail, "reservations/source")
 
 
 @element("slice")
@@ -192,12 +237,12 @@ class SourceLabel:
     """<seclabel> of one source."""
 
     model: str | None = attribute("@model")
-    labelskip: bool | None = attribute("@labelskip", read=yes_no, only="live")
+    labelskip: bool | None = attribute("@labelskip", read=is_yes, omit=False, only="live")
     relabel: bool | None = attribute("@relabel", read=yes_no)
     label: str | None = text("label")
 
     def after_read(self) -> None:
-        """Refuse a label that is not to be given.
+        """Refuse a label that is not to be given; say that files are relabelled.
 
         Raises:
             ConfError: "xml".
@@ -206,6 +251,8 @@ class SourceLabel:
             model = self.model or "(null)"
             detail = f"Cannot specify a label if relabelling is turned off. model={model}"
             raise ConfError("xml", detail, "source/seclabel")
+        if self.relabel is None and not self.labelskip:
+            self.relabel = True
 
     def before_write(self, mode: Mode) -> SourceLabel | None:
         """Leave out of a definition a label that says nothing: its labelskip= is live only."""
@@ -277,9 +324,13 @@ class Source:
     initiator: str | None = attribute("initiator/iqn/@name")
     slices: list[Slice] = children("slices/slice", Slice)
     ssl_verify: bool | None = attribute("ssl/@verify", read=yes_no)
-    cookies: list[Cookie] = children("cookies/cookie", Cookie, check=_check_cookies)
-    readahead: int | None = attribute("readahead/@size", read=unsigned)
-    timeout: int | None = attribute("timeout/@seconds", read=unsigned)
+    cookies: list[Cookie] = children(
+        "cookies/cookie", Cookie, check=_check_cookies, only="secure", first=True
+    )
+    readahead: int | None = attribute(
+        "readahead/@size", read=unsigned, omit=0, empty_is_absent=True
+    )
+    timeout: int | None = attribute("timeout/@seconds", read=unsigned, omit=0, empty_is_absent=True)
     identity_user: str | None = attribute("identity/@user")
     identity_group: str | None = attribute("identity/@group")
     #: What the element beside it says the source is: "file", "block", "network", …
@@ -303,6 +354,10 @@ class Source:
             detail = "'pool' and 'volume' must be specified together for 'pool' type source"
             raise ConfError("xml", detail, "source")
         self.type = type_
+        # Some say that nothing is there by an empty path.
+        for name in ("file", "dev", "dir", "name"):
+            if getattr(self, name) == "":
+                setattr(self, name, None)
         kept = OF_TYPE.get(type_, ())
         for name in TYPED:
             if name not in kept:

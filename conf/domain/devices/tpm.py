@@ -29,7 +29,7 @@ class TpmBackend:
     type: str = attribute("@type", read=one_of("passthrough", "emulator", "external"), default="")
     version: str | None = attribute("@version", read=one_of("1.2", "2.0"))
     persistent_state: bool | None = attribute("@persistent_state", read=yes_no)
-    path: str | None = attribute("device/@path")
+    path: str | None = attribute("device/@path", empty_is_absent=True)
     encryption: str | None = attribute("encryption/@secret")
     source_type: str | None = attribute("source/@type")
     source_mode: str | None = attribute("source/@mode")

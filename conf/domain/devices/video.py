@@ -6,8 +6,12 @@ Source: libvirt 9.0 formatdomain, "Video devices".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from lxml import etree
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.errors import ConfError
 from conf.mapper import attribute, child, element
 from conf.types.bool import is_yes, on_off, write_on_off, yes_no
 from conf.types.enum import one_of
@@ -17,6 +21,9 @@ MODELS = one_of(
     "vga", "cirrus", "vmvga", "xen", "vbox", "qxl", "parallels", "virtio", "gop", "none", "bochs",
     "ramfb", unknown="unknown video model '{}'",
 )  # fmt: skip
+
+#: What <acceleration> can say.
+ACCELERATIONS: Final = {"accel2d", "accel3d", "rendernode"}
 
 
 @element("driver", omit_empty=True)
@@ -46,18 +53,30 @@ class Resolution:
 class VideoModel:
     """<model>; memory is in KiB."""
 
-    type: str = attribute("@type", read=MODELS, default="", omit="")
-    ram: int | None = attribute("@ram", read=uint)
-    vram: int | None = attribute("@vram", read=uint)
-    vram64: int | None = attribute("@vram64", read=uint)
-    vgamem: int | None = attribute("@vgamem", read=uint)
-    heads: int | None = attribute("@heads", read=uint, omit=0, bad="internal")
+    type: str = attribute("@type", read=MODELS, default="", omit="", empty_is_absent=True)
+    ram: int | None = attribute("@ram", read=uint, empty_is_absent=True)
+    vram: int | None = attribute("@vram", read=uint, empty_is_absent=True)
+    vram64: int | None = attribute("@vram64", read=uint, omit=0, empty_is_absent=True)
+    vgamem: int | None = attribute("@vgamem", read=uint, empty_is_absent=True)
+    heads: int | None = attribute("@heads", read=uint, omit=0, bad="internal", empty_is_absent=True)
     primary: bool | None = attribute("@primary", read=is_yes, omit=False)
     blob: bool | None = attribute("@blob", read=on_off, write=write_on_off)
     accel2d: bool | None = attribute("acceleration/@accel2d", read=yes_no)
     accel3d: bool | None = attribute("acceleration/@accel3d", read=yes_no)
     rendernode: str | None = attribute("acceleration/@rendernode")
     resolution: Resolution | None = child("resolution", Resolution)
+
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        """Refuse an <acceleration> that says nothing.
+
+        Raises:
+            ConfError: "config_unsupported".
+        """
+        acceleration = node.find("acceleration")
+        if acceleration is not None and not ACCELERATIONS & set(acceleration.keys()):
+            detail = "missing values for acceleration"
+            raise ConfError("config_unsupported", detail, "video/model/acceleration")
 
 
 @element("video")

@@ -38,11 +38,11 @@ class VirtioDriver:
 class ControllerDriver:
     """<driver> of a controller."""
 
-    queues: int | None = attribute("@queues", read=uint)
+    queues: int | None = attribute("@queues", read=uint, omit=0)
     cmd_per_lun: int | None = attribute("@cmd_per_lun", read=uint)
     max_sectors: int | None = attribute("@max_sectors", read=uint)
     ioeventfd: bool | None = attribute("@ioeventfd", read=on_off, write=write_on_off)
-    iothread: int | None = attribute("@iothread", read=uint)
+    iothread: int | None = attribute("@iothread", read=uint, omit=0)
     iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
     ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
     packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)

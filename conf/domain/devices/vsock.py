@@ -12,7 +12,7 @@ from conf.domain.devices.virtio import VirtioDriver
 from conf.mapper import attribute, child, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import uint
+from conf.types.integer import uint_positive
 
 
 @element("vsock")
@@ -23,8 +23,8 @@ class Vsock:
     model: str | None = attribute(
         "@model", read=one_of("virtio", "virtio-transitional", "virtio-non-transitional")
     )
-    cid_auto: bool | None = attribute("cid/@auto", read=yes_no)
-    cid_address: int | None = attribute("cid/@address", read=uint)
+    cid_auto: bool | None = attribute("cid/@auto", read=yes_no, first=True)
+    cid_address: int | None = attribute("cid/@address", read=uint_positive, first=True)
     driver: VirtioDriver | None = child("driver", VirtioDriver)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

@@ -60,7 +60,7 @@ def check_unix_sockets(domain: Domain) -> None:
     """
     for source in char_sources(domain):
         is_guest_target = isinstance(source, CharDevice) and source.target_type in ("virtio", "xen")
-        if source.type == "unix" and not is_guest_target and not source.path:
+        if source.type == "unix" and not is_guest_target and source.path is None:
             raise ConfError("internal", "Missing source path attribute for char device", "source")
 
 

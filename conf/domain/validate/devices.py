@@ -25,7 +25,7 @@ SECONDARY_VIDEOS: Final = ("qxl", "virtio", "gpu", "none")
 #: Models that show one picture.
 ONE_HEAD: Final = ("vga", "cirrus", "vmvga", "ramfb", "bochs")
 #: Models whose memory QEMU takes in MiB: the properties vgamem_mb and vram_size_mb.
-SIZED_VIDEOS: Final = ("vga", "vmvga", "bochs")
+SIZED_VIDEOS: Final = ("vga", "vmvga")
 #: Models of interfaces that libvirt has a name for.
 KNOWN_MODELS: Final = (
     "netfront", "rtl8139", "e1000", "e1000e", "igb", "usb-net", "spapr-vlan", "lan9118", "vmxnet3",
@@ -184,13 +184,9 @@ def check_inputs(domain: Domain) -> None:
             raise ConfError("internal", detail, f"{path}/@bus")
         if item.type == "evdev" and item.bus not in (None, "none"):
             raise ConfError(UNSUPPORTED, "input evdev doesn't support bus element", f"{path}/@bus")
-        if item.type == "evdev" and not item.source_dev:
-            raise ConfError("xml", "Missing evdev path for input device", path)
         if item.type == "passthrough" and item.bus != "virtio":
             detail = "only virtio bus is supported for 'passthrough' input devices"
             raise ConfError(UNSUPPORTED, detail, f"{path}/@bus")
-        if item.type == "passthrough" and not item.source_evdev:
-            raise ConfError("xml", "Missing evdev path for input device passthrough", path)
 
 
 def check_single_devices(domain: Domain) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from string import ascii_letters, digits
 from typing import Final
 
 from conf.domain.device_xml import Device, set_devices
@@ -17,18 +18,17 @@ from conf.domain.devices.devices import Devices
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.filesystem import Filesystem, FilesystemSource
 from conf.domain.devices.graphics import Graphics
-from conf.domain.devices.hostdev import CAPABILITY_NAMES, Hostdev, HostdevSource
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.redirdev import Redirdev
 from conf.domain.devices.source import Auth, Encryption, SourceLabel
 from conf.domain.model import Domain
+from conf.domain.validate.parsed_hostdevs import check_parsed_hostdev
 from conf.errors import ConfError
 from conf.types.ip_route import check_route
 from conf.types.repeats import first_repeated
 
 UNSUPPORTED: Final = "config_unsupported"
 INTERFACE_MODEL: Final = re.compile(r"[A-Za-z0-9_\-]*")
-WWPN: Final = re.compile("naa[.][0-9a-fA-F]{16}")
 #: Attributes of <source> that each type of interface must have, in the order of libvirt's checks.
 INTERFACE_SOURCES: Final = {
     "bridge": ("bridge",), "network": ("network",), "internal": ("name",), "direct": ("dev",),
@@ -45,6 +45,10 @@ SERIAL_TARGETS: Final = (
     "none", "isa-serial", "usb-serial", "pci-serial", "spapr-vio-serial", "system-serial",
     "sclp-serial", "isa-debug",
 )  # fmt: skip
+SERIAL_MODELS: Final = (
+    "isa-serial", "usb-serial", "pci-serial", "spapr-vty", "pl011", "sclpconsole", "sclplmconsole",
+    "16550a", "isa-debugcon",
+)  # fmt: skip
 CONSOLE_TARGETS: Final = (
     "none",
     "serial",
@@ -56,6 +60,8 @@ CONSOLE_TARGETS: Final = (
     "sclp",
     "sclplm",
 )
+#: Of the name of a SPICE port or a D-Bus channel.
+CHANNEL_CHARACTERS: Final = frozenset(ascii_letters + digits + "-._")
 CHANNEL_TARGETS: Final = ("none", "guestfwd", "virtio", "xen")
 #: The type of secret that each protocol takes.
 SECRET_OF: Final = {"iscsi": "iscsi", "rbd": "ceph"}
@@ -77,7 +83,8 @@ def check_parsed_devices(domain: Domain) -> None:
         _check_labels(labels)
     _check_storage(domain.devices)
     for number, hostdev in enumerate(domain.devices.hostdevs):
-        _check_hostdev(hostdev, domain.devices.hostdevs[:number])
+        check_parsed_hostdev(hostdev, domain.devices.hostdevs[:number])
+        check_auth(hostdev.source.auth)
     check_usb_controllers(domain.devices.controllers)
     for interface in domain.devices.interfaces:
         _check_interface(interface)
@@ -137,6 +144,10 @@ def _check_char_targets(domain: Domain) -> None:
                 continue
             detail = f"unknown target type '{item.target_type}' specified for character device"
             raise ConfError(UNSUPPORTED, detail, "target/@type")
+    for serial in devices.serials:
+        if serial.target_model is not None and serial.target_model not in SERIAL_MODELS:
+            detail = f"unknown target model '{serial.target_model}' specified for character device"
+            raise ConfError(UNSUPPORTED, detail, "target/model/@name")
 
 
 def _check_storage(devices: Devices) -> None:
@@ -209,8 +220,7 @@ def _check_interface(interface: Interface) -> None:
         detail = f"interface type='{interface.type}' requires a 'source' element"
         raise ConfError("xml", detail, f"{path}/source")
     for name in required:
-        value = getattr(interface.source, name)
-        if value is None or (value == "" and interface.type != "vhostuser"):
+        if getattr(interface.source, name) is None:
             detail = f"Missing required attribute '{name}' in element 'source'"
             raise ConfError("xml", detail, f"{path}/source/@{name}")
     if interface.type == "vhostuser":
@@ -246,21 +256,24 @@ def _check_char_source(source: CharSource) -> None:
         raise ConfError("xml", detail, path)
     end = source.first if source.ends else None
     service = end.service if end is not None else None
+    if source.type == "tcp" and (end is None or end.host is None):
+        raise ConfError("internal", "Missing source host attribute for char device", path)
     if source.type == "udp":
         service = source.connect_service  # the port to listen on may be QEMU's choice
-    if source.type in ("tcp", "udp") and not service:
+    if source.type in ("tcp", "udp") and service is None:
         detail = "Missing source service attribute for char device"
         raise ConfError("internal", detail, f"{path}/@service")
-    if source.type == "tcp" and (end is None or not end.host):
-        raise ConfError("internal", "Missing source host attribute for char device", path)
     # A redirected USB device over D-Bus has a channel of its own where none is named.
     named = source.type == "spiceport" or (
         source.type == "dbus" and not isinstance(source, Redirdev)
     )
-    if named and (end is None or not end.channel):
+    if named and (end is None or end.channel is None):
         detail = "Missing source channel attribute for char device"
         raise ConfError(UNSUPPORTED, detail, f"{path}/@channel")
-    if source.type in ("file", "dev", "pipe") and (end is None or not end.path):
+    if named and end is not None and not set(end.channel or "") <= CHANNEL_CHARACTERS:
+        detail = "Invalid character in source channel for char device"
+        raise ConfError("invalid_arg", detail, f"{path}/@channel")
+    if source.type in ("file", "dev", "pipe") and (end is None or end.path is None):
         raise ConfError("internal", "Missing source path attribute for char device", path)
     reconnect = end.reconnect if end is not None else None
     if reconnect is not None and reconnect.enabled and reconnect.timeout == 0:
@@ -290,15 +303,19 @@ def _check_listens(graphics: Graphics) -> None:
 
 
 def _source_labels(domain: Domain) -> Iterator[list[SourceLabel]]:
-    yield from (disk.source.labels for disk in domain.devices.disks if disk.source)
+    for disk in domain.devices.disks:
+        if disk.source is not None:
+            yield disk.source.labels
+        under = disk.backing_store
+        while under is not None:
+            if under.source is not None:
+                yield under.source.labels
+            under = under.backing_store
     yield from (end.labels for source in char_sources(domain) for end in source.ends)
 
 
 def _check_labels(labels: list[SourceLabel]) -> None:
-    models = [label.model for label in labels]
-    if len(models) > 1 and None in models:
-        raise ConfError("xml", "missing security model when using multiple labels", "seclabel")
-    model = first_repeated(models)
+    model = first_repeated([label.model for label in labels if label.model is not None])
     if model is not None:
         raise ConfError("xml_detail", f"seclabel for model {model} is already provided", "seclabel")
 
@@ -313,8 +330,8 @@ def check_auth(auth: Auth | None) -> None:
         return
     if not auth.username:
         raise ConfError("xml", "missing username for auth", "auth/@username")
-    if auth.secret is not None and auth.secret.uuid is None and auth.secret.usage is None:
-        raise ConfError("xml", "missing secret uuid or usage attribute", "auth/secret")
+    if auth.secret is None:
+        raise ConfError("xml", "Missing <secret> element in auth", "auth/secret")
 
 
 def _check_encryption(encryption: Encryption | None) -> None:
@@ -325,100 +342,3 @@ def _check_encryption(encryption: Encryption | None) -> None:
         if secret.type != "passphrase":
             detail = f"unknown volume encryption secret type {secret.type}"
             raise ConfError(UNSUPPORTED, detail, f"{path}/@type")
-        if not (secret.uuid or secret.usage):
-            raise ConfError("xml", "missing secret uuid or usage attribute", path)
-
-
-def _check_hostdev(hostdev: Hostdev, before: list[Hostdev]) -> None:
-    path = "domain/devices/hostdev"
-    if hostdev.type == "mdev" and not hostdev.source.uuid:
-        detail = "Missing 'uuid' attribute for element <address>"
-        raise ConfError(UNSUPPORTED, detail, f"{path}/source/address")
-    if hostdev.type == "scsi":
-        _check_scsi_source(hostdev.source)
-    if hostdev.type == "scsi_host":
-        _check_vhost_scsi(hostdev.source)
-    for route in hostdev.routes:
-        check_route("Domain hostdev device", route)
-    _check_capability(hostdev)
-    check_auth(hostdev.source.auth)
-    secret = hostdev.source.auth.secret if hostdev.source.auth else None
-    if secret is not None and secret.type != "iscsi":
-        detail = f"hostdev invalid secret type '{secret.type or '<null>'}'"
-        raise ConfError("internal", detail, f"{path}/source/auth/secret/@type")
-    if any(_same_device(hostdev, other) for other in before):
-        raise ConfError("xml", "Hostdev already exists in the domain configuration", path)
-
-
-def _check_vhost_scsi(source: HostdevSource) -> None:
-    """Check the name of a target of the kernel's vhost-scsi."""
-    path = "domain/devices/hostdev/source"
-    if source.protocol is None:
-        raise ConfError("xml", "Missing scsi_host subsystem protocol", f"{path}/@protocol")
-    if source.protocol != "vhost":
-        detail = f"Unknown scsi_host subsystem protocol '{source.protocol}'"
-        raise ConfError(UNSUPPORTED, detail, f"{path}/@protocol")
-    if source.wwpn is None:
-        raise ConfError("xml", "missing vhost-scsi hostdev source wwpn", f"{path}/@wwpn")
-    if not WWPN.fullmatch(source.wwpn):
-        raise ConfError("xml", "malformed 'wwpn' value", f"{path}/@wwpn")
-
-
-def _check_scsi_source(source: HostdevSource) -> None:
-    """Check that a unit of the host's SCSI adapter, or an iSCSI disk, is named in full."""
-    if source.protocol == "iscsi":
-        _check_iscsi(source)
-    elif source.protocol is not None:
-        detail = f"Unknown SCSI subsystem protocol '{source.protocol}'"
-        raise ConfError(UNSUPPORTED, detail, "domain/devices/hostdev/source/@protocol")
-    else:
-        _check_scsi_unit(source)
-
-
-def _check_iscsi(source: HostdevSource) -> None:
-    path, count = "domain/devices/hostdev/source", len(source.hosts)
-    if source.name is None:
-        raise ConfError("xml", "missing iSCSI hostdev source path name", f"{path}/@name")
-    if count != 1:
-        detail = (
-            "only one source host address may be specified for the iSCSI hostdev"
-            if count
-            else "missing the host address for the iSCSI hostdev"
-        )
-        raise ConfError("xml", detail, f"{path}/host")
-
-
-def _check_scsi_unit(source: HostdevSource) -> None:
-    path, address = "domain/devices/hostdev/source", source.address
-    if address is None:
-        detail = "'address' must be specified for scsi hostdev source"
-        raise ConfError("xml", detail, path)
-    for name in ("bus", "target", "unit"):
-        if getattr(address, name) is None:
-            detail = f"Missing required attribute '{name}' in element 'address'"
-            raise ConfError("xml", detail, f"{path}/address/@{name}")
-    if not source.adapter:
-        detail = "'adapter' name must be specified for scsi hostdev source"
-        raise ConfError("xml", detail, path)
-
-
-def _check_capability(hostdev: Hostdev) -> None:
-    """Check that a device which is given to a container has its name."""
-    if hostdev.mode != "capabilities":
-        return
-    name = CAPABILITY_NAMES[hostdev.type]
-    if not getattr(hostdev.source, name):
-        kind = "character" if name == "char" else hostdev.type
-        detail = f"Missing <{name}> element in hostdev {kind} device"
-        raise ConfError("xml", detail, "domain/devices/hostdev/source")
-
-
-def _same_device(hostdev: Hostdev, other: Hostdev) -> bool:
-    if (hostdev.mode, hostdev.type) != (other.mode, other.type):
-        return False
-    if hostdev.type not in ("usb", "pci", "mdev"):
-        return hostdev.source == other.source and hostdev.source is not None
-    if hostdev.type == "usb" and (hostdev.source.address is None or other.source.address is None):
-        ids = (hostdev.source.vendor, hostdev.source.product)
-        return None not in ids and ids == (other.source.vendor, other.source.product)
-    return hostdev.source.address == other.source.address

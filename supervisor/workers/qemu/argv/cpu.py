@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from conf.domain.features import Size
 from conf.domain.vcpu_states import started_vcpus
 from conf.errors import ConfError
-from conf.types.size import to_kib
+from conf.types.size import Amount, to_kib
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 from supervisor.workers.qemu.argv.syntax import on_off
 
@@ -49,7 +48,7 @@ def accelerator(context: Context) -> Options:
         )
 
 
-def _mib(size: Size) -> int:
+def _mib(size: Amount) -> int:
     return to_kib(size.amount, size.unit) // 1024
 
 

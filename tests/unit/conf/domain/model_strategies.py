@@ -16,11 +16,19 @@ from conf.domain.devices.addressing import Ip
 from conf.domain.devices.chardev import CharDevice, CharEnd, CharSource
 from conf.domain.devices.controller import Controller, ControllerTarget
 from conf.domain.devices.hostdev import TYPES, HostAddress, Hostdev
+from conf.domain.devices.input import Input
 from conf.domain.devices.interface import Interface, PortForward
 from conf.domain.devices.memballoon import Memballoon
 from conf.domain.devices.memory import MemoryDevice, MemoryTarget
 from conf.domain.devices.smartcard import Smartcard
-from conf.domain.devices.source import Reconnect, Source, SourceHost
+from conf.domain.devices.source import (
+    Cookie,
+    Reconnect,
+    Reservations,
+    SecretReference,
+    Source,
+    SourceHost,
+)
 from conf.domain.devices.tpm import Tpm, TpmBackend
 from conf.domain.model import TYPES as DOMAIN_TYPES
 from conf.domain.qemu_namespace import OverrideProperty
@@ -28,6 +36,7 @@ from conf.domain.tuning import NumaMemory, Vcpu
 from conf.errors import ConfError
 from conf.mapper import Mode, write
 from conf.mapper.spec import KEY, Choice, FieldSpec, default_write
+from conf.types.bandwidth import Rate
 from conf.types.cpuset import format_cpuset
 from conf.types.enum import OneOf
 from conf.types.integer import BoundedInteger
@@ -42,6 +51,7 @@ WRITABLE = st.text(
 SETS = st.frozensets(st.integers(0, 40), min_size=1, max_size=6).map(format_cpuset)
 NUMBERS = st.integers(1, 1 << 30)
 UUIDS = st.uuids().map(str)
+COOKIE_PARTS = st.text("abcxyz019", min_size=1, max_size=8)
 
 
 @cache
@@ -80,12 +90,15 @@ def particular_fields(model: type) -> dict[str, SearchStrategy[object]]:
         fields["model"] = st.sampled_from(("virtio", "virtio-non-transitional"))
     if issubclass(model, CharSource):
         fields["ends"] = st.lists(models(CharEnd), max_size=1)
+    if model is Input:  # a <source> names the host's device
+        fields["source_dev"] = fields["source_evdev"] = WRITABLE
     if model is PortForward:
         fields["address"] = st.none() | st.ip_addresses().map(str)
     if model is Interface:
         fields["backend_type"] = st.none()  # there is none that libvirt 9.0 knows in Debian
     if model is Smartcard:
         fields["type"] = st.sampled_from(("pty", "spicevmc"))
+        fields["database"] = st.none() | WRITABLE.map(lambda name: f"/{name}")
         fields["certificates"] = st.lists(WRITABLE, min_size=3, max_size=3)
     return fields | bounded_fields(model)
 
@@ -103,6 +116,10 @@ def bounded_fields(model: type) -> dict[str, SearchStrategy[object]]:
         UsbAddress: {"port": st.none() | ports},
         SourceHost: {"port": st.none() | st.integers(0, 65535).map(str)},
         Reconnect: {"timeout": st.integers(1, 9)},
+        SecretReference: {"uuid": UUIDS, "usage": st.none()},
+        Reservations: {"managed": st.just(True)},
+        Rate: {"average": NUMBERS},
+        Cookie: {"name": COOKIE_PARTS, "value": COOKIE_PARTS},
         CharDevice: {"target_type": st.sampled_from(("virtio", "xen"))},  # as channels must have
         Controller: {"model": st.none()},
         ControllerTarget: {name: st.none() | st.integers(1, 255) for name in registers},
@@ -157,11 +174,17 @@ def finish(model: object, children: list[str]) -> None:
     if after_read is None:
         return
     after_read()
-    emptied = [name for name in children if getattr(model, name) == Source()]
-    for name in emptied:  # an empty one is not written
+    emptied = [name for name in children if is_left_out(getattr(model, name))]
+    for name in emptied:
         setattr(model, name, None)
     if emptied:
         after_read()
+
+
+def is_left_out(child: object) -> bool:
+    """Whether nothing is written of a child."""
+    omits = getattr(child, "__omit_empty__", False)
+    return child == Source() or (omits and not written(child))
 
 
 def written(model: object) -> str:

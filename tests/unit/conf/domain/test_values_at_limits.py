@@ -1,0 +1,131 @@
+"""Values at their limits, and elements that say nothing: as a stock libvirtd 9.0 has them."""
+
+from __future__ import annotations
+
+import pytest
+
+from conf.domain.domain_xml import format_domain, parse_domain
+from conf.errors import ConfError
+
+DOMAIN = (
+    "<domain type='qemu'><name>limits</name><memory>65536</memory>"
+    "<os><type arch='x86_64' machine='pc'>hvm</type></os>{}<devices>{}</devices></domain>"
+)
+DISK = "<disk type='network'><driver name='qemu'/>{}<target dev='vda' bus='virtio'/></disk>"
+HTTP = (
+    "<source protocol='http' name='x'><host name='h' port='{}'/>"
+    "<cookies><cookie name='key'>{}</cookie></cookies></source>"
+)
+INTERFACE = "<interface type='user'>{}</interface>"
+
+
+def written(outside: str = "", devices: str = "", *, secure: bool = True) -> str:
+    return format_domain(parse_domain(DOMAIN.format(outside, devices)), secure=secure)
+
+
+@pytest.mark.parametrize(
+    ("outside", "devices"),
+    [
+        ("<memtune><hard_limit/></memtune>", ""),
+        ("<maxMemory/>", ""),
+        ("<features><smm state='on'><tseg/></smm></features>", ""),
+        ("<numatune><memory/></numatune>", ""),
+        ("<defaultiothread/>", ""),
+        ("<cputune><period>0</period><shares>0</shares></cputune>", ""),
+        ("<blkiotune><weight>0</weight></blkiotune>", ""),
+        ("<memoryBacking><source type=''/></memoryBacking>", ""),
+        ("<os><bootmenu enable='no' timeout='x'/></os>", ""),
+        ("", DISK.format("<source protocol='nbd'/><iotune/><blockio logical_block_size='0'/>")),
+        (
+            "",
+            DISK.format(
+                "<source protocol='nbd'/><iotune><read_iops_sec>0</read_iops_sec></iotune>"
+            ),
+        ),
+        ("", INTERFACE.format("<bandwidth/><rom/>")),
+        ("", INTERFACE.format("<bandwidth><inbound average='0'/></bandwidth>")),
+        ("", INTERFACE.format("<driver><host/><guest/></driver><link state=''/>")),
+        ("", "<audio id='1' type='none'><input/><output/></audio>"),
+        ("", "<rng model='virtio'><rate bytes='0'/><backend model='random'/></rng>"),
+        ("", "<iommu model='intel'><driver aw_bits='0'/></iommu>"),
+        ("", "<redirfilter/>"),
+    ],
+)
+def test_what_says_nothing_is_not_written(outside: str, devices: str) -> None:
+    nothing = (
+        "memtune", "maxMemory", "tseg", "numatune", "defaultiothread", "cputune", "blkiotune",
+        "memoryBacking", "timeout", "iotune", "blockio", "bandwidth", "<rom", "<host/", "<guest",
+        "<link", "<input", "<output", "<rate", "<driver", "redirfilter",
+    )  # fmt: skip
+    text = written(outside, devices).replace("<driver name='qemu'/>", "")
+    assert [word for word in nothing if word in text] == []
+
+
+@pytest.mark.parametrize(
+    ("devices", "kind"),
+    [
+        (INTERFACE.format("<bandwidth><inbound/></bandwidth>"), "xml_detail"),
+        (INTERFACE.format("<vlan><tag id='0x10'/></vlan>"), "xml"),
+        (DISK.format(HTTP.format("-0", "a")), "invalid_arg"),
+        (DISK.format(HTTP.format("80", "a b")), "xml"),
+        (DISK.format("<source protocol='http' name='x'><host port='1'/></source>"), "xml"),
+        ("<controller type='usb' index='5 '/>", "xml"),
+        ("<video><model type='virtio'><acceleration/></model></video>", "config_unsupported"),
+        ("<redirfilter/><redirfilter/>", "internal"),
+        ("<input type='evdev'><source grab='all'/></input>", "xml"),
+        ("<audio id='1' type='sdl' driver='bogus'/>", "xml"),
+        (
+            "<serial type='pty'><target><model name='bogus'/></target></serial>",
+            "config_unsupported",
+        ),
+        (
+            "<redirdev bus='usb'><source mode='connect' host='h' service='1'/></redirdev>",
+            "internal",
+        ),
+        ("<graphics type='vnc' port='4294967295'/>", "internal"),
+    ],
+)
+def test_what_libvirt_does_not_read_is_refused(devices: str, kind: str) -> None:
+    with pytest.raises(ConfError) as refused:
+        written(devices=devices)
+    assert refused.value.kind == kind
+
+
+def test_second_element_is_refused_where_there_is_one() -> None:
+    for outside, words in (
+        ("<genid/><genid/>", "genid"),
+        ("<numatune/><numatune/>", "numatune"),
+        ("<cputune><emulatorpin cpuset='1'/></cputune>" * 2, "emulatorpin"),
+    ):
+        with pytest.raises(ConfError, match=words):
+            written(outside)
+
+
+def test_values_have_their_usual_form() -> None:
+    uuid = "0A81F5B2-8403-7B23-C8D6-21CCC2F80F77"
+    auth = f"<auth username='u'><secret type='iscsi' uuid='{uuid}'/></auth>"
+    source = f"<source protocol='iscsi' name='i/1'><host name='h' port='+050'/>{auth}</source>"
+    text = written(
+        "<features><smm state='on'><tseg unit='KiB'>2048</tseg></smm></features>"
+        "<clock offset='variable' adjustment='5x'/>",
+        DISK.format(source) + INTERFACE.format("<model type='RTL8139'/>"),
+    )
+    for part in (
+        "<tseg unit='MiB'>2</tseg>",
+        "adjustment='0'",
+        f"uuid='{uuid.lower()}'",
+        "port='50'",
+        "<model type='rtl8139'/>",
+    ):
+        assert part in text
+
+
+def test_cookies_are_secret() -> None:
+    disk = DISK.format(HTTP.format("80", "hidden"))
+    assert "hidden" in written(devices=disk)
+    assert "cookie" not in written(devices=disk, secure=False)
+
+
+def test_second_features_element_counts_too() -> None:
+    assert "<pae/>" in written("<features/><features><pae/></features>")
+    assert "<smm state='on'/>" in written("<features><smm/></features>" * 2)
