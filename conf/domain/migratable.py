@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import Final
 
 from conf.domain.devices.controller import Controller
+from conf.domain.devices.controller_order import order_controllers
 from conf.domain.devices.devices import Devices
+from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.graphics_defaults import complete_audio
 from conf.domain.domain_xml import format_domain
 from conf.domain.model import Domain
@@ -26,27 +28,57 @@ def format_migratable(domain: Domain) -> str:
     """
     devices = replace(
         domain.devices,
-        controllers=_without_implicit(domain.devices.controllers),
+        controllers=_controllers(domain),
         inputs=[
             item
             for item in domain.devices.inputs
             if (item.type, item.bus) not in (("keyboard", "ps2"), ("keyboard", "xen"))
         ],
+        graphics=[_with_old_listens(graphics) for graphics in domain.devices.graphics],
         audios=[] if _has_default_audio(domain.devices) else domain.devices.audios,
     )
     # A dynamic label is made anew by the host that starts the guest.
-    labels = [one for one in domain.seclabels if one.type != "dynamic" or one.baselabel is not None]
+    labels = [
+        one
+        for one in domain.seclabels
+        if one.type != "dynamic"
+        or one.baselabel is not None
+        or (one.model is not None and one.label is None)
+    ]
     return format_domain(replace(domain, devices=devices, seclabels=labels), secure=True)
 
 
-def _without_implicit(controllers: list[Controller]) -> list[Controller]:
-    """Leave out the one USB controller of the PIIX3, and the one PCI root."""
+def _controllers(domain: Domain) -> list[Controller]:
+    """Order the controllers as reading does; leave out what a PC with the PIIX3 has anyway."""
+    controllers = list(domain.devices.controllers)
+    order_controllers(controllers)
     implicit = []
     for kind, models in (("usb", IMPLICIT_USB), ("pci", ("pci-root",))):
         present = [controller for controller in controllers if controller.type == kind]
         if len(present) == 1 and present[0].index == 0 and present[0].model in models:
             implicit += present
-    return [one for one in controllers if not any(one is other for other in implicit)]
+    if any(one.model == "pcie-root" for one in controllers):
+        implicit = []  # that board has no PIIX3
+    return [
+        one
+        for one in controllers
+        if one.pcihole is not None or not any(one is other for other in implicit)
+    ]
+
+
+def _with_old_listens(graphics: Graphics) -> Graphics:
+    """Leave out the kinds of <listen> that older versions do not know."""
+    listens = [
+        listen
+        for number, listen in enumerate(graphics.listens)
+        if not (listen.type == "none" and graphics.type == "spice")
+        and not (number == 0 and listen.socket and graphics.type == "vnc")
+    ]
+    if len(listens) == len(graphics.listens):
+        return graphics
+    if graphics.type == "spice" and not listens:
+        return replace(graphics, listens=listens, autoport=False)
+    return replace(graphics, listens=listens)
 
 
 def _has_default_audio(devices: Devices) -> bool:

@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from conf.mapper import NAMESPACES, Mode, parse, write
@@ -44,7 +44,8 @@ def mapped_classes() -> list[type]:
 # Of a rejected draw Hypothesis notes the strategy, which is as large as the models are.
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("model", mapped_classes(), ids=lambda model: str(model.__name__))
-@settings(max_examples=25)
+# A model of many parts is refused for any of them.
+@settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
 @given(data=st.data())
 def test_what_is_written_reads_as_it_was(model: type, data: st.DataObject) -> None:
     original = data.draw(models(model))

@@ -59,3 +59,43 @@ def test_no_id_and_no_alias_is_in_it() -> None:
     text = migratable(f"<sound model='ich9'>{ALIAS}</sound>")
     assert ALIAS not in text
     assert "id='7'" not in text
+
+
+def test_a_pci_root_with_a_hole_stays_and_a_q35_keeps_its_usb_controller() -> None:
+    hole = "<pcihole64 unit='KiB'>1048576</pcihole64>"
+    root = f"<controller type='pci' index='0' model='pci-root'>{hole}</controller>"
+    assert hole in migratable(root)
+    board = "<controller type='pci' index='0' model='pcie-root'/>"
+    usb = "<controller type='usb' index='0' model='piix3-uhci'/>"
+    assert usb in migratable(board + usb)
+
+
+def test_controllers_are_in_the_order_in_which_they_are_read_again() -> None:
+    text = migratable("<controller type='usb' index='3'/><controller type='usb' index='0'/>")
+    assert text.index("type='usb' index='0'") < text.index("type='usb' index='3'")
+
+
+@pytest.mark.parametrize(
+    ("kind", "listen", "kept"),
+    [
+        ("spice", "<listen type='none'/>", False),
+        ("vnc", "<listen type='none'/>", True),
+        ("vnc", "<listen type='socket' socket='/tmp/x'/>", False),
+        ("vnc", "<listen type='socket'/>", True),
+    ],
+)
+def test_a_listen_that_older_versions_do_not_know_is_left_out(
+    kind: str, listen: str, kept: bool
+) -> None:
+    text = migratable(f"<graphics type='{kind}'>{listen}</graphics>")
+    assert ("<listen" in text) == kept
+    assert ("autoport='no'" in text) == (kind == "spice")
+
+
+def test_a_label_that_the_document_gave_is_in_it() -> None:
+    label = "<seclabel type='dynamic' model='dac' relabel='yes'/>"
+    domain = parse_domain(
+        "<domain type='qemu'><name>d</name><memory>1024</memory>"
+        f"<os><type>hvm</type></os>{label}</domain>"
+    )
+    assert "model='dac'" in format_migratable(domain)
