@@ -141,19 +141,37 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             await remove_backend(guest, device)
         case Rng():
             await _remove_rng(guest, device)
-        case Shmem() if device.model == "ivshmem-plain":
-            await guest.monitor.execute("object-del", {"id": f"shmmem-{device.alias}"})
         case Filesystem():
-            await guest.monitor.execute("chardev-remove", {"id": f"chr-vu-{device.alias}"})
             await end_process(guest.status, device.alias or "")
         case CharDevice() | Redirdev():
             await _remove_chardev(guest, device.alias or "")
             remove_sockets([device])
         case Shmem():
-            await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
-        case Disk():
+            await _remove_shmem(guest, device)
+        case Disk() if device.type != "vhostuser":
             await collect(guest)
+    if chardev := vhost_user_chardev(device):
+        await guest.monitor.execute("chardev-remove", {"id": chardev})
     await restore_file_owners(guest, device)
+
+
+def vhost_user_chardev(device: Device) -> str:
+    """Return the name of QEMU's connection to the process that serves a device; "" without one."""
+    match device:
+        case Interface() if device.type == "vhostuser":
+            return f"char{device.alias}"
+        case Disk() if device.type == "vhostuser":
+            return f"chr-vu-{device.alias}"
+        case Filesystem():
+            return f"chr-vu-{device.alias}"
+    return ""
+
+
+async def _remove_shmem(guest: Guest, shmem: Shmem) -> None:
+    if shmem.model == "ivshmem-plain":
+        await guest.monitor.execute("object-del", {"id": f"shmmem-{shmem.alias}"})
+    else:
+        await guest.monitor.execute("chardev-remove", {"id": f"char{shmem.alias}"})
 
 
 async def _remove_rng(guest: Guest, rng: Rng) -> None:

@@ -111,7 +111,7 @@ def is_hotpluggable(domain: Domain, device: Device) -> bool:
     """Return whether a device can come to a running guest and go."""
     match device:
         case Disk():
-            return device.target.bus in DISK_BUSES and device.type != "vhostuser"
+            return device.target.bus in DISK_BUSES
         case Interface():
             return device.type != "hostdev"
         case CharDevice():
