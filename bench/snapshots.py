@@ -26,20 +26,22 @@ from tests.clients.libvirt_binding import libvirt, libvirt_qemu
 MIB: Final = 1024 * 1024
 NAME: Final = "bench-snapshots"
 LISTED: Final = 500
-CHAIN: Final = 100
+CHAINS: Final = (1, 10, 50, 100)  # images below the top one
 JOB_S: Final = 300.0
 XML: Final = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
 <vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type></os><devices>
 <emulator>/usr/bin/qemu-system-x86_64</emulator><controller type='usb' model='none'/>
-<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{disk}'/>
-<target dev='vda' bus='virtio'/></disk></devices></domain>"""
+{disks}</devices></domain>"""
+DISK: Final = """<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>
+<source file='{file}'/><target dev='{target}' bus='virtio'/></disk>"""
+TARGETS: Final = ("vda", "vdb", "vdc")
 REDEFINED: Final = """<domainsnapshot><name>{name}</name>{parent}<creationTime>{time}</creationTime>
 <state>shutoff</state>{domain}</domainsnapshot>"""
 
 
 @contextmanager
-def guest(side: Side, *, chain: int = 0, mib: int = 0) -> Iterator[Any]:
-    """A defined guest with one disk, which has so many images below it and so much data."""
+def guest(side: Side, *, chain: int = 0, mib: int = 0, disks: int = 1) -> Iterator[Any]:
+    """A defined guest whose first disk has so many images below it and so much data."""
     folder = side.images / NAME
     folder.mkdir(exist_ok=True)
     folder.chmod(0o777)
@@ -52,8 +54,15 @@ def guest(side: Side, *, chain: int = 0, mib: int = 0) -> Iterator[Any]:
         overlay = str(folder / f"overlay{number}.qcow2")
         _image(["create", "-f", "qcow2", "-F", "qcow2", "-b", f"{below}.qcow2", overlay])
     top = "base" if not chain else f"overlay{chain - 1}"
+    names = [f"{top}.qcow2", *(f"{target}.qcow2" for target in TARGETS[1:disks])]
+    for name in names[1:]:
+        _image(["create", "-f", "qcow2", str(folder / name), "64M"])
+    described = [
+        DISK.format(file=side.seen_as / NAME / name, target=target)
+        for name, target in zip(names, TARGETS, strict=False)
+    ]
     link = side.connect()
-    domain = link.defineXML(XML.format(name=NAME, disk=side.seen_as / NAME / f"{top}.qcow2"))
+    domain = link.defineXML(XML.format(name=NAME, disks="".join(described)))
     for image in folder.iterdir():
         image.chmod(0o666)
     try:
@@ -82,21 +91,44 @@ def _paused(domain: Any) -> None:
     domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
 
 
-def _snapshot(domain: Any, side: Side, number: int) -> None:
-    overlay = side.seen_as / NAME / f"snapshot{number}.qcow2"
-    document = (
-        f"<domainsnapshot><name>s{number}</name><disks><disk name='vda' snapshot='external'>"
-        f"<source file='{overlay}'/></disk></disks></domainsnapshot>"
+def _snapshot(domain: Any, side: Side, number: int, *, disks: int = 1, flags: int = 0) -> None:
+    folder = side.seen_as / NAME
+    parts = "".join(
+        f"<disk name='{target}' snapshot='external'>"
+        f"<source file='{folder}/{target}.snapshot{number}'/></disk>"
+        for target in TARGETS[:disks]
     )
-    domain.snapshotCreateXML(document, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY)
+    document = f"<domainsnapshot><name>s{number}</name><disks>{parts}</disks></domainsnapshot>"
+    flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+    domain.snapshotCreateXML(document, flags)
+
+
+def disk_snapshot(*, disks: int = 1, metadata: bool = True) -> Callable[[Side], Any]:
+    """Prepare external snapshots of the disks of a running guest, each on top of the last."""
+    flags = 0 if metadata else libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with guest(side, disks=disks) as domain:
+            _paused(domain)
+            yield lambda number: _snapshot(domain, side, number, disks=disks, flags=flags)
+
+    return prepare
 
 
 @contextmanager
-def disk_snapshot(side: Side) -> Iterator[Action]:
-    """Take an external snapshot of the disk of a running guest."""
+def internal_snapshot(side: Side) -> Iterator[Action]:
+    """Take snapshots in the image of a running guest; deleting each again is not timed."""
     with guest(side) as domain:
         _paused(domain)
-        yield lambda number: _snapshot(domain, side, number)
+
+        def take(number: int) -> Callable[[], object]:
+            made = domain.snapshotCreateXML(
+                f"<domainsnapshot><name>s{number}</name></domainsnapshot>", 0
+            )
+            return made.delete  # type: ignore[no-any-return]
+
+        yield take
 
 
 @contextmanager
@@ -124,40 +156,69 @@ def of_list(action: Callable[[Any], object]) -> Callable[[Side], Any]:
     return prepare
 
 
-@contextmanager
-def start_of_chain(side: Side) -> Iterator[Action]:
-    """Start and stop a guest whose disk has 100 images below it."""
-    with guest(side, chain=CHAIN) as domain:
+def start_of_chain(images: int) -> Callable[[Side], Any]:
+    """Prepare the start of a guest whose disk has so many images below it, and its end."""
 
-        def run(_: int) -> None:
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with guest(side, chain=images) as domain:
+
+            def run(_: int) -> None:
+                _paused(domain)
+                domain.destroy()
+
+            yield run
+
+    return prepare
+
+
+def xml_of_chain(images: int, *, changed: bool) -> Callable[[Side], Any]:
+    """Prepare the XML of a running guest with such a disk, as it is or after a change each time."""
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with guest(side, chain=images) as domain:
             _paused(domain)
-            domain.destroy()
 
-        yield run
+            def read(number: int) -> None:
+                if changed:
+                    domain.setMetadata(
+                        libvirt.VIR_DOMAIN_METADATA_TITLE, f"n{number}", None, None,
+                        libvirt.VIR_DOMAIN_AFFECT_LIVE,
+                    )  # fmt: skip
+                domain.XMLDesc()
 
+            yield read
 
-@contextmanager
-def xml_of_chain(side: Side) -> Iterator[Action]:
-    """Read the XML of a running guest with such a disk; each read is of another state."""
-    with guest(side, chain=CHAIN) as domain:
-        _paused(domain)
-
-        def read(number: int) -> None:
-            domain.setMetadata(
-                libvirt.VIR_DOMAIN_METADATA_TITLE, f"n{number}", None, None,
-                libvirt.VIR_DOMAIN_AFFECT_LIVE,
-            )  # fmt: skip
-            domain.XMLDesc()
-
-        yield read
+    return prepare
 
 
-@contextmanager
-def snapshot_of_chain(side: Side) -> Iterator[Action]:
-    """Take a snapshot of such a disk."""
-    with guest(side, chain=CHAIN) as domain:
-        _paused(domain)
-        yield lambda number: _snapshot(domain, side, number)
+def snapshot_of_chain(images: int) -> Callable[[Side], Any]:
+    """Prepare snapshots of such a disk."""
+
+    @contextmanager
+    def prepare(side: Side) -> Iterator[Action]:
+        with guest(side, chain=images) as domain:
+            _paused(domain)
+            yield lambda number: _snapshot(domain, side, number)
+
+    return prepare
+
+
+def chain_rows() -> Iterator[Comparison]:
+    """List the rows that show how times grow with a chain."""
+    for images in CHAINS:
+        what = f"a chain of {images}"
+        start, snapshot = start_of_chain(images), snapshot_of_chain(images)
+        yield Comparison(f"start + destroy on {what}", "<= 1", start, 6, 1)
+        yield Comparison(f"snapshot on {what}", "<= 1", snapshot, 10, 2)
+        yield Comparison(
+            f"live XML of {what}", "<= 1", xml_of_chain(images, changed=False), 100, 20
+        )
+        yield Comparison(
+            f"a change and the live XML of {what}", "<= 1", xml_of_chain(images, changed=True),
+            20, 5,
+        )  # fmt: skip
 
 
 def _finish(domain: Any, flags: int) -> None:
@@ -262,7 +323,12 @@ def comparisons(mib: int) -> list[Comparison]:
     """List the rows."""
     fetch = libvirt.VIR_DOMAIN_SNAPSHOT_LIST_ROOTS
     return [
-        Comparison("disk snapshot of a running guest", "<= 0.5", disk_snapshot, 40, 5),
+        Comparison("disk snapshot of a running guest", "<= 0.5", disk_snapshot(), 40, 5),
+        Comparison(
+            "disk snapshot without metadata", "<= 0.5", disk_snapshot(metadata=False), 40, 5
+        ),
+        Comparison("disk snapshot of three disks", "<= 0.5", disk_snapshot(disks=3), 20, 5),
+        Comparison("internal snapshot of a running guest", "<= 1", internal_snapshot, 10, 1),
         Comparison(
             f"list of {LISTED} snapshots", "<= 0.7",
             of_list(lambda domain: domain.listAllSnapshots(0)), 60, 10,
@@ -278,9 +344,7 @@ def comparisons(mib: int) -> list[Comparison]:
             "the list, with the XML of each (virsh's)", "<= 0.7",
             of_list(lambda domain: [one.getXMLDesc() for one in domain.listAllSnapshots(0)]), 6, 1,
         ),
-        Comparison(f"start + destroy on a chain of {CHAIN}", "<= 1", start_of_chain, 6, 1),
-        Comparison(f"snapshot on a chain of {CHAIN}", "<= 1", snapshot_of_chain, 10, 2),
-        Comparison(f"live XML of a chain of {CHAIN}", "<= 1", xml_of_chain, 20, 5),
+        *chain_rows(),
         Comparison("begin of a push", "<= 0.7", backup(pull=False, checkpoint=False), 40, 5),
         Comparison("begin of a pull", "<= 0.7", backup(pull=True, checkpoint=False), 40, 5),
         Comparison(
