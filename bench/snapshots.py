@@ -246,9 +246,12 @@ def commit(mib: int) -> Callable[[Side], Any]:
         with guest(side, mib=mib) as domain:
             _paused(domain)
             _snapshot(domain, side, 0)
-            command = f'qemu-io -d virtio-disk0 "write -P 9 0 {mib}M"'
+            backend = "/machine/peripheral/virtio-disk0/virtio-backend"
+            command = f'qemu-io -d {backend} "write -P 9 0 {mib}M"'
             hmp = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
             libvirt_qemu.qemuMonitorCommand(domain, command, hmp)
+            if domain.blockInfo("vda")[1] < mib * MIB:
+                raise RuntimeError("the guest's disk was not written")
 
             def run(_: int) -> None:
                 active = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Final
 
 from conf.backup.model import Backup, format_backup, read_backup
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk_chain import Layer
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.images.new_qcow2 import NewQcow2, NotSupported, new_qcow2
 from supervisor.messages.block import BeginBackup
 from supervisor.messages.hostd import GetSecret
 from supervisor.objects.backup_job import BackupDiskRecord, BackupRecord, DiskState
@@ -33,18 +36,17 @@ from supervisor.workers.qemu.block.backup_plan import (
     transaction,
 )
 from supervisor.workers.qemu.block.image_nodes import (
-    NamedNode,
     NewImage,
-    add_image,
-    bitmaps_of,
+    PlannedImage,
+    add_planned,
+    add_steps,
     plan_context,
-    query_nodes,
-    virtual_size,
+    plan_image,
 )
 from supervisor.workers.qemu.block.job_commands import query_jobs
 from supervisor.workers.qemu.block.live_disks import check_supports_jobs, find_disk, job_of
-from supervisor.workers.qemu.block.new_files import create_file
-from supervisor.workers.qemu.block.node_facts import take_numbers
+from supervisor.workers.qemu.block.new_files import make_file
+from supervisor.workers.qemu.block.node_facts import NodeFacts, find_facts, take_numbers
 from supervisor.workers.qemu.block.nodes import layer_nodes, live_nodes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files
@@ -66,20 +68,30 @@ async def begin_backup(guest: Guest, request: BeginBackup) -> None:
         detail = f"'{guest.name}' has job '{guest.status.job.job.value}' of {owner} already"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
     backup = read_backup(request.xml)
-    found = await query_nodes(guest)
-    plans = _plan(guest, backup, take_numbers(guest, found, len(backup.selected)))
+    disks = [find_disk(guest.domain, item.name) for item in backup.selected]
+    facts = await find_facts(guest, disks)
+    plans = _plan(guest, backup, take_numbers(guest, (), len(disks)))
     tops = [
         live_nodes(find_disk(guest.domain, target)).images[0].format_name
         for target in request.checkpoint_disks
     ]
-    actions = transaction(plans, bitmaps_of(found), request.checkpoint, tops)
+    actions = transaction(plans, facts.bitmaps, request.checkpoint, tops)
     _record(guest, request, backup, plans, [(top, request.checkpoint) for top in tops])
     record = guest.status.backup
     assert record is not None, "just made"
     try:
         async with AsyncExitStack() as nodes:
-            for disk, plan in zip(record.disks, plans, strict=True):
-                await _add_store(guest, request, disk, plan, found, nodes)
+            stores = [
+                await _make_store(guest, request, disk, plan, facts)
+                for disk, plan in zip(record.disks, plans, strict=True)
+            ]
+            guest.save()  # the files' owners
+            there = [store.planned for store in stores if store.new is None]
+            # In one round trip.
+            await add_steps(guest, [step for one in there for step in one.steps], nodes)
+            for store in stores:
+                if store.new is not None:
+                    await add_planned(guest, store.planned, nodes, new=store.new)
             if backup.is_pull:
                 await _start_server(guest, backup)
             arguments = {"actions": actions}
@@ -148,38 +160,53 @@ def _record(
     guest.save()
 
 
-async def _add_store(
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A target or scratch image whose file is there."""
+
+    planned: PlannedImage
+    new: NewImage | None  # what QEMU is to make of the file; None: it is an image already
+
+
+async def _make_store(
     guest: Guest,
     request: BeginBackup,
     record: BackupDiskRecord,
     plan: DiskPlan,
-    found: Mapping[str, NamedNode],
-    nodes: AsyncExitStack,
-) -> None:
-    """Make a target or scratch image, and add its nodes.
+    facts: NodeFacts,
+) -> Store:
+    """Make the file of a target or scratch image; the caller saves the status.
 
     Raises:
-        VirError: INVALID_ARG: the file is there; SYSTEM_ERROR; QEMU's.
+        VirError: INVALID_ARG: the file is there; SYSTEM_ERROR.
     """
-    layer = plan.item.layer
-    if not request.reuse and plan.item.created_path:
-        await asyncio.to_thread(_create, guest, record, plan.item.created_path)
+    layer, disk = plan.item.layer, find_disk(guest.domain, record.target)
+    new = None if request.reuse else NewImage(facts.size_of(record.target))
+    if new is not None and plan.item.created_path:
+        image = _lay_out(layer, new.size)
+        await asyncio.to_thread(_create, guest, record, plan.item.created_path, image)
+        new = new if image is None else None
     elif layer.path:
         await asyncio.to_thread(_require, layer.path)
-    await chown_files(guest, Disk(type=layer.type, source=layer.source))
-    new = None
-    if not request.reuse:
-        new = NewImage(virtual_size(dict(found), plan.chain[0]))
+    await chown_files(guest, Disk(type=layer.type, source=layer.source), saves=False)
     # Without the disk's cache mode and discards: the image is nothing of the guest's.
-    holder = Disk(
-        type=layer.type, source=layer.source, target=find_disk(guest.domain, record.target).target
-    )
+    holder = Disk(type=layer.type, source=layer.source, target=disk.target)
     below = plan.chain[0] if plan.pull else None
-    await add_image(guest, holder, layer, nodes, new=new, below=below)
+    return Store(await plan_image(guest, holder, layer, below=below), new)
 
 
-def _create(guest: Guest, record: BackupDiskRecord, path: str) -> None:
-    """Make a store's file.
+def _lay_out(layer: Layer, size: int) -> NewQcow2 | None:
+    """Lay out an empty image; None: QEMU is to make it."""
+    if layer.format != "qcow2" or layer.source.encryption is not None:
+        return None
+    try:
+        return new_qcow2(size)
+    except NotSupported:
+        return None
+
+
+def _create(guest: Guest, record: BackupDiskRecord, path: str, image: NewQcow2 | None) -> None:
+    """Make a store's file, and an image of it.
 
     Raises:
         VirError: INVALID_ARG: there is one; SYSTEM_ERROR.
@@ -187,9 +214,15 @@ def _create(guest: Guest, record: BackupDiskRecord, path: str) -> None:
     record.created, record.is_creating = path, True
     if not os.path.lexists(path):
         guest.save()
-        if create_file(path):
+        file = make_file(path)
+        if file is not None:
             record.is_creating = False
             guest.save()
+            try:
+                if image is not None:
+                    file.write(image)
+            finally:
+                file.close()
             return
     record.created, record.is_creating = "", False
     detail = f"store '{path}' for backup of '{record.target}' exists"

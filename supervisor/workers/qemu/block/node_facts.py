@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer, layers
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images import read_image_as
 from supervisor.images.image import HEADER_BYTES
 from supervisor.images.new_qcow2 import SECTOR
@@ -37,7 +38,18 @@ class NodeFacts:
     """What is known of a guest's nodes."""
 
     bitmaps: NodeBitmaps
-    sizes: dict[str, int]  # bytes of disks, by their targets
+    sizes: Mapping[str, int]  # bytes of disks, by their targets
+
+    def size_of(self, target: str) -> int:
+        """Return the size of a disk, in bytes.
+
+        Raises:
+            VirError: INTERNAL_ERROR: it has no image.
+        """
+        if target not in self.sizes:
+            detail = f"failed to query size of the image of disk '{target}'"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+        return self.sizes[target]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +69,13 @@ async def find_facts(
 
     Args:
         guest: the guest.
-        disks: each with an image.
+        disks: those without an image are left out.
         noted: the bitmaps that there are, if the caller knows.
 
     Raises:
         VirError: QEMU does not say it; INTERNAL_ERROR: it has no such node.
     """
-    status = guest.status
+    status, disks = guest.status, [disk for disk in disks if layers(disk)]
     if status.last_node and (status.no_bitmaps or noted is not None):
         tops = await _read_tops(disks)
         sizes = {target: top.size for target, top in tops.items()}

@@ -93,6 +93,7 @@ async def create_overlays(
     files = OverlayFiles()
     try:
         async with AsyncExitStack() as undo:
+            undo.callback(_forget, guest)  # last, when the files are gone
             if not request.reuse:
                 await files.make([path for one in overlays if (path := _own_path(one.layer))])
                 undo.callback(files.remove)
@@ -100,7 +101,6 @@ async def create_overlays(
             # Before QEMU has them: whoever comes after this worker can tell what QEMU has done.
             guest.status.overlays = pending
             guest.save()
-            undo.callback(_forget, guest)
             await _add_images(guest, overlays, facts, files, undo, reuse=request.reuse)
             actions = [action for one in overlays for action in _actions(one, facts)]
             async with freezing.frozen(guest, wanted=request.quiesce):
@@ -137,7 +137,7 @@ async def _add_images(
     await add_steps(guest, [step for one in there for step in one.planned.steps], undo)
     for one in overlays:
         if one not in there:
-            new = NewImage(facts.sizes[one.disk.target.dev], one.top)
+            new = NewImage(facts.size_of(one.disk.target.dev), one.top)
             await add_planned(guest, one.planned, undo, new=new)
     await files.wait_durable()
 
@@ -151,7 +151,7 @@ def _plan_files(
     """
     images = {}
     for one in overlays:
-        layer, size = one.layer, facts.sizes[one.disk.target.dev]
+        layer, size = one.layer, facts.size_of(one.disk.target.dev)
         if layer.path not in files or layer.format != "qcow2" or layer.source.encryption:
             continue
         backing = backing_string(one.planned.context, one.top)
