@@ -42,7 +42,7 @@ MANAGER: Final = DBusAddress("/org/freedesktop/systemd1", SYSTEMD, f"{SYSTEMD}.M
 MACHINE1: Final = "org.freedesktop.machine1"
 MACHINED: Final = DBusAddress("/org/freedesktop/machine1", MACHINE1, f"{MACHINE1}.Manager")
 NO_UNIT: Final = f"{SYSTEMD}.NoSuchUnit"
-ABSENT: Final = ("org.freedesktop.DBus.Error.ServiceUnknown", f"{SYSTEMD}.NoSuchUnit")
+ABSENT: Final = ("org.freedesktop.DBus.Error.ServiceUnknown", NO_UNIT, f"{SYSTEMD}.UnitMasked")
 START_S: Final = 20.0  # systemd is slow while many units start
 CHANGE_S: Final = 5.0
 STOP_S: Final = 2.0
@@ -194,10 +194,10 @@ async def _bus(purpose: str, deadline_s: float) -> AsyncIterator[_Bus]:
     except DBusErrorResponse as error:
         # libvirt's words, which clients have read for years.
         text = error.data[0] if error.data and isinstance(error.data[0], str) else ""
-        detail = f"error from service: GDBus.Error:{error.name}: {text}"
+        detail = f"GDBus.Error:{error.name}: {text}"
         raise VirError(ErrorCode.DBUS_SERVICE, detail, ErrorDomain.DBUS) from error
     except TimeoutError:
-        detail = f"systemd has not answered in {deadline_s:.0f} s: {purpose}"
+        detail = f"no answer of systemd or machined in {deadline_s:.0f} s: {purpose}"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.SYSTEMD) from None
     except LOST as error:
         detail = f"the system's D-Bus cannot be used to {purpose}: {error}"
