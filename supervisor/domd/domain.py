@@ -15,6 +15,7 @@ from conf.domain.resources import read_resources
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
 from supervisor.domd.checkpoints.tree import CheckpointTree
+from supervisor.domd.fd_group import FdGroup
 from supervisor.domd.snapshots.tree import SnapshotTree
 from supervisor.messages.worker import DomainStatus
 from supervisor.objects.disk_change import DiskChange
@@ -131,6 +132,7 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
     #: Of its guest's disks, which the definition does not have yet (`DiskChanges`).
     disk_changes: list[DiskChange] = field(default_factory=list)
     following: asyncio.Lock | None = None  # held by who has the definition follow them
+    fd_groups: dict[str, FdGroup] = field(default_factory=dict)  # of clients (`FdGroups`)
     phases: PhaseTracker = field(init=False)
     jobs: DomainJobs = field(init=False)
 

@@ -27,6 +27,7 @@ from supervisor.domd.calls.checkpoint import CheckpointCalls
 from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
 from supervisor.domd.calls.dump import DumpCalls
+from supervisor.domd.calls.fd_group import FdGroupCalls
 from supervisor.domd.calls.interface_parameters import InterfaceParameterCalls
 from supervisor.domd.calls.iothread import IothreadCalls
 from supervisor.domd.calls.job import JobCalls
@@ -163,6 +164,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         DeviceCalls(changer, driver.errors),
         InterfaceParameterCalls(registry, changer),
         AgentTimeoutCalls(registry, workers),
+        FdGroupCalls(registry, driver.errors),
         LifecycleActionCalls(changer, driver.errors),
         VcpuCalls(registry, changer, workers),
         PinningCalls(registry, changer),
@@ -229,6 +231,7 @@ def call_classes(driver: Driver) -> tuple[type, ...]:
         InterfaceParameterCalls,
         VcpuCalls,
         AgentTimeoutCalls,
+        FdGroupCalls,
         LifecycleActionCalls,
         PinningCalls,
         IothreadCalls,

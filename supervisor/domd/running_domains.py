@@ -12,10 +12,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from ipc import BusError, Descriptor, Request
 from rpc.enums import DomainEventStartedDetailType
 from rpc.errors import VirError
 from supervisor.dispatch.events import KeepRunningVote, Publisher
+from supervisor.domd import fd_groups
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_ids import IdAllocator
@@ -27,6 +30,7 @@ from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
     FRESH_BOOT,
     NO_EVENT,
+    AttachDevice,
     Destroy,
     DomainStatus,
     DomainStopped,
@@ -131,6 +135,7 @@ class RunningDomains:
                 autodestroy=autodestroy,
                 agent_timeout=domain.agent_timeout,
                 files=list(files),
+                fd_groups=fd_groups.copies(domain, domain.source.xml),
             )
             await self._start(domain, request, detail)
         except BaseException as error:
@@ -237,6 +242,9 @@ class RunningDomains:
         Raises:
             VirError: as `Workers.call_running`.
         """
+        if isinstance(request, AttachDevice):
+            passed = fd_groups.copies(domain, request.xml)
+            request = msgspec.structs.replace(request, fd_groups=passed)
         status = await self._workers.call_running(domain, request)
         if domain.is_active:
             self.apply_status(domain, status)
@@ -384,11 +392,13 @@ class RunningDomains:
     # Autodestroy.
 
     def client_closed(self, client: str) -> None:
-        """Destroy the domains that a client started with VIR_DOMAIN_START_AUTODESTROY."""
+        """End what was a client's: its groups of descriptors, the domains that it started so."""
+        fd_groups.FdGroups(self._registry).client_closed(client)
         self._autodestroy(lambda owner: owner == client)
 
     def all_clients_closed(self) -> None:
-        """Destroy every domain that has such a client: the process that served them has ended."""
+        """End what was any client's: the process that served them has ended."""
+        fd_groups.FdGroups(self._registry).client_closed("")
         self._autodestroy(bool)
 
     def _autodestroy(self, is_closed: Callable[[str], bool]) -> None:

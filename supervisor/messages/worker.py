@@ -117,6 +117,8 @@ class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"
     agent_timeout: int = -2  # as `SetAgentTimeout.timeout`
     #: What a container's init inherits, as its descriptors from 3 on; the worker closes its copies.
     files: list[Descriptor] = msgspec.field(default_factory=list)
+    #: What the sources of disks with fdgroup= are, by that name; the worker closes its copies.
+    fd_groups: dict[str, list[Descriptor]] = msgspec.field(default_factory=dict)
 
 
 #: Deadline of requests that write or read a guest's whole memory.
@@ -302,6 +304,7 @@ class AttachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker
 
     deadline_s = 60.0
     xml: str  # one element of <devices>
+    fd_groups: dict[str, list[Descriptor]] = msgspec.field(default_factory=dict)  # as `Start`'s
 
 
 class DetachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.detach_device"):

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from rpc.enums import DomainShutoffReason
-from supervisor.messages.worker import DetachDevice, FreshBoot, Start, StatsParam, UpdateDevice
+from supervisor.messages.worker import (
+    AttachDevice,
+    DetachDevice,
+    FreshBoot,
+    Start,
+    StatsParam,
+    UpdateDevice,
+)
 from supervisor.objects.domain_status_xml import Status
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.running_guest import RunningGuest
@@ -37,7 +44,7 @@ class DriverOps(Generic[G]):
     end: End[G]
     #: Removes what a guest leaves behind, except its status file.
     clean_up: Callable[[WorkerContext, Status, str], Awaitable[None]]
-    attach: Callable[[G, str], Coroutine[Any, Any, None]]
+    attach: Callable[[G, AttachDevice], Coroutine[Any, Any, None]]
     detach: Callable[[G, DetachDevice], Awaitable[None]]
     update: Callable[[G, UpdateDevice], Coroutine[Any, Any, None]]
     shutdown: Callable[[G, int], Awaitable[None]]  # with virDomainShutdownFlagValues

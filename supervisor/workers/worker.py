@@ -203,7 +203,7 @@ class Worker(Generic[G]):
         """Attach a device to the guest."""
         guest = await self.wait_running()
         try:
-            return await self._change_device(self._ops.attach(guest, request.xml))
+            return await self._change_device(self._ops.attach(guest, request))
         except BaseException:
             uuid = guest.status.uuid
             guest.auditor.not_attached(guest.name, uuid, guest.live_xml, request.xml)

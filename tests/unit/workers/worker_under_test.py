@@ -17,7 +17,7 @@ from conf.settings import DaemonConfig, QemuConfig
 from ipc import Node, Switchboard
 from rpc.enums import DomainShutoffReason, DomainState
 from supervisor.dispatch.errors import VirErrorCodec
-from supervisor.messages.worker import DomainStopped, Start, StatusChanged
+from supervisor.messages.worker import AttachDevice, DomainStopped, Start, StatusChanged
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.paths import Paths
@@ -77,8 +77,8 @@ class Ops:
     def table(self) -> DriverOps[Guest]:
         """The operations as the worker gets them."""
 
-        def attach(guest: Guest, xml: str) -> Coroutine[Any, Any, None]:
-            return self.attach(guest, xml)
+        def attach(guest: Guest, request: AttachDevice) -> Coroutine[Any, Any, None]:
+            return self.attach(guest, request.xml)
 
         return DriverOps(
             launch=self.launch, end=self.end, clean_up=self.clean_up, attach=attach,

@@ -40,6 +40,9 @@ def node_options(context: Context, disk: Disk, nodes: DiskNodes) -> Options:
 def disk_options(context: Context, disk: Disk, nodes: DiskNodes) -> Options:
     """Build one disk's nodes and device."""
     if disk.target.bus == "sd":
+        if nodes.images and nodes.images[0].source.fdgroup is not None:
+            detail = "an SD card cannot be an open file: remove fdgroup= from its <source>"
+            raise ConfError("config_unsupported", detail)
         yield (
             "-drive",
             options_of(

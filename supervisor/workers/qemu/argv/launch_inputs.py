@@ -40,6 +40,16 @@ Fd = int | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassedImage:
+    """An image that QEMU gets as a set of descriptors, which has the first one's number."""
+
+    fds: tuple[int, ...]
+    #: How all of them are open; None: some for reading, others for writing. QEMU takes only one
+    #: that is open as it would open the file, and reads at first where it may choose.
+    read_only: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchInputs:
     """Values of one launch that the worker chooses or opens.
 
@@ -60,6 +70,7 @@ class LaunchInputs:
     vsock_fd: int | None = None  # /dev/vhost-vsock with its guest cid set
     char_fds: Mapping[str, int] = field(default_factory=dict)  # by device alias: an open file
     socket_fds: Mapping[str, Fd] = field(default_factory=dict)  # by alias: a listening socket
+    disk_fds: Mapping[str, PassedImage] = field(default_factory=dict)  # by protocol node
     log_fds: Mapping[str, int] = field(default_factory=dict)  # by device alias: the <log> file
     tpm_sockets: Mapping[str, str] = field(default_factory=dict)  # by alias: swtpm's socket
     fs_sockets: Mapping[str, str] = field(default_factory=dict)  # by alias: virtiofsd's socket
@@ -104,6 +115,7 @@ class LaunchInputs:
             if isinstance(fd, int)
         ]
         numbers += [fd for fds in (self.char_fds, self.log_fds) for fd in fds.values()]
+        numbers += [fd for image in self.disk_fds.values() for fd in image.fds]
         numbers += [fd for fd in self.socket_fds.values() if isinstance(fd, int)]
         numbers += [fd for fd in (self.monitor_fd, self.vsock_fd) if fd is not None]
         return tuple(sorted(numbers))

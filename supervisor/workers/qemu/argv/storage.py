@@ -6,12 +6,12 @@ May touch: values only; nothing is opened, QEMU does that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from conf.domain.devices.source import Source
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, obj
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, PassedImage, Props, obj
 from supervisor.workers.qemu.argv.network_storage import credentials, network_node
 from supervisor.workers.qemu.argv.secrets import find_secret, secret_object
 from supervisor.workers.qemu.argv.syntax import NULL, json_of
@@ -58,6 +58,10 @@ def image_nodes(context: Context, nodes: DiskNodes, options: NodeOptions) -> Opt
 def protocol_nodes(context: Context, layer: ImageNodes, options: NodeOptions) -> Options:
     """Build the node that reads an image's file, device or server, after its secrets."""
     yield from _secrets(context, layer)
+    name = layer.storage_name
+    if layer.source.fdgroup is not None:
+        for number, fd in enumerate(open_image(context, layer).fds):
+            yield "-add-fd", f"set={fd_set(context, layer)},fd={fd},opaque={name}{number}"
     yield "-blockdev", json_of(_protocol_node(context, layer, options))
 
 
@@ -113,12 +117,37 @@ def _protocol_node(context: Context, layer: ImageNodes, options: NodeOptions) ->
     source = layer.source
     if source.type == "network":
         props = network_node(context, source, layer.storage_name)
+    elif source.fdgroup is not None:
+        path = f"/dev/fdset/{fd_set(context, layer)}"
+        props = _local_node(replace(source, file=path, place=""), options)
     else:
         props = _local_node(source, options)
     if source.reservations is not None and source.reservations.enabled is not False:
         props["pr-manager"] = reservation_manager(layer)
     props["node-name"] = layer.storage_name
-    return props | cache_modes(options.cache) | {"auto-read-only": True, "discard": "unmap"}
+    access: Props = {"auto-read-only": True}
+    if source.fdgroup is not None and (fixed := open_image(context, layer).read_only) is not None:
+        access = {"read-only": fixed}
+    return props | cache_modes(options.cache) | access | {"discard": "unmap"}
+
+
+def open_image(context: Context, layer: ImageNodes) -> PassedImage:
+    """Return the descriptors that an image is.
+
+    Raises:
+        ConfError: "invalid_arg": no client has associated any with the domain.
+    """
+    image = context.inputs.disk_fds.get(layer.storage_name)
+    if image is None:
+        name = layer.source.fdgroup
+        detail = f"file descriptor group '{name}' was not associated with the domain"
+        raise ConfError("invalid_arg", detail)
+    return image
+
+
+def fd_set(context: Context, layer: ImageNodes) -> int:
+    """Return the number of the set of descriptors that an image is. Raises as `open_image`."""
+    return open_image(context, layer).fds[0]
 
 
 def _local_node(source: Source, options: NodeOptions) -> Props:

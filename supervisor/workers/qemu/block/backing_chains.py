@@ -8,7 +8,7 @@ of it counts. Images may be on servers that hang, so they are read in a thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from conf.domain import Domain
@@ -19,6 +19,7 @@ from supervisor.images import CHAINED, resolve_chain
 from supervisor.images.chain import ChainLink
 from supervisor.images.files import Image, read_image_file
 
+NONE: Final[Mapping[str, str]] = {}
 READ_S: Final = 15.0  # for all images of a guest
 LOCAL: Final = {"file": "file", "block": "dev"}  # source type: the attribute with its path
 
@@ -26,23 +27,27 @@ LOCAL: Final = {"file": "file", "block": "dev"}  # source type: the attribute wi
 Read = Callable[[str], Image]
 
 
-async def complete_chains(domain: Domain) -> None:
+async def complete_chains(domain: Domain, opened: Mapping[str, str] = NONE) -> None:
     """Complete the backing chain of every disk.
+
+    Args:
+        domain: with the disks.
+        opened: by which path an image is read that is an open file (`passed_images`).
 
     Raises:
         ConfError: a chain loops, is damaged, or has a backing file without a format.
         VirError: SYSTEM_ERROR: a file is missing; OPERATION_TIMEOUT.
     """
-    await complete_disks(domain.devices.disks)
+    await complete_disks(domain.devices.disks, opened)
 
 
-async def complete_disks(disks: Iterable[Disk]) -> None:
-    """Complete the backing chains of some disks. Raises as `complete_chains`."""
+async def complete_disks(disks: Iterable[Disk], opened: Mapping[str, str] = NONE) -> None:
+    """Complete the backing chains of some disks. Arguments and errors as `complete_chains`."""
     chosen = list(disks)
 
     def work() -> None:
         for disk in chosen:
-            complete_disk(disk, read_image_file)
+            complete_disk(disk, lambda path: read_image_file(opened.get(path, path)))
 
     try:
         async with asyncio.timeout(READ_S):

@@ -59,7 +59,7 @@ def drop_missing_disks(domain: Domain) -> None:
 def is_missing(disk: Disk) -> bool:
     """Return whether the disk's image is optional, and is not there."""
     source = disk.source
-    if source is None or source.startup_policy != "optional":
+    if source is None or source.startup_policy != "optional" or source.fdgroup is not None:
         return False
     path = source.file if source.type == "file" else source.dev
     return source.type in ("file", "block") and bool(path) and not Path(path or "").exists()

@@ -29,12 +29,20 @@ from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.workers import usb_devices, usb_sharing
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
-from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs
+from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs, PassedImage
 from supervisor.workers.qemu.argv.secret_encryption import EncryptedSecret, encryptor
 from supervisor.workers.qemu.argv.small_devices import watchdog_action
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.iotune import throttle_commands
+from supervisor.workers.qemu.block.passed_images import (
+    NO_GROUPS,
+    Groups,
+    close_groups,
+    open_paths,
+    pass_images,
+    require_groups,
+)
 from supervisor.workers.qemu.external import virtiofsd
 from supervisor.workers.qemu.external.processes import end_process
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
@@ -60,7 +68,7 @@ class BlockNode(msgspec.Struct, frozen=True, rename="kebab"):
     node_name: str = ""
 
 
-async def attach(guest: Guest, xml: str) -> None:
+async def attach(guest: Guest, xml: str, groups: Groups = NO_GROUPS) -> None:
     """Attach a device; if a step fails, those before it are undone.
 
     Raises:
@@ -72,10 +80,13 @@ async def attach(guest: Guest, xml: str) -> None:
         usb_devices.set_address(device, await usb_devices.list_devices())
     taken = [device] if isinstance(device, Hostdev) else []
     async with usb_sharing.exclusive(guest.context.paths, guest.name, taken):
-        await _attach(guest, tag, device)
+        try:
+            await _attach(guest, tag, device, groups)
+        finally:
+            close_groups(groups)
 
 
-async def _attach(guest: Guest, tag: str, device: Device) -> None:
+async def _attach(guest: Guest, tag: str, device: Device, groups: Groups) -> None:
     """Attach a device whose place on the host is known; raises as `attach`."""
     plan = plan_attach(guest.domain, tag, device, await emulator_facts(guest))
     paths, status = guest.context.paths, guest.status
@@ -86,14 +97,18 @@ async def _attach(guest: Guest, tag: str, device: Device) -> None:
             fds = await _attach_interface(guest, plan, undo)
         first = 1
         secrets: Mapping[str, bytes] = {}
+        images: Mapping[str, PassedImage] = {}
         if isinstance(plan.device, Disk):
             await resolve_volumes(guest.context.node.link("stord"), [plan.device])
-            await backing_chains.complete_disks([plan.device])
+            require_groups([plan.device], groups)
+            await backing_chains.complete_disks([plan.device], open_paths([plan.device], groups))
             secrets = await disk_secrets.fetch(
                 guest.context.node.link("hostd"), disk_secrets.disk_sources(plan.device)
             )
             first = await take_indexes(guest, len(plan.device.chain()))
-            nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
+            numbered = nodes.number_disk(plan.device, first)
+            nodes.record_indexes(plan.device, numbered)
+            images = await pass_images(guest, numbered, groups, undo)
         undo.push_async_callback(give_back, guest, await chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
             await _start_virtiofsd(guest, plan.device, undo)
@@ -101,7 +116,9 @@ async def _attach(guest: Guest, tag: str, device: Device) -> None:
         # The controller is added after the backends, which may fail: removing it again takes the
         # guest's consent (device_del), removing a backend does not.
         *backends, frontend = attach_steps(
-            launch_context(guest, plan, fds, secrets, outputs), plan.device, first_node=first
+            launch_context(guest, plan, fds, secrets, outputs, images),
+            plan.device,
+            first_node=first,
         )
         await run_steps(guest, backends, undo)
         for controller in plan.controllers:
@@ -189,6 +206,7 @@ def launch_context(
     fds: InterfaceFds,
     secrets: Mapping[str, bytes] | None = None,
     outputs: OutputFds | None = None,
+    images: Mapping[str, PassedImage] | None = None,
 ) -> Context:
     """Make the inputs of the argv planner, which plans hotplugged devices, too."""
     outputs = outputs or OutputFds()
@@ -201,6 +219,7 @@ def launch_context(
         tap_fds=fds.taps,
         vhost_fds=fds.vhosts,
         char_fds=outputs.chars,
+        disk_fds=images or {},
         log_fds=outputs.logs,
         socket_fds=outputs.sockets,
         secrets=secrets or {},

@@ -31,6 +31,7 @@ from supervisor.messages.worker import DetachDevice
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.block.live_disks import check_no_job
 from supervisor.workers.qemu.block.nodes import PREFIX
+from supervisor.workers.qemu.block.passed_images import remove_disk
 from supervisor.workers.qemu.external.processes import end_process
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import block_node_names
@@ -150,6 +151,7 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             await _remove_shmem(guest, device)
         case Disk() if device.type != "vhostuser":
             await collect(guest)
+            await remove_disk(guest, device)
     if chardev := vhost_user_chardev(device):
         await guest.monitor.execute("chardev-remove", {"id": chardev})
     await restore_file_owners(guest, device)

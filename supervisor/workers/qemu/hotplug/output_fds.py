@@ -10,35 +10,15 @@ import contextlib
 import logging
 from contextlib import AsyncExitStack
 
-import msgspec
-
 from conf.domain.device_xml import Device
 from rpc.errors import VirError
+from supervisor.workers.qemu.block.passed_images import AddedFd, Fdset
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.guest_user import guest_user
 from supervisor.workers.qemu.listening_sockets import listen_for_qemu
 from supervisor.workers.qemu.outputs import OutputFds, Outputs, output_source
 
 log = logging.getLogger(__name__)
-
-
-class AddedFd(msgspec.Struct, frozen=True, rename="kebab"):
-    """The reply to `add-fd`."""
-
-    fdset_id: int
-
-
-class FdsetFd(msgspec.Struct, frozen=True):
-    """A descriptor of a set."""
-
-    opaque: str = ""
-
-
-class Fdset(msgspec.Struct, frozen=True, rename="kebab"):
-    """One set of `query-fdsets`."""
-
-    fdset_id: int
-    fds: list[FdsetFd] = []
 
 
 async def pass_outputs(guest: Guest, device: Device, undo: AsyncExitStack) -> OutputFds:

@@ -20,13 +20,14 @@ from conf.domain.devices.interface import Interface
 from conf.domain.devices.memory import MemoryDevice
 from conf.domain.validate.parsed_devices import check_parsed_device
 from conf.errors import ConfError
-from supervisor.messages.worker import UpdateDevice
+from supervisor.messages.worker import AttachDevice, UpdateDevice
 from supervisor.workers.interface_updates import update_interface
 from supervisor.workers.qemu import interfaces
 from supervisor.workers.qemu.argv.disk import node_options
 from supervisor.workers.qemu.block import backing_chains, disk_secrets
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.block.nodes import number_disk, record_indexes
+from supervisor.workers.qemu.block.passed_images import passed_sources
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import (
     attach,
@@ -91,22 +92,22 @@ async def update(guest: Guest, request: UpdateDevice) -> None:
     guest.update_xml()
 
 
-async def attach_or_insert(guest: Guest, xml: str) -> None:
+async def attach_or_insert(guest: Guest, request: AttachDevice) -> None:
     """Attach a device; a CD-ROM or floppy of a drive that there is goes into it.
 
     Raises:
         ConfError, VirError: as `attach` and `update`.
     """
-    _, device = parse_device(xml)
+    _, device = parse_device(request.xml)
     if isinstance(device, MemoryDevice):
         await attach_module(guest, device)
         return
     if isinstance(device, Disk) and device.device in REMOVABLE:
         present = {disk.target.dev for disk in guest.domain.devices.disks}
         if device.target.dev in present:
-            await update(guest, UpdateDevice(xml=xml))
+            await update(guest, UpdateDevice(xml=request.xml))
             return
-    await attach(guest, xml)
+    await attach(guest, request.xml, request.fd_groups)
 
 
 def _find_drive(domain: Domain, changed: Disk) -> Disk:
@@ -129,6 +130,9 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         driver=_driver(drive, changed),
         backing_store=changed.backing_store,  # the previous medium's chain is not this one's
     )
+    if passed_sources(updated):
+        detail = "the medium of a running guest's drive cannot be an open file (fdgroup)"
+        raise ConfError("operation_unsupported", detail)
     await backing_chains.complete_disks([updated])
     nodes = number_disk(updated, await take_indexes(guest, len(updated.chain())))
     record_indexes(updated, nodes)

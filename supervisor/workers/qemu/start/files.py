@@ -67,7 +67,8 @@ def disk_files(disk: Disk) -> Iterator[ChownedFile]:
     shared = disk.readonly or disk.shareable or disk.device == "cdrom"
     for depth, (source, _, _) in enumerate(disk.chain()):
         path = source.place or (source.file if source.type == "file" else source.dev)
-        if path and source.type in ("file", "block"):
+        # An open file is its opener's.
+        if path and source.fdgroup is None and source.type in ("file", "block"):
             keeps_owner = _keeps_labels(source.labels)
             yield ChownedFile(
                 path,

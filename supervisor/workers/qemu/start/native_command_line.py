@@ -28,6 +28,7 @@ from supervisor.workers.qemu.argv.launch_inputs import Launch, LaunchInputs
 from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master_key
 from supervisor.workers.qemu.block import disk_secrets
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
+from supervisor.workers.qemu.block.passed_images import NO_GROUPS, require_groups
 from supervisor.workers.qemu.external import swtpm
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.firmware import fill_firmware
@@ -55,6 +56,7 @@ async def plan_native(context: WorkerContext, xml: str) -> str:
     """
     domain = parse_domain(xml)
     domain.id = NO_ID
+    require_groups(domain.devices.disks, NO_GROUPS)
     if domain.os.firmware is not None:
         directories = context.paths.firmware_descriptors(session=context.session)
         fill_firmware(domain, read_descriptors(directories), context.paths.nvram(domain.name))

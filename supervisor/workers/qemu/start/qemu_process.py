@@ -30,7 +30,7 @@ from supervisor.workers.cgroups.scopes import Scope
 from supervisor.workers.file_owners import chown_for_guest
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.argv.launch import plan_launch
-from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
+from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs, PassedImage
 from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master_key
 from supervisor.workers.qemu.cgroup.devices import allowed_devices, restrict
 from supervisor.workers.qemu.cgroup.placement import in_thread, place, scope_weights
@@ -56,6 +56,7 @@ def launch_inputs(
     secrets: Mapping[str, bytes],
     tpm_sockets: Mapping[str, str],
     outputs: OutputFds,
+    disk_fds: Mapping[str, PassedImage],
 ) -> LaunchInputs:
     """Collect what the plan of the command line needs besides the domain.
 
@@ -66,6 +67,7 @@ def launch_inputs(
         secrets: the disks' secrets (`disk_secrets`).
         tpm_sockets: of swtpm, by alias.
         outputs: of character devices.
+        disk_fds: of images that are open files (`passed_images`).
     """
     config, status = start.context.config, start.status
     paths = start.context.paths
@@ -79,6 +81,7 @@ def launch_inputs(
         load_snapshot=loaded_snapshot(start.request.source),
         monitor_fd=monitor.fileno(),
         char_fds=outputs.chars,
+        disk_fds=disk_fds,
         tap_fds=fds.taps,
         vhost_fds=fds.vhosts,
         log_fds=outputs.logs,

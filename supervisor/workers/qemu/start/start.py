@@ -39,7 +39,7 @@ from supervisor.workers.file_owners import restore as restore_owners
 from supervisor.workers.guest_log import open_log
 from supervisor.workers.interfaces import detach_port, netd_interfaces
 from supervisor.workers.qemu.aliases import assign_aliases
-from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
+from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes, passed_images
 from supervisor.workers.qemu.block.disk_sources import drop_missing_disks, resolve_volumes
 from supervisor.workers.qemu.cgroup import placement
 from supervisor.workers.qemu.cgroup.settings import check_available
@@ -90,6 +90,7 @@ async def launch(context: WorkerContext, request: Start) -> Guest:
             guest = await _start(start, undo)
             undo.pop_all()
     finally:
+        passed_images.close_groups(request.fd_groups)
         if isinstance(request.source, RestoreImage):
             request.source.image.close()
     return guest
@@ -194,7 +195,9 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         opened = await outputs.open_all(start.domain, closing)
         sockets = listen_for_qemu(output_sources(start.domain), start.user, closing, undo)
         opened = replace(opened, sockets=sockets)
-        inputs = launch_inputs(start, monitor, fds, secrets, tpm_sockets, opened)
+        numbered, _ = nodes.number_disks(start.domain.devices.disks)
+        images = passed_images.inherited_images(numbered, start.request.fd_groups)
+        inputs = launch_inputs(start, monitor, fds, secrets, tpm_sockets, opened, images)
         command = plan_command(start, inputs, log_file, log_fd)
         start.status.last_node = nodes.highest_index(command.argv)
         start.status.no_bitmaps = True
@@ -244,7 +247,9 @@ async def _prepare_domain(start: StartContext, ports: DisplayPorts, undo: AsyncE
     numbered, last = nodes.number_disks(domain.devices.disks)
     for disk, disk_nodes in zip(domain.devices.disks, numbered, strict=True):
         nodes.record_indexes(disk, disk_nodes)
-    await backing_chains.complete_chains(domain)
+    passed_images.require_groups(domain.devices.disks, start.request.fd_groups)
+    opened = passed_images.open_paths(domain.devices.disks, start.request.fd_groups)
+    await backing_chains.complete_chains(domain, opened)
     nodes.number_found(domain.devices.disks, last)
 
 

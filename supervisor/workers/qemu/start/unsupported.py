@@ -273,7 +273,6 @@ DISK: Final[tuple[Check[Disk], ...]] = (
     ),
 )
 SOURCE: Final[tuple[Check[Source], ...]] = (
-    Check(lambda source: f"fdgroup='{source.fdgroup}'", lambda source: source.fdgroup is not None),
     Check(
         "managed='yes' of an NVMe source",
         lambda source: source.type == "nvme" and source.managed is not False,
