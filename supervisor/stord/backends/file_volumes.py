@@ -21,6 +21,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.stord import commands, qemu_img
 from supervisor.stord.backends.base import BackendContext, CloneSource, CreateOptions
 from supervisor.stord.pool_process.messages import (
+    QUICK_S,
     CheckChain,
     CopyRaw,
     CreateRaw,
@@ -37,6 +38,8 @@ RAW_FORMATS: Final = ("raw", "iso")
 PBKDF_TIMING_FAILED: Final = "Unable to get accurate CPU usage"
 PBKDF_ATTEMPTS: Final = 30  # half of them fail where the kernel counts CPU time by its tick
 PBKDF_PAUSE_S: Final = 0.02  # longer than a tick
+#: Bytes that a clone takes no noticeable time for: the same.
+QUICK_COPY: Final = 4 * 1024 * 1024
 #: Bytes that fallocate takes no noticeable time for: done in the pool's shared process, a
 #: dedicated one would take longer to fork.
 QUICK_ALLOCATION: Final = 64 * 1024 * 1024
@@ -82,6 +85,14 @@ def is_plain(definition: Volume, options: CreateOptions) -> bool:
     )
 
 
+def is_quick_copy(source: VolumeInfo, directory: str) -> bool:
+    """Return whether a volume is copied within its pool in no noticeable time.
+
+    Another pool's storage may hang, and with it the process that reads it.
+    """
+    return source.allocation <= QUICK_COPY and posixpath.dirname(source.path) == directory
+
+
 def raw_file(definition: Volume, directory: str, temporary: str) -> CreateRaw:
     """Describe the file of a new raw volume, under its temporary name."""
     capacity = definition.capacity or 0
@@ -105,7 +116,10 @@ async def _write_raw(
             is_new=True,
             reflink=options.reflink,
         )
-        await context.process.call_dedicated(copy)
+        if is_quick_copy(options.clone_source.volume, context.pool.path or ""):
+            await context.process.call(copy, deadline_s=QUICK_S)
+        else:
+            await context.process.call_dedicated(copy)
         return
     await context.process.call_dedicated(raw_file(definition, context.pool.path, temporary))
 

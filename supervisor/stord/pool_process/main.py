@@ -12,6 +12,7 @@ import socket
 
 from ipc import Peer, StandaloneEndpoint
 from supervisor.dispatch.errors import VirErrorCodec
+from supervisor.runtime.event_loop import new_event_loop
 from supervisor.stord.pool_process.open_for_program import OpenForProgram
 from supervisor.stord.pool_process.scan import VolumeScan
 from supervisor.stord.pool_process.transfer import VolumeTransfer
@@ -27,7 +28,7 @@ def run(connection: socket.socket) -> None:
 def run_endpoint(connection: socket.socket, endpoint: StandaloneEndpoint) -> None:
     """Register every handler and handle requests until the socket closes."""
     gc.disable()  # reference counting frees a request's objects; a GC run would unshare fork pages
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_run(connection, endpoint))
 
 

@@ -14,8 +14,14 @@ from supervisor.messages.calls import ClientClosed
 from supervisor.stord import recovery
 from supervisor.stord.backends import directory
 from supervisor.stord.backends.base import BackendContext, CreateOptions
-from supervisor.stord.backends.file_volumes import QUICK_ALLOCATION, write_file
+from supervisor.stord.backends.file_volumes import (
+    QUICK_ALLOCATION,
+    QUICK_COPY,
+    is_quick_copy,
+    write_file,
+)
 from supervisor.stord.pool_process.temporary_names import temporary_name
+from supervisor.stord.volume_info import VolumeInfo
 from tests.unit.stord.stord_under_test import (
     HOST_TAG,
     Stord,
@@ -201,3 +207,12 @@ async def test_metadata_that_a_format_has_not_cannot_be_preallocated() -> None:
     with pytest.raises(VirError, match="only supported with qcow2") as refusal:
         await write_file(cast("BackendContext", None), raw, CreateOptions(preallocate=True), "t")
     assert refusal.value.code is ErrorCode.CONFIG_UNSUPPORTED
+
+
+def test_only_a_small_volume_of_the_same_pool_is_cloned_by_the_pools_own_process() -> None:
+    def source(path: str, allocation: int) -> VolumeInfo:
+        return VolumeInfo(name="v", key=path, path=path, allocation=allocation)
+
+    assert is_quick_copy(source("/pool/v", QUICK_COPY), "/pool")
+    assert not is_quick_copy(source("/pool/v", QUICK_COPY + 1), "/pool")
+    assert not is_quick_copy(source("/nfs/v", 0), "/pool")
