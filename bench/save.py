@@ -104,7 +104,7 @@ class Watcher:
 
 
 @contextmanager
-def guest(side: Side, mib: int) -> Iterator[Any]:
+def guest(side: Side, mib: int, xml: str = XML) -> Iterator[Any]:
     """A guest whose memory is filled, defined and running."""
     folder = side.images / NAME
     folder.mkdir(exist_ok=True)
@@ -114,7 +114,7 @@ def guest(side: Side, mib: int) -> Iterator[Any]:
         for _ in range(int(mib * FILLED)):
             initrd.write(os.urandom(MIB))
     link = side.connect()
-    domain = link.defineXML(XML.format(name=NAME, mib=mib, folder=side.seen_as / NAME))
+    domain = link.defineXML(xml.format(name=NAME, mib=mib, folder=side.seen_as / NAME))
     try:
         domain.create()
         wait_filled(domain, mib)

@@ -61,6 +61,7 @@ class ClientCall:
     answer_descriptors: list[Descriptor] = field(default_factory=list)  # of the reply
     stream: Stream | None = None
     cacheable: bool = False  # the reply holds until this service publishes a change
+    of_host: bool = False  # … of the host itself, as in `ClientReply`
     cpu_time_of: Descriptor | None = None  # … but for its last field: as in `ClientReply`
     #: Arguments and results of the same procedure, as cacheable, that may be asked for next.
     readahead: list[tuple[tuple[Any, ...], Any]] = field(default_factory=list)
@@ -289,6 +290,7 @@ def _reply(procedure: Procedure, call: ClientCall, payload: bytes) -> ClientRepl
         descriptors=call.answer_descriptors,
         stream=call.stream,
         cacheable=call.cacheable,
+        of_host=call.of_host,
         cpu_time_of=call.cpu_time_of,
         readahead=[
             (procedure.encode_args(arguments), procedure.encode_ret(result))

@@ -106,9 +106,13 @@ class Publisher:
         """Publish an event that a worker encoded."""
         self._bus.publish(event)
 
-    def invalidate(self) -> None:
-        """Have rpcd drop its cached replies before a change without an event is acknowledged."""
-        self._bus.publish(InvalidateCache())
+    def invalidate(self, *, of_host: bool = False) -> None:
+        """Have rpcd drop its cached replies before a change without an event is acknowledged.
+
+        Args:
+            of_host: also those that are about the host alone.
+        """
+        self._bus.publish(InvalidateCache(of_host=of_host))
 
 
 class KeepRunningVote:

@@ -31,6 +31,7 @@ from supervisor.hostd.calls.node_memory import NodeMemoryCalls
 from supervisor.hostd.calls.node_suspend import NodeSuspendCalls
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.emulator.emulators import Emulators
+from supervisor.hostd.node.cpu_changes import CpuChanges
 from supervisor.hostd.node.node import Node
 from supervisor.hostd.secrets.files import SecretFiles
 from supervisor.hostd.secrets.registry import SecretRegistry
@@ -88,12 +89,15 @@ async def run(process: ChildProcess) -> None:
     files = SecretFiles(process.paths.secrets())
     secrets = SecretCalls(SecretRegistry(), files, Publisher(process.node, "secret"))
     secrets.load()
+    publisher = Publisher(process.node, "node_device")
+    cpu_changes = CpuChanges(lambda: publisher.invalidate(of_host=True))
+    cpu_changes.watch()
     connections = ConnectionCalls({QEMU.name: calls, LXC.name: LxcHypervisor(calls)})
     process.node.serve(
         Dispatcher(
             "hostd",
             connections,
-            NodeCalls(node),
+            NodeCalls(node, cpu_changes),
             NodeDeviceCalls(),
             NodeMemoryCalls(node),
             NodeSuspendCalls(),
@@ -109,6 +113,7 @@ async def run(process: ChildProcess) -> None:
     await process.ready()
     await process.stopping.wait()
     prefetching.cancel()
+    cpu_changes.close()
 
 
 def base_label(process: ChildProcess) -> str | None:

@@ -56,6 +56,9 @@ class ClientReply(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     cacheable: bool = (
         False  # rpcd may repeat it for the same call until an event or `InvalidateCache`
     )
+    #: With a cacheable reply: it is about the host alone. Only an `InvalidateCache` that says so
+    #: outdates it, no change of a guest does.
+    of_host: bool = False
     #: Of a cacheable reply: open /proc/PID/stat. The payload ends with the CPU time (8 bytes, ns)
     #: of that process, which rpcd reads anew for each repetition.
     cpu_time_of: Descriptor | None = None
@@ -163,3 +166,5 @@ class InvalidateCache(Event, frozen=True, kw_only=True, tag="calls.invalidate_ca
 
     A service publishes it before it replies to the call that made the change.
     """
+
+    of_host: bool = False  # also those that are about the host alone

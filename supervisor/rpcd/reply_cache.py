@@ -22,6 +22,7 @@ from supervisor.runtime.procfs import read_cpu_ns
 MAX_REPLIES: Final = 4096
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_DESCRIPTORS: Final = 512
+MAX_OF_HOST: Final = 64  # replies
 CPU_TIME: Final = struct.Struct(">Q")
 
 Key = tuple[int, int, str, bytes]  # program, procedure, driver, encoded arguments
@@ -46,6 +47,7 @@ class ReplyCache:
     def __init__(self) -> None:
         self.generation = 0  # counts invalidations
         self._replies: dict[Key, bytes] = {}
+        self._of_host: dict[Key, bytes] = {}  # that outlive a guest's changes
         self._timed: dict[Key, TimedReply] = {}
         self._bytes = 0
 
@@ -54,7 +56,7 @@ class ReplyCache:
         reply = self._replies.get(key)
         if reply is None and (timed := self._timed.get(key)) is not None:
             reply = timed.payload()
-        return reply
+        return reply if reply is not None else self._of_host.get(key)
 
     def put(
         self, key: Key, payload: bytes, generation: int, cpu_time_of: Descriptor | None = None
@@ -81,9 +83,20 @@ class ReplyCache:
         self._replies[key] = payload
         self._bytes += len(payload) + len(key[3])
 
-    def clear(self) -> None:
-        """Drop every reply: something changed."""
+    def put_of_host(self, key: Key, payload: bytes, generation: int) -> None:
+        """Keep a reply that is about the host alone; the arguments are `put`'s."""
+        if generation == self.generation and len(self._of_host) < MAX_OF_HOST:
+            self._of_host[key] = payload
+
+    def clear(self, *, of_host: bool = True) -> None:
+        """Drop every reply: something changed.
+
+        Args:
+            of_host: whether it may have been the host itself.
+        """
         self.generation += 1
+        if of_host:
+            self._of_host.clear()
         self._replies.clear()
         self._timed.clear()  # closes the descriptors
         self._bytes = 0

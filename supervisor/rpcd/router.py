@@ -123,6 +123,9 @@ class Router:
             generation: of the cache when the call was sent.
         """
         key = cache_key(procedure, payload, driver)
+        if reply.of_host:
+            self.cache.put_of_host(key, reply.payload, generation)
+            return
         self.cache.put(key, reply.payload, generation, reply.cpu_time_of)
         for arguments, ahead in reply.readahead:
             self.cache.put(cache_key(procedure, arguments, driver), ahead, generation)
@@ -139,11 +142,11 @@ class Router:
             detail = f"the stream's service did not confirm its end: {error}"
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.STREAMS) from error
 
-    def _invalidate_cache(self, _: InvalidateCache) -> None:
-        self.cache.clear()
+    def _invalidate_cache(self, change: InvalidateCache) -> None:
+        self.cache.clear(of_host=change.of_host)
 
     def _event(self, event: ClientEvent) -> None:
-        self.cache.clear()
+        self.cache.clear(of_host=False)
         for callback in self.on_event:
             callback(event)
 

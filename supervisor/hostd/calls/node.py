@@ -15,16 +15,18 @@ from rpc.values import NodeGetCpuStats, NodeGetMemoryStats, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import HOST_ERRORS
 from supervisor.drivers.driver import TYPED_STRINGS
+from supervisor.hostd.node.cpu_changes import CpuChanges
 from supervisor.hostd.node.node import KSM, Cell, Node
 from supervisor.hostd.node.sysinfo import write_sysinfo
 from supervisor.runtime.host import host_arch
 
 
 class NodeCalls:
-    """Reports the node; every value is read at the call."""
+    """Reports the node; every value is read at the call, unless a change of it is noticed."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, cpu_changes: CpuChanges) -> None:
         self._node = node
+        self._cpu_changes = cpu_changes
 
     def connect_get_hostname(self, call: ClientCall) -> str:
         """Return the kernel's host name, without a DNS lookup."""
@@ -133,6 +135,8 @@ class NodeCalls:
     ) -> tuple[bytes, int, int]:
         """Return the bitmap of online CPUs, their count, and the count of present CPUs."""
         HOST_ERRORS.check_flags("nodeGetCPUMap", flags)
+        # Bindings ask for it before each pinning.
+        call.cacheable = call.of_host = self._cpu_changes.is_watching
         present, online = self._node.present(), self._node.online()
         bits = bytearray((max(present, default=0) // 8 + 1) if need_map else 0)
         if need_map:

@@ -33,6 +33,27 @@ async def test_a_change_drops_cached_replies_and_those_on_their_way(
         assert cache.get(key) is None, "it was requested before the change"
 
 
+async def test_a_reply_about_the_host_outlives_a_guests_changes() -> None:
+    procedure = wire_table.load().named("node_get_cpu_map")
+    arguments = procedure.encode_args((1, 1, 0))
+    answer = procedure.encode_ret((b"\3", 2, 2))
+    async with client() as peer:  # no service is expected to be asked
+        await peer.open()
+        router = peer.server.router
+        reply = ClientReply(payload=answer, cacheable=True, of_host=True)
+        router.keep(procedure, arguments, "qemu", reply, router.cache.generation)
+        for tag, change in CHANGES:
+            handler = peer.server.node.handlers.find(tag)
+            assert handler is not None
+            handler.run(change)
+        await peer.send(peer.call("node_get_cpu_map", 1, 1, 0))
+        assert (await peer.receive()).payload == answer
+        handler = peer.server.node.handlers.find("calls.invalidate_cache")
+        assert handler is not None
+        handler.run(InvalidateCache(of_host=True))
+        assert router.cache.get(cache_key(procedure, arguments, "qemu")) is None
+
+
 async def test_what_was_read_ahead_is_answered_without_asking_its_service() -> None:
     procedure = wire_table.load().named("domain_get_xml_desc")
     one, two = (procedure.encode_args((Domain(name, bytes(16), -1), 0)) for name in ("a", "b"))
