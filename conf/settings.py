@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from conf.errors import ConfError
+from conf.lockd_settings import LockdConfig, check_lockd_config
 from conf.settings_syntax import Value, parse
 from conf.types.mode import parse_mode
 
@@ -180,6 +181,7 @@ class QemuConfig(msgspec.Struct, frozen=True, kw_only=True):
     capability_filters: list[str] = []
     deprecation_behavior: str = "none"
     sched_core: str = "none"
+    lockd: LockdConfig = LockdConfig()  # of its own file
 
 
 class LogdConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +212,15 @@ def parse_logd_config(data: bytes | str, origin: str) -> LogdConfig:
         detail = f"{origin}: max_backups must be from 0 to {MAX_BACKUPS}"
         raise ConfError("conf_syntax", detail, origin)
     return config
+
+
+def parse_lockd_config(data: bytes | str, origin: str) -> LockdConfig:
+    """Read qemu-lockd.conf.
+
+    Raises:
+        ConfError: kind "conf_syntax", naming file, line and key.
+    """
+    return check_lockd_config(_parse_settings(LockdConfig, data, origin), origin)
 
 
 def parse_daemon_config(
@@ -297,6 +308,7 @@ def _parse_settings(
 ) -> Settings:
     """Read one file into its settings."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields.pop("lockd", None)  # which has a file of its own
     values = defaults
     for key, (value, line) in parse(data, origin).items():
         if key not in fields:
@@ -307,7 +319,7 @@ def _parse_settings(
 
 
 def _convert(kind: object, value: Value, where: str) -> object:
-    if kind is bool and value in (0, 1):
+    if kind in (bool, bool | None) and value in (0, 1):
         return bool(value)
     if kind is int and isinstance(value, int):
         return value

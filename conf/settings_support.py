@@ -41,8 +41,8 @@ UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
 )  # fmt: skip
 #: Security drivers that this build lacks; it has "dac", a user of the guest's own.
 UNSUPPORTED_SECURITY_DRIVERS: Final = frozenset({"apparmor", "selinux"})
-#: "nop" locks nothing, as in libvirt; "lockd" and "sanlock" keep other hosts off an image.
-LOCK_MANAGERS: Final = frozenset({"", "nop"})
+#: "nop" locks nothing, as in libvirt; "sanlock" needs its daemon.
+LOCK_MANAGERS: Final = frozenset({"", "nop", "lockd"})
 #: What `access_drivers` may name; "none" allows everything, as in libvirt.
 ACCESS_DRIVERS: Final = frozenset({"none", "polkit", "roles"})
 

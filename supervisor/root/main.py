@@ -23,6 +23,7 @@ from conf.settings import (
     DaemonConfig,
     QemuConfig,
     parse_daemon_config,
+    parse_lockd_config,
     parse_logd_config,
     parse_qemu_config,
 )
@@ -127,6 +128,9 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
     except ValueError as error:
         raise ConfError("conf_syntax", f"{file}: {error}", str(file)) from error
     drivers = parse_qemu_config(qemu, str(paths.qemu_config_file()))
+    locks = paths.lockd_config_file()
+    lockd = parse_lockd_config(read_file(locks), str(locks))
+    drivers = msgspec.structs.replace(drivers, lockd=lockd)
     check_security_settings(config, str(file))
     check_security_settings(drivers, str(paths.qemu_config_file()))
     if is_session(options):

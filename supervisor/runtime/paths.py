@@ -242,6 +242,10 @@ class Paths:
         """Locate virtlogd.conf."""
         return self.etc / "virtlogd.conf"
 
+    def lockd_config_file(self) -> Path:
+        """Locate qemu-lockd.conf."""
+        return self.etc / "qemu-lockd.conf"
+
     def logd(self) -> Path:
         """Locate the directory of the pipes through which guests write their logs."""
         return self.run / "logd"

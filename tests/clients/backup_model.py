@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -58,11 +56,16 @@ class Backups:
         """Begin anew: what was written since is not known any more."""
         self.last = None
         domain = self.machine.domain
-        for checkpoint in domain.listAllCheckpoints():
+        checkpoints, was_off = domain.listAllCheckpoints(), not domain.isActive()
+        if checkpoints and was_off:
+            domain.create()  # else their bitmaps would stay, and QEMU revert to no snapshot
+        for checkpoint in checkpoints:
             try:
                 checkpoint.delete()
             except libvirt.libvirtError:
                 checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
+        if checkpoints and was_off:
+            domain.destroy()
         self.machine.on_checkpoints_gone()
 
     def _take(self, name: str, since: Kept | None, *, pull: bool, kill: bool) -> None:
@@ -145,8 +148,8 @@ class Backups:
     def begin_amid_death(self, victim: str, pause: float, *, pull: bool) -> None:
         """Kill a process while a backup begins: it has begun, or nothing is left of it."""
         machine, name = self.machine, self.machine.name("dead")
-        pid = machine.pid_of(victim)
-        killer = threading.Timer(pause, os.kill, (pid, signal.SIGKILL))
+        pid = machine.running(victim)
+        killer = threading.Timer(pause, machine.kill_if_there, (pid,))
         killer.start()
         store = machine.folder / f"{name}.qcow2"
         with contextlib.suppress(libvirt.libvirtError):

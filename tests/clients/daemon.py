@@ -22,6 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from supervisor.ctl.virtvisorctl import query
+from supervisor.messages.root import AdminRequest
+from supervisor.runtime.paths import Paths
 from tests.cgroups import guest_groups, remove_groups
 
 LIBVIRTD: Final = Path(sys.executable).with_name("libvirtd")
@@ -128,14 +131,9 @@ class Daemon:
         self.process.wait(5)
 
     def status(self) -> list[dict[str, Any]]:
-        """Ask virtvisorctl for the process tree."""
-        done = subprocess.run(
-            [str(VIRTVISORCTL), "--root", str(self.root), "status", "--json"],
-            capture_output=True,
-            check=True,
-            timeout=20 * PATIENCE,
-        )
-        rows: list[dict[str, Any]] = json.loads(done.stdout)
+        """Ask for the process tree, as `virtvisorctl status` does, without a process of its own."""
+        reply = query(Paths.system(self.root).control_socket(), AdminRequest(ask="status"))
+        rows: list[dict[str, Any]] = json.loads(reply)
         return rows
 
     def virsh(self, *words: str, uri: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -139,15 +139,27 @@ class Machine:
 
     def kill_one(self, victim: str) -> None:
         """Kill a process by its name, and wait for its successor."""
-        former = self.pid_of(victim)
-        os.kill(former, signal.SIGKILL)
+        former = self.running(victim)
+        self.kill_if_there(former)
         wait_until(f"another {victim}", lambda: self.pid_of(victim) not in (0, former))
         wait_until("the domain answers", self.answers)
+
+    @staticmethod
+    def kill_if_there(pid: int) -> None:
+        """Kill a process that may have ended in order."""
+        assert pid, "0 is the tests' own process group"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def pid_of(self, name: str) -> int:
         """The pid of a running process of the daemon; 0 for none."""
         rows = [row for row in self.daemon.status() if row["name"] == name]
         return int(rows[0]["pid"]) if rows and rows[0]["state"] == "running" else 0
+
+    def running(self, name: str) -> int:
+        """The pid of a process of the daemon, once it runs: 0 would be the tests' own group."""
+        wait_until(f"a running {name}", lambda: self.pid_of(name) != 0)
+        return self.pid_of(name)
 
     def answers(self) -> bool:
         """Whether the guest can be asked, if there is one."""
@@ -164,11 +176,11 @@ class Machine:
             return
         name = self.name("d")
         victim = self.random.choice(["domd", "qemu:data"])
-        pid = self.pid_of(victim)
+        pid = self.running(victim)
         xml, flags = self.external(name)
         pause = self.random.random() * (0.3 if "<memory" in xml else 0.05)
         self.log[-1] += f" ({victim} killed after {pause:.3f} s)"
-        killer = threading.Timer(pause, os.kill, (pid, signal.SIGKILL))
+        killer = threading.Timer(pause, self.kill_if_there, (pid,))
         killer.start()
         with contextlib.suppress(libvirt.libvirtError):
             self.domain.snapshotCreateXML(xml, flags)

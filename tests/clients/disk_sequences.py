@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import signal
 import sys
 import threading
 import time
@@ -144,9 +142,8 @@ class WholeMachine(NotedMachine):
         if victim == "root":
             killer = threading.Timer(pause, self.daemon.kill)
         else:
-            pid = self.pid_of(victim)
-            assert pid, "0 is the tests' own process group"
-            killer = threading.Timer(pause, kill_if_there, (pid,))
+            pid = self.running(victim)
+            killer = threading.Timer(pause, self.kill_if_there, (pid,))
         killer.start()
         yield
         killer.join()
@@ -160,26 +157,22 @@ class WholeMachine(NotedMachine):
         wait_until("the domain answers", self.answers)
 
 
-def kill_if_there(pid: int) -> None:
-    """Kill a process that may have ended in order."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def run_sequence(seed: int, steps: int) -> WholeMachine:
+def run_sequence(daemon: Daemon, seed: int, steps: int) -> WholeMachine:
     """Run one sequence, and compare the disk and each snapshot with the model.
 
     Raises:
         AssertionError: bytes differ, or a call failed that should not have; with what was done.
     """
     EventLoop.start()
-    with open_directory() as folder, Daemon() as daemon:
+    with open_directory() as folder:
         machine = WholeMachine(daemon, folder, seed)
         try:
             for _ in range(steps):
                 machine.step()
             machine.check()
             machine.check_snapshots()
+            machine.forget_snapshots()
+            machine.domain.undefine()
         except (libvirt.libvirtError, ProcessLookupError) as error:
             emulator = (daemon.root / "var/log/libvirt/qemu/data.log").read_text(errors="replace")
             raise AssertionError((seed, machine.log, str(error), emulator[-2000:])) from error
@@ -189,6 +182,27 @@ def run_sequence(seed: int, steps: int) -> WholeMachine:
     return machine
 
 
+def run_seeds(seeds: range, steps: int, done: Counter[str]) -> Iterator[int]:
+    """Run sequences on daemons, a fresh one after each failure; the seeds that failed."""
+    left = list(seeds)
+    while left:
+        with Daemon() as daemon:
+            while left:
+                seed = left.pop(0)
+                try:
+                    machine = run_sequence(daemon, seed, steps)
+                except Exception:  # noqa: BLE001 - the other seeds are to run, too
+                    log = daemon.log.read_text(errors="replace")
+                    sys.stdout.write(
+                        f"{log[-6000:]}seed {seed} failed:\n{traceback.format_exc()}\n"
+                    )
+                    yield seed
+                    break
+                done.update(line.split()[0] for line in machine.log)
+                sys.stdout.write(f"seed {seed} is right\n")
+                sys.stdout.flush()
+
+
 def main() -> int:
     """Run the seeds; what fails is printed, with its seed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -196,16 +210,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10, help="how many")
     parser.add_argument("--steps", type=int, default=40, help="of each")
     options = parser.parse_args()
-    began, done, failed = time.monotonic(), Counter[str](), list[int]()
-    for seed in range(options.first, options.first + options.count):
-        try:
-            machine = run_sequence(seed, options.steps)
-        except Exception:  # noqa: BLE001 - the other seeds are to run, too
-            failed.append(seed)
-            sys.stdout.write(f"seed {seed} failed:\n{traceback.format_exc()}\n")
-        else:
-            done.update(line.split()[0] for line in machine.log)
-        sys.stdout.flush()
+    began, done = time.monotonic(), Counter[str]()
+    seeds = range(options.first, options.first + options.count)
+    failed = list(run_seeds(seeds, options.steps, done))
     steps = ", ".join(f"{name} {count}" for name, count in done.most_common())
     sys.stdout.write(
         f"{options.count} sequences of {options.steps} steps in {time.monotonic() - began:.0f} s: "

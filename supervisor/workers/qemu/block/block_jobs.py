@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Final
 
@@ -49,6 +50,7 @@ from supervisor.workers.qemu.block.live_disks import (
     job_of,
 )
 from supervisor.workers.qemu.block.nodes import layer_nodes, live_nodes
+from supervisor.workers.qemu.disk_locks.locks import unlock
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files
 
@@ -252,9 +254,6 @@ async def _begin_commit(
         arguments["backing-file"] = wanted or backing_string(context, base_nodes)
     if request.bandwidth:
         arguments["speed"] = request.bandwidth
-    # QEMU writes to the base, and to the header of the image above the top.
-    for written in (chain[base], *([chain[top - 1]] if top > 0 else [])):
-        await chown_files(guest, Disk(type=written.type, source=written.source))
     record = BlockJobRecord(
         id=job,
         kind=BlockJobKind.ACTIVE_COMMIT if top == 0 else BlockJobKind.COMMIT,
@@ -263,9 +262,15 @@ async def _begin_commit(
         base=chain[base].index,
         delete=bool(request.flags & CommitFlags.DELETE),
     )
-    if top == 0:
-        disk.mirror = _commit_mirror(chain[base])
-    await begin_job(guest, record, "block-commit", arguments)
+    async with AsyncExitStack() as undo:
+        # QEMU writes to the base, and to the header of the image above the top.
+        for written in (chain[base], *([chain[top - 1]] if top > 0 else [])):
+            given = await chown_files(guest, Disk(type=written.type, source=written.source))
+            undo.push_async_callback(unlock, guest, given.locked)
+        if top == 0:
+            disk.mirror = _commit_mirror(chain[base])
+        await begin_job(guest, record, "block-commit", arguments)
+        undo.pop_all()
 
 
 def _commit_mirror(base: Layer) -> Mirror:

@@ -76,7 +76,8 @@ async def copy(guest: Guest, request: BlockCopy) -> None:
                 undo.callback(remove_file, created)
         for layer in chain:
             image = Disk(type=layer.type, source=layer.source)
-            undo.push_async_callback(give_back, guest, await chown_files(guest, image))
+            given = await chown_files(guest, image, writes=layer is chain[0])
+            undo.push_async_callback(give_back, guest, given)
         size = virtual_size(found, top.format_name)
         late = await _add_nodes(guest, plan, request, chain, size, undo)
         arguments: dict[str, object] = {

@@ -38,6 +38,7 @@ from supervisor.workers.qemu.block.live_disks import change_chain
 from supervisor.workers.qemu.block.mirrors import add_backing_nodes, mirror_layers, store_ends
 from supervisor.workers.qemu.block.new_files import remove_file
 from supervisor.workers.qemu.block.nodes import layer_nodes
+from supervisor.workers.qemu.disk_locks.locks import unlock_lower
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import collect
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
@@ -130,6 +131,8 @@ async def _finish(guest: Guest, record: BlockJobRecord) -> None:
         path = local_path(layer.source)
         if record.delete and outcome is JobStatus.COMPLETED and layer.type == "file" and path:
             remove_file(path)
+    if disk is not None:
+        await unlock_lower(guest, [disk])
     _publish(guest, record, disk, outcome)
     guest.job_waits.ended(record.id, JobEnd(outcome, error))
 

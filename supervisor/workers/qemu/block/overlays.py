@@ -44,6 +44,7 @@ from supervisor.workers.qemu.block.new_files import remove_file
 from supervisor.workers.qemu.block.node_facts import NodeFacts, find_facts, take_numbers
 from supervisor.workers.qemu.block.nodes import PREFIX, ImageNodes, live_nodes
 from supervisor.workers.qemu.block.overlay_files import OverlayFiles
+from supervisor.workers.qemu.disk_locks.locks import unlock_lower
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import collect, used_nodes
 from supervisor.workers.qemu.hotplug.file_owners import chown_files, give_back
@@ -114,6 +115,7 @@ async def create_overlays(
                 guest.update_and_publish({"devices"})
     finally:
         files.close()
+    await unlock_lower(guest, (one.disk for one in overlays))
 
 
 async def _add_images(

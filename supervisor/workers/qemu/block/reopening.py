@@ -19,6 +19,7 @@ from rpc.errors import VirError
 from supervisor.workers.qemu.argv.disk import shared_node_options
 from supervisor.workers.qemu.argv.storage import format_node
 from supervisor.workers.qemu.block.nodes import live_nodes
+from supervisor.workers.qemu.disk_locks.locks import unlock
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files
 
@@ -40,7 +41,8 @@ async def writable(guest: Guest, images: Sequence[tuple[Disk, str]]) -> AsyncIte
         for disk, node in images:
             place = node_place(disk, node)
             layer = layers(disk)[place]
-            await chown_files(guest, Disk(type=layer.type, source=layer.source))
+            given = await chown_files(guest, Disk(type=layer.type, source=layer.source))
+            undo.push_async_callback(unlock, guest, given.locked)
             undo.push_async_callback(_close, guest, reopen_arguments(disk, place, read_only=True))
             arguments = reopen_arguments(disk, place, read_only=False)
             await guest.monitor.execute("blockdev-reopen", arguments)

@@ -5,7 +5,7 @@ Owns: the list of previous owners in the status XML. May touch: their owner and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from conf.domain.device_xml import Device
 from conf.domain.devices.chardev import CharDevice
@@ -15,6 +15,8 @@ from conf.domain.devices.memory import MemoryDevice
 from supervisor.objects.domain_status_xml import Owner
 from supervisor.workers.file_owners import ChownedFile, chown_for_guest, restore
 from supervisor.workers.qemu.cgroup import devices
+from supervisor.workers.qemu.disk_locks.locks import lock_device, unlock, unlock_unused
+from supervisor.workers.qemu.disk_locks.resources import LockResource
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.guest_user import guest_user
 from supervisor.workers.qemu.namespace.guest_dev import (
@@ -53,6 +55,7 @@ class GivenFiles:
 
     device: Device
     owners: list[Owner]  # the previous ones
+    locked: list[LockResource] = field(default_factory=list)  # by this, not before
 
 
 def opened_by(device: Device) -> list[str]:
@@ -60,27 +63,32 @@ def opened_by(device: Device) -> list[str]:
     return [*(file.path for file in device_files(device)), *devices.opened_paths(device)]
 
 
-async def chown_files(guest: Guest, device: Device, *, saves: bool = True) -> GivenFiles:
+async def chown_files(
+    guest: Guest, device: Device, *, saves: bool = True, writes: bool = True
+) -> GivenFiles:
     """Let QEMU open a device's files: as its user, as dynamic_ownership and <seclabel> allow.
 
-    Host devices are let through the filter of its cgroup as well, and are added to its /dev.
+    Host devices are let through the filter of its cgroup as well, and are added to its /dev. The
+    image of a disk is locked, where guests lock them (`lock_manager`).
 
     Args:
         guest: the guest.
         device: whose files they are.
         saves: False: the caller saves the status next.
+        writes: QEMU writes to them.
 
     Returns:
         What `give_back` undoes; the previous owners are in the status XML from now on.
 
     Raises:
-        VirError: SYSTEM_ERROR naming the file; the others are given back.
+        VirError: SYSTEM_ERROR naming the file, RESOURCE_BUSY; the others are given back.
     """
-    devices.permit(guest, opened_by(device))
+    locked = await lock_device(guest, device) if writes else []
     try:
-        return GivenFiles(device, await _give(guest, device, saves=saves))
+        devices.permit(guest, opened_by(device))
+        return GivenFiles(device, await _give(guest, device, saves=saves), locked)
     except BaseException:
-        await give_back(guest, GivenFiles(device, []))
+        await give_back(guest, GivenFiles(device, [], locked))
         raise
 
 
@@ -105,6 +113,7 @@ async def _give(guest: Guest, device: Device, *, saves: bool) -> list[Owner]:
 
 async def give_back(guest: Guest, given: GivenFiles) -> None:
     """Give files back that `chown_files` gave to QEMU's user, as the hotplug has failed."""
+    await unlock(guest, given.locked)
     await restore(given.owners, guest.context.previous_owners)
     guest.status.owners = [owner for owner in guest.status.owners if owner not in given.owners]
     guest.save()
@@ -122,3 +131,5 @@ async def restore_file_owners(guest: Guest, device: Device) -> None:
     guest.save()
     remove_nodes(guest, opened_by(device))
     devices.forbid(guest, [*unused, *devices.opened_paths(device)])
+    if isinstance(device, Disk):
+        await unlock_unused(guest, [device])

@@ -30,6 +30,7 @@ from supervisor.workers.qemu.block.internal_snapshots import resume_after_job
 from supervisor.workers.qemu.block.job_commands import end_create_jobs
 from supervisor.workers.qemu.block.job_ends import conclude_ended, resume_jobs
 from supervisor.workers.qemu.block.overlays import settle_overlays
+from supervisor.workers.qemu.disk_locks import locks
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.handover import inherit
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
@@ -138,6 +139,8 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
     """Query the state of QEMU, for the events that were missed."""
     answer = await monitor.query("query-status", StatusInfo)
     trigger = reconcile(guest.state, answer.status)
+    if locks.is_enabled(guest.context.config):
+        guest.run(locks.restore_locks(guest))
     if guest.status.memory_file is not None or is_ours(guest.status.job):
         guest.run(_end_interrupted(guest))
         return

@@ -43,6 +43,7 @@ from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes, p
 from supervisor.workers.qemu.block.disk_sources import drop_missing_disks, resolve_volumes
 from supervisor.workers.qemu.cgroup import placement
 from supervisor.workers.qemu.cgroup.settings import check_available
+from supervisor.workers.qemu.disk_locks import locks
 from supervisor.workers.qemu.external import virtiofsd
 from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
@@ -100,7 +101,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     """Parse and check the domain, and complete it for this QEMU; nothing on the host changes."""
     domain = parse_domain(request.xml)
     domain.id = request.id
-    check_supported(domain)
+    check_supported(domain, locks_leases=locks.is_enabled(context.config))
     if domain.os.firmware is not None:
         directories = context.paths.firmware_descriptors(session=context.session)
         fill_firmware(domain, read_descriptors(directories), context.paths.nvram(domain.name))
@@ -181,6 +182,8 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         contextlib.ExitStack() as closing,
     ):
         await _prepare_domain(start, ports, undo)
+        # Before an image's owner is changed: another guest may use it.
+        locked = await locks.lock_for_start(context.config, start.domain, closing)
         async with usb_sharing.exclusive(context.paths, start.name, start.domain.devices.hostdevs):
             await _prepare_files(start, undo)
         fds = await _attach_interfaces(start, closing, undo)
@@ -210,6 +213,7 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         monitor.close()
         error_output = partial(outputs.error_output, log_file)
         await connect_monitor(guest, error_output, MONITOR_S)
+        await locks.hand_over(guest, locked)
         source = start.request.source
         if isinstance(source, RestoreImage):
             await restore.load(guest, source, error_output)

@@ -48,28 +48,35 @@ class UnsupportedElement:
     remedy: str
 
 
-def check_supported(domain: Domain, running: Domain | None = None) -> None:
+def check_supported(
+    domain: Domain, running: Domain | None = None, *, locks_leases: bool = False
+) -> None:
     """Refuse a domain with an element that is not implemented.
 
     Args:
         domain: to be started, or to get a device.
         running: what runs already, maybe started by libvirt's own daemon: what it has, it keeps.
+        locks_leases: there is a lock manager.
 
     Raises:
         ConfError: "config_unsupported", naming the first such element.
     """
     has = frozenset(unsupported_elements(running)) if running is not None else frozenset()
-    for unsupported in unsupported_elements(domain):
+    for unsupported in unsupported_elements(domain, locks_leases=locks_leases):
         if unsupported in has:
             continue
         detail = f"{unsupported.element} is not supported: {unsupported.remedy}"
         raise ConfError("config_unsupported", detail)
 
 
-def unsupported_elements(domain: Domain) -> Iterator[UnsupportedElement]:
+def unsupported_elements(
+    domain: Domain, *, locks_leases: bool = False
+) -> Iterator[UnsupportedElement]:
     """List what the domain's XML asks for and neither QEMU's command line nor the worker does."""
     devices = domain.devices
     yield from _apply(DOMAIN, [domain])
+    if not locks_leases:
+        yield from _apply((LEASES,), [domain])
     yield from _apply(CPUTUNE, [domain.cputune] if domain.cputune else [])
     for disk in devices.disks:
         suffix = f" of disk '{disk.target.dev}'"
@@ -146,6 +153,11 @@ def _features(*names: str) -> tuple[Check[Domain], ...]:
 CPUTUNE: Final[tuple[Check[Cputune], ...]] = (
     Check("<cachetune> in <cputune>", lambda tune: tune.cachetunes, RESCTRL),
     Check("<memorytune> in <cputune>", lambda tune: tune.memorytunes, RESCTRL),
+)
+LEASES: Final[Check[Domain]] = Check(
+    lambda domain: f"<lease> '{domain.devices.leases[0].key}'",
+    lambda domain: domain.devices.leases,
+    'it needs lock_manager = "lockd" in qemu.conf',
 )
 DOMAIN: Final[tuple[Check[Domain], ...]] = (
     Check(
@@ -233,11 +245,6 @@ DOMAIN: Final[tuple[Check[Domain], ...]] = (
         lambda domain: domain.features and domain.features.hpt_resizing is not None,
     ),
     Check("<nvram> in <devices>", lambda domain: domain.devices.nvram is not None),
-    Check(
-        lambda domain: f"<lease> '{domain.devices.leases[0].key}'",
-        lambda domain: domain.devices.leases,
-        "it needs a lock manager; remove it",
-    ),
     Check(
         "<controller type='xenbus'>",
         lambda domain: any(item.type == "xenbus" for item in domain.devices.controllers),

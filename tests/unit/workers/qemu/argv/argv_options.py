@@ -124,7 +124,7 @@ IDLE: Final = {
     "ControllerTarget": ("index",),  # of other architectures
     "Cpu": ("vendor",), "CpuModelName": ("fallback",),  # what a model is called decides
     "DiskDriver": ("name",), "VirtioDriver": ("name",), "Encryption": ("engine",),
-    "Domain": ("on_lockfailure",),  # there is no lock manager
+    "Domain": ("on_lockfailure",),  # for sanlock alone
     "Features": ("pae", "hap", "viridian", "privnet", "msrs_unknown"),
     "Hub": ("type",), "Mac": ("type", "check"), "Os": ("slic_type",),
     "Redirdev": ("bus",), "Reservations": ("source_type", "source_mode"),
