@@ -72,7 +72,8 @@ async def _update_port(guest: RunningGuest, current: Interface, updated: Interfa
     moved = source is not None and any(
         getattr(source, name) not in (None, getattr(before, name, None)) for name in place_fields
     )
-    if moved or updated.filterref != current.filterref:
+    if moved or updated.filterref != current.filterref or updated.vlan != current.vlan:
+        updated.virtualport = updated.virtualport or current.virtualport  # absent, it stays
         request = UpdatePort(uuid=guest.status.uuid, tap=tap, interface=write(updated, LIVE))
         reply = await _call_netd(guest, request)
         attached = parse(Interface, reply.interface)

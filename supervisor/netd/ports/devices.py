@@ -161,14 +161,17 @@ class PortDevices:
             os.close(fd)
 
     async def attach(self, name: str, interface: Interface, plan: PortPlan) -> None:
-        """Attach the device to its bridge, set its attributes and bring it up."""
+        """Attach the device to its bridge, set its attributes and bring it up.
+
+        A switch that has programs of its own gets it later, by those.
+        """
         with KernelErrors(f"cannot attach '{name}'"):
             if plan.is_direct:
                 await self.set_bandwidth(name, plan.bandwidth)
                 return
             up = interface.link_state != "down"
             options: dict[str, object] = {"address": host_mac(interface.mac or "")}
-            if plan.bridge:
+            if plan.bridge and not plan.is_switched:
                 await self.set_master(name, interface, plan, **options, **(UP if up else {}))
             else:
                 if interface.mtu or plan.mtu:

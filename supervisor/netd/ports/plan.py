@@ -7,7 +7,8 @@ Source: libvirt 9.0 formatdomain, "Virtual network", "Bridge to LAN", "Direct at
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from typing import Final
 from uuid import UUID
 
@@ -31,6 +32,11 @@ DIRECT: Final = {
 TAP_DEVICE: Final = "/dev/net/tun"
 VHOST_DEVICE: Final = "/dev/vhost-net"
 VIRTUAL_SWITCHES: Final = ("openvswitch", "midonet")
+#: The parameters that a type of virtual port has; others of a merged one count for other types.
+PARAMETERS: Final = {
+    "openvswitch": ("interfaceid", "profileid"),
+    "midonet": ("interfaceid",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,11 @@ class PortPlan:
     def is_direct(self) -> bool:
         """Return whether a macvtap or macvlan is used."""
         return self.kind == "direct"
+
+    @property
+    def is_switched(self) -> bool:
+        """Return whether the tap is the port of a switch that has programs of its own."""
+        return self.virtualport is not None and self.virtualport.type in VIRTUAL_SWITCHES
 
     @property
     def prefix(self) -> str:
@@ -109,9 +120,9 @@ def plan_attach(interface: Interface, network: Network, used: dict[str, int]) ->
         isolated=bool(_first(interface.port_isolated, network.port_isolated)),
         mtu=network.mtu or 0,
         vlan=interface.vlan or (group.vlan if group else None) or network.vlan,
-        virtualport=interface.virtualport
-        or (group.virtualport if group else None)
-        or network.virtualport,
+        virtualport=merge_virtual_ports(
+            (interface.virtualport, group.virtualport if group else None, network.virtualport)
+        ),
         trusted=_first(
             interface.trust_guest_rx_filters,
             group.trust_guest_rx_filters if group else None,
@@ -138,6 +149,29 @@ def plan_attach(interface: Interface, network: Network, used: dict[str, int]) ->
     return plan
 
 
+def merge_virtual_ports(ports: Iterable[VirtualPort | None]) -> VirtualPort | None:
+    """Merge what an interface, its portgroup and its network say of its port: the first counts.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: they name different types.
+    """
+    present = [port for port in ports if port is not None]
+    if not present:
+        return None
+    types = list(dict.fromkeys(port.type for port in present if port.type is not None))
+    if len(types) > 1:
+        raise unsupported(
+            f"attempt to merge virtualports with mismatched types ({types[0]} and {types[1]})"
+        )
+    merged = VirtualPort(type=types[0] if types else None)
+    for place in fields(VirtualPort):
+        if place.name in PARAMETERS.get(merged.type or "", (place.name,)):
+            values = (getattr(port, place.name) for port in present)
+            found = next((value for value in values if value is not None), None)
+            setattr(merged, place.name, getattr(merged, place.name) or found)
+    return merged
+
+
 def _first(*values: bool | None) -> bool | None:
     return next((value for value in values if value is not None), None)
 
@@ -150,21 +184,47 @@ def check_supported(interface: Interface, plan: PortPlan) -> None:
     """
     port = plan.virtualport
     if port is not None and port.type in VIRTUAL_SWITCHES:
-        raise unsupported(
-            f"<virtualport type='{port.type}'> needs a switch that this daemon does not drive; "
-            "use a bridge of the kernel"
-        )
+        _check_switched(interface, plan, port)
     if port is not None and plan.is_direct and port.type in ("802.1Qbg", "802.1Qbh"):
         raise unsupported(
             f"<virtualport type='{port.type}'> needs lldpad, which this daemon does not drive; "
             "leave <virtualport> out"
         )
-    if plan.vlan is not None and plan.vlan.tags:
+    tagged = plan.vlan is not None and bool(plan.vlan.tags)
+    if tagged and not (port is not None and port.type == "openvswitch"):
         raise unsupported(
             "an interface of this type has no <vlan> tag: that takes Open vSwitch or a hostdev; "
             "use a bridge above a VLAN device of the host instead"
         )
     _check_settings(interface, plan)
+
+
+def _check_switched(interface: Interface, plan: PortPlan, port: VirtualPort) -> None:
+    """Refuse what a port of Open vSwitch or MidoNet cannot be."""
+    begin = f"<virtualport type='{port.type}'> not supported for"
+    if plan.kind != "bridge":
+        kind = "network which uses IP forwarding" if plan.kind == "network" else plan.kind
+        raise unsupported(f"{begin} an interface of type '{kind}'")
+    if interface.filterref is not None:
+        raise unsupported(
+            f"interface {interface.mac} - filterref is not supported for network interfaces with "
+            f"virtualport type {port.type}"
+        )
+    check_limits(replace(interface, virtualport=port), plan.bandwidth)
+
+
+def check_limits(interface: Interface, bandwidth: Bandwidth | None) -> None:
+    """Refuse limits of a port whose traffic its switch shapes.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED.
+    """
+    port = interface.virtualport
+    if bandwidth is not None and port is not None and port.type in VIRTUAL_SWITCHES:
+        raise unsupported(
+            f"<bandwidth> of interface {interface.mac} cannot be set on a switch of type "
+            f"{port.type}; set it there, or leave it out"
+        )
 
 
 def _check_settings(interface: Interface, plan: PortPlan) -> None:
@@ -242,6 +302,8 @@ def live_interface(interface: Interface, plan: PortPlan, device: str, port: str)
         source=source if interface.type != "ethernet" else interface.source,
         target_dev=device,
         bandwidth=plan.bandwidth,
+        virtualport=plan.virtualport,
+        vlan=plan.vlan,
     )
 
 

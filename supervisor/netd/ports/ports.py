@@ -41,12 +41,16 @@ from supervisor.netd.ports.interface_xml import (
 )
 from supervisor.netd.ports.network_ports import NetworkPorts
 from supervisor.netd.ports.plan import (
+    PortPlan,
+    check_limits,
     describe_port,
     live_interface,
+    merge_virtual_ports,
     plan_attach,
     plan_interface,
 )
 from supervisor.netd.ports.records import PortRecord, PortRecords
+from supervisor.netd.ports.virtual_switch import VirtualSwitches, is_driven
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
 
@@ -77,12 +81,14 @@ class Ports:
         filters: Filters | None,
         *,
         session: bool,
+        switches: VirtualSwitches | None = None,
     ) -> None:
         self._network_ports = network_ports
         self._records = records
         self._links = links
         self._devices = PortDevices(links, sysctl, records)
         self._filters = filters
+        self._switches = switches or VirtualSwitches()
         self._session = session
         self._locks: dict[str, ChangeLock] = {}
 
@@ -167,6 +173,7 @@ class Ports:
         """Set the bandwidth limits of an interface."""
         record = self._record(request.uuid, request.tap)
         bandwidth = read_bandwidth(request.bandwidth) if request.bandwidth else None
+        check_limits(read_interface(record.interface), bandwidth)
         obj = self._network_ports.network(record.network)
         if obj is not None and record.port:
             await self._network_ports.limit(obj, UUID(record.port), bandwidth)
@@ -181,6 +188,7 @@ class Ports:
         """Set the bandwidth limits of a network port's device, if a guest of ours has it."""
         record = next((candidate for candidate in self._records if candidate.port == port), None)
         if record is not None:
+            check_limits(read_interface(record.interface), bandwidth)
             with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
                 await self._devices.set_bandwidth(record.device, bandwidth)
             interface = read_interface(record.interface)
@@ -210,6 +218,12 @@ class Ports:
             record
             for record in self._records
             if record.network == network or (own_bridge and record.bridge == own_bridge)
+        ]
+        # A switch of its own keeps its ports: its taps have no bridge of the kernel's.
+        records = [
+            record
+            for record in records
+            if not is_driven(read_interface(record.interface).virtualport)
         ]
         if not records:
             return  # the links are listed only where it matters: a host may have thousands
@@ -267,6 +281,8 @@ class Ports:
 
     async def _attach(self, request: AttachPort, interface: Interface) -> PortAttached:
         obj, plan = self._network_ports.plan(interface)
+        if plan.virtualport is not None:  # a network's own may leave to us what is made up
+            plan.virtualport.complete(lambda: str(uuid4()))
         async with AsyncExitStack() as rollback:
             uuid, port = uuid4(), None
             if obj is not None:
@@ -294,6 +310,10 @@ class Ports:
             with KernelErrors(f"cannot store port '{opened.name}'"):
                 rollback.callback(self._records.remove, opened.name)
                 self._records.save(record)
+            if plan.is_switched and plan.virtualport is not None:
+                # The record is there already: should netd die, the next one deletes the port.
+                rollback.push_async_callback(self._switches.delete, opened.name, plan.virtualport)
+                await self._switches.add(record, plan.virtualport, plan.vlan)
             if interface.filterref is not None:
                 await self._apply_filter(record, interface.filterref)
             mtu = interface.mtu or plan.mtu
@@ -335,6 +355,7 @@ class Ports:
             except VirError as error:
                 log.error("the filter of '%s' is not removed: %s", record.device, error)
         interface = read_interface(record.interface)
+        await self._switches.delete(record.device, interface.virtualport)
         if interface.type == "ethernet" and interface.down_script:
             await try_script(interface.down_script, record.device)
         try:
@@ -356,6 +377,8 @@ class Ports:
             detail = "a direct interface cannot be attached to another device while its guest runs"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.NETWORK)
         before = read_interface(record.interface)
+        if plan.is_switched or is_driven(before.virtualport):
+            return await self._update_switched(record, before, interface, plan)
         uuid, port = uuid4(), None
         async with AsyncExitStack() as rollback:
             if obj is not None:
@@ -395,6 +418,24 @@ class Ports:
             await self._network_ports.release(previous, UUID(record.port))
         return PortAttached(
             interface=changed.interface, tap=record.device, taps=[], vhosts=[], host_mtu=0
+        )
+
+    async def _update_switched(
+        self, record: PortRecord, before: Interface, interface: Interface, plan: PortPlan
+    ) -> PortAttached:
+        """Change the VLAN tags of a switch's port; its guest keeps the switch while it runs."""
+        port = merge_virtual_ports((plan.virtualport, before.virtualport))
+        if port != before.virtualport or plan.bridge != record.bridge or not plan.is_switched:
+            detail = "an interface of a virtual switch cannot be attached to another one"
+            raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.NETWORK)
+        if plan.vlan != before.vlan:
+            await self._switches.change_vlan(record.device, plan.vlan)
+        source = before.source or InterfaceSource()
+        live = live_interface(interface, plan, record.device, source.portid or "")
+        live.virtualport = port
+        await self._save(record, live)
+        return PortAttached(
+            interface=write_interface(live), tap=record.device, taps=[], vhosts=[], host_mtu=0
         )
 
     async def _rejoin(self, record: PortRecord) -> None:

@@ -174,7 +174,7 @@ def test_direct_network_uses_the_least_used_device() -> None:
 @pytest.mark.parametrize(
     "xml",
     [
-        "type='bridge'><source bridge='b'/><virtualport type='openvswitch'/>",
+        "type='direct'><source dev='e'/><virtualport type='openvswitch'/>",
         "type='direct'><source dev='e' mode='vepa'/><virtualport type='802.1Qbg'>"
         "<parameters managerid='1' typeid='2' typeidversion='3'/></virtualport>",
         "type='bridge'><source bridge='b'/><vlan><tag id='5'/></vlan>",
