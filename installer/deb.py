@@ -38,7 +38,15 @@ DEPENDS: Final = (
     "libsasl2-2",
     "systemd | systemd-standalone-sysusers",
 )
-RECOMMENDS: Final = ("libvirt-clients", "qemu-system-x86 | qemu-system", "polkitd", "lvm2")
+#: systemd-container has machined. libvirt's package brings it, and its daemon then ends guests that
+#: were started without.
+RECOMMENDS: Final = (
+    "libvirt-clients",
+    "qemu-system-x86 | qemu-system",
+    "polkitd",
+    "lvm2",
+    "systemd-container",
+)
 SUGGESTS: Final = ("lxc", "swtpm-tools", "nfs-common", "open-iscsi", "libsasl2-modules")
 POSTINST: Final = """\
 #!/bin/sh

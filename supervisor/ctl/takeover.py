@@ -1,6 +1,7 @@
 """virtvisorctl takeover --check: what would come along if another daemon took this host over.
 
-Owns: that list. May touch: definition and status files, sockets' paths and /proc, to read.
+Owns: that list. May touch: definition and status files, sockets' paths and /proc, to read; the
+system's D-Bus, through `machines`.
 May not touch: guests, monitors, the daemon: it may be run beside either daemon.
 
 A status file that libvirt's daemon wrote is looked at as this daemon would at its start, one of
@@ -24,6 +25,7 @@ from conf.network import parse_network
 from conf.nwfilter import parse_filter
 from conf.nwfilter import parse_status as parse_binding_status
 from conf.storage import parse_pool
+from supervisor.ctl.machines import unknown_guests
 from supervisor.objects.domain_status_xml import Status, StatusError, read_status
 from supervisor.runtime.document_files import read_document
 from supervisor.runtime.paths import Paths
@@ -31,6 +33,12 @@ from supervisor.runtime.pidfd import ProcessIdentity
 
 #: The types of pools that this daemon starts; `supervisor.stord.backends` has how.
 POOL_TYPES: Final = frozenset(("dir", "fs", "netfs", "logical", "disk", "iscsi"))
+#: libvirt's daemon ends such a guest.
+UNKNOWN: Final = "systemd-machined does not know it, and libvirt would end it: save it before"
+UNKNOWN_IN_SCOPE: Final = (
+    "systemd-machined does not know it, and libvirt would end it: restart this daemon before, which"
+    " registers it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +71,29 @@ def find_all(paths: Paths) -> list[Finding]:
 
 
 def _guests(paths: Paths) -> Iterator[Finding]:
-    for path in _xml_files(paths.status_dir()):
-        yield _check_guest(path)
+    found = [_read_guest(path) for path in _xml_files(paths.status_dir())]
+    ours = (each.pid for each in found if isinstance(each, Status) and not each.foreign)
+    unknown = unknown_guests([pid for pid in ours if pid])
+    for each in found:
+        if isinstance(each, Finding):
+            yield each
+        else:
+            yield Finding("guest", each.name, _guest_obstacle(each, unknown), _guest_note(each))
 
 
-def _check_guest(path: Path) -> Finding:
+def _read_guest(path: Path) -> Status | Finding:
     try:
         stored = read_status(path)
     except (OSError, StatusError) as error:
         return Finding("guest", path.stem, str(error))
-    if stored is None:
-        return Finding("guest", path.stem, "it has just ended")
-    status, _ = stored
-    return Finding("guest", status.name, _guest_obstacle(status), _guest_note(status))
+    return stored[0] if stored is not None else Finding("guest", path.stem, "it has just ended")
 
 
-def _guest_obstacle(status: Status) -> str:
+def _guest_obstacle(status: Status, unknown: frozenset[int]) -> str:
     if not ProcessIdentity(status.pid, status.start, status.boot).runs():
         return ""
+    if status.pid in unknown:
+        return UNKNOWN_IN_SCOPE if ".scope/" in status.cgroup else UNKNOWN
     if not os.path.exists(status.monitor):
         return f"its monitor's socket {status.monitor} does not exist"
     if not status.foreign and not status.can_move:

@@ -43,6 +43,7 @@ MACHINE1: Final = "org.freedesktop.machine1"
 MACHINED: Final = DBusAddress("/org/freedesktop/machine1", MACHINE1, f"{MACHINE1}.Manager")
 NO_UNIT: Final = f"{SYSTEMD}.NoSuchUnit"
 ABSENT: Final = ("org.freedesktop.DBus.Error.ServiceUnknown", NO_UNIT, f"{SYSTEMD}.UnitMasked")
+KNOWN: Final = f"{MACHINE1}.MachineExists"
 START_S: Final = 20.0  # systemd is slow while many units start
 CHANGE_S: Final = 5.0
 STOP_S: Final = 2.0
@@ -268,6 +269,20 @@ async def register(scope: MachineScope, leader: int, interfaces: Iterable[int] =
             if error.name not in ABSENT:
                 raise
             log.debug("%s is in no list of machines: systemd-machined is missing", scope.machine)
+
+
+async def keep_registered(scope: MachineScope, leader: int) -> None:
+    """Register a running guest that machined may not know; a failure is logged.
+
+    machined may have been installed since the guest's start: libvirt's daemon ends a guest that a
+    machined does not know.
+    """
+    try:
+        await register(scope, leader)
+    except VirError as error:
+        cause = error.__cause__
+        if not (isinstance(cause, DBusErrorResponse) and cause.name == KNOWN):
+            log.warning("%s is not in machined's list: %s", scope.machine, error)
 
 
 async def change_weights(

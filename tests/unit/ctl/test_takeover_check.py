@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from conf.storage import PoolType
+from supervisor.ctl import takeover
 from supervisor.ctl.takeover import POOL_TYPES, Finding, find_all, format_findings
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.host import boot_id
@@ -73,6 +74,36 @@ def test_a_guest_that_cannot_be_taken_over_is_named_with_the_reason(
     text = format_findings(find_all(paths))
     assert text.startswith("guest  web  DOES NOT COME ALONG: ")
     assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("group", "advice"),
+    [
+        ("machine.slice/machine-x.scope/libvirt", "restart this daemon before"),
+        ("virtvisor.slice/qemu-1-web.libvirt-qemu", "save it before"),
+    ],
+)
+def test_a_guest_of_ours_that_machined_does_not_know_does_not_come_along(
+    paths: Paths,
+    monkeypatch: pytest.MonkeyPatch,
+    guest: int,
+    tmp_path: Path,
+    group: str,
+    advice: str,
+) -> None:
+    monkeypatch.setattr(takeover, "unknown_guests", lambda pids: frozenset(pids))
+    monitor = tmp_path / "monitor.sock"
+    monitor.touch()
+    start = start_time(guest)
+    assert start is not None
+    status = Status(
+        name="web", uuid=UUID, id=1, state=1, reason=1, pid=guest, start=start, boot=boot_id(),
+        monitor=str(monitor), libvirt_flags="kvm", cgroup=group,
+    )  # fmt: skip
+    write_status(paths.status("web"), status, "<domain type='qemu'/>\n")
+    obstacle = one(paths).obstacle
+    assert obstacle.startswith("systemd-machined does not know it, and libvirt would end it: ")
+    assert advice in obstacle
 
 
 def test_a_guest_that_has_ended_is_no_obstacle(paths: Paths) -> None:

@@ -93,8 +93,12 @@ def plan_scope(domain: Domain, identifier: int, domain_dir: str) -> MachineScope
     """
     if not domain_dir.startswith(SYSTEM):
         return None
-    name, partition = domain.name, domain.partition or ""
-    return machine_scope(*QEMU_VM, name, identifier, domain.uuid or "", partition)
+    return named_scope(domain.name, identifier, domain.uuid or "", domain.partition or "")
+
+
+def named_scope(name: str, identifier: int, uuid: str, partition: str = "") -> MachineScope:
+    """Name a guest's scope."""
+    return machine_scope(*QEMU_VM, name, identifier, uuid, partition)
 
 
 def record_partition(domain: Domain) -> None:

@@ -22,6 +22,8 @@ from rpc.enums import (
 from supervisor.objects.domain_status_xml import Status, find_status
 from supervisor.objects.job import AsyncJob
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
+from supervisor.workers.cgroups.scope_names import unit_of
+from supervisor.workers.cgroups.scopes import keep_registered
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.qemu.agent import guest_agent
@@ -30,6 +32,7 @@ from supervisor.workers.qemu.block.internal_snapshots import resume_after_job
 from supervisor.workers.qemu.block.job_commands import end_create_jobs
 from supervisor.workers.qemu.block.job_ends import conclude_ended, resume_jobs
 from supervisor.workers.qemu.block.overlays import settle_overlays
+from supervisor.workers.qemu.cgroup.placement import named_scope
 from supervisor.workers.qemu.disk_locks import locks
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.handover import inherit
@@ -94,6 +97,8 @@ async def reconnect(context: WorkerContext, name: str) -> Guest | Status | None:
         await clean_up(context, status, xml)
         return status
     await context.hooks.notify(name, "reconnect", xml, sub="begin")
+    if unit_of(status.cgroup):
+        guest.run(keep_registered(named_scope(status.name, status.id, status.uuid), process.pid))
     return guest
 
 

@@ -126,6 +126,35 @@ def test_a_host_without_machined_has_the_scope_alone(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("error", ["", scopes.KNOWN, "org.freedesktop.DBus.Error.ServiceUnknown"])
+def test_a_running_guest_is_registered_without_a_word_if_it_was_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: str
+) -> None:
+    async def scenario() -> None:
+        async with system_bus(tmp_path), systemd() as service:
+            service.refuses = error
+            await scopes.keep_registered(WEB, 78)
+        ((name, *_, leader, _, interfaces),) = service.asked("RegisterMachineWithNetwork")
+        assert (name, leader, interfaces) == ("qemu-1-web", 78, [])
+
+    asyncio.run(scenario())
+    assert not caplog.messages
+
+
+def test_a_running_guest_that_cannot_be_registered_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with system_bus(tmp_path), systemd() as service:
+            service.refuses = "org.freedesktop.DBus.Error.AccessDenied"
+            await scopes.keep_registered(WEB, 78)
+
+    asyncio.run(scenario())
+    (message,) = caplog.messages
+    assert message.startswith("qemu-1-web is not in machined's list: ")
+    assert message.endswith("GDBus.Error:org.freedesktop.DBus.Error.AccessDenied: it will not")
+
+
 def test_a_job_that_fails_refuses_the_start_and_ends_the_waiting_process(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with system_bus(tmp_path), systemd() as service:
