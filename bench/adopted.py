@@ -24,6 +24,8 @@ from tests.clients.libvirt_binding import libvirt
 
 LIMIT_S: Final = 120.0  # for all guests to be listed
 AT_ONCE: Final = 8  # starts
+STEP_S: Final = 15.0
+SETTLED_MIB: Final = 2.0
 
 
 def start_guests(uri: str, count: int) -> None:
@@ -52,8 +54,8 @@ def wait_adopted(uri: str, count: int) -> float:
     raise TimeoutError(f"{len(active)} of {count} guests are listed")
 
 
-def show_memory(daemon: Daemon) -> None:
-    """Print the private memory of the tree, of its workers and of its services, in MiB."""
+def show_memory(daemon: Daemon) -> float:
+    """Print the private memory of the tree, its workers and services; return the sum, in MiB."""
     assert daemon.process is not None
     workers, services = [], {}
     for pid in filter(is_daemon, descendants(daemon.process.pid)):
@@ -71,6 +73,7 @@ def show_memory(daemon: Daemon) -> None:
         f"  {', '.join(f'{name} {size:.1f}' for name, size in services.items())}\n"
     )
     sys.stdout.flush()
+    return total
 
 
 def main() -> int:
@@ -79,7 +82,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--guests", type=int, default=60)
-    parser.add_argument("--wait", type=float, default=10.0, help="until the figures are taken")
+    parser.add_argument("--wait", type=float, default=240.0, help="at most, for renewal")
     options = parser.parse_args()
     with own_daemon() as daemon:
         start_guests(daemon.uri, options.guests)
@@ -87,8 +90,13 @@ def main() -> int:
         daemon.start()
         seconds = wait_adopted(daemon.uri, options.guests)
         sys.stdout.write(f"{options.guests} guests adopted {seconds:.1f} s after readiness\n")
-        time.sleep(options.wait)
-        show_memory(daemon)
+        until, previous = time.monotonic() + options.wait, 0.0
+        while time.monotonic() < until:  # workers are renewed one after the other
+            time.sleep(STEP_S)
+            total = show_memory(daemon)
+            if abs(total - previous) < SETTLED_MIB:
+                break
+            previous = total
     return 0
 
 

@@ -31,7 +31,15 @@ class ChangeLock:
 
     @asynccontextmanager
     async def hold(self, call: str, timeout_s: float = JOB_S) -> AsyncIterator[None]:
-        """Hold the lock while the body runs.
+        """Hold the lock while the body runs; raises as `acquire`."""
+        await self.acquire(call, timeout_s)
+        try:
+            yield
+        finally:
+            self.release()
+
+    async def acquire(self, call: str, timeout_s: float = JOB_S) -> None:
+        """Take the lock; the caller must release it.
 
         Raises:
             VirError: OPERATION_TIMEOUT: another call holds it too long; OPERATION_FAILED: too many
@@ -42,11 +50,11 @@ class ChangeLock:
         else:
             await self._lock.acquire()  # at once: it is free
         self.holder, self.since = call, time.time()
-        try:
-            yield
-        finally:
-            self.holder = ""
-            self._lock.release()
+
+    def release(self) -> None:
+        """Release the lock."""
+        self.holder = ""
+        self._lock.release()
 
     async def _wait(self, call: str, timeout_s: float) -> None:
         if self._waiting >= MAX_WAITING:

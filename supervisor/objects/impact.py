@@ -12,7 +12,9 @@ from rpc.enums import DomainModificationImpact
 from supervisor.objects.object import LibvirtObject
 
 #: VIR_DOMAIN_AFFECT_CURRENT is 0: neither flag.
-IMPACT_FLAGS: Final = int(DomainModificationImpact.LIVE | DomainModificationImpact.CONFIG)
+LIVE: Final = int(DomainModificationImpact.LIVE)  # plain: `&` of a flag makes another flag
+CONFIG: Final = int(DomainModificationImpact.CONFIG)
+IMPACT_FLAGS: Final = LIVE | CONFIG
 
 D = TypeVar("D")
 
@@ -34,8 +36,7 @@ def select_impact(obj: LibvirtObject[Any, Any], flags: int) -> Impact:
     Raises:
         VirError: OPERATION_INVALID: live for an inactive object, config for a transient one.
     """
-    live = bool(flags & DomainModificationImpact.LIVE)
-    config = bool(flags & DomainModificationImpact.CONFIG)
+    live, config = bool(flags & LIVE), bool(flags & CONFIG)
     if not live and not config:
         live, config = obj.is_active, not obj.is_active
     if live and not obj.is_active:
@@ -64,10 +65,10 @@ def select_for_query(obj: LibvirtObject[D, Any], flags: int) -> D:
     Raises:
         VirError: OPERATION_INVALID: live for an inactive object, config for a transient one.
     """
-    if flags & DomainModificationImpact.CONFIG:
+    if flags & CONFIG:
         if obj.definition is None:
             raise obj.object_type.not_persistent(obj.name)
         return obj.definition
-    if flags & DomainModificationImpact.LIVE and not obj.is_active:
+    if flags & LIVE and not obj.is_active:
         raise obj.object_type.not_active(obj.name)
     return obj.current

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
@@ -206,10 +205,7 @@ class DomainJobs:
         self.current: Job | None = None
         self.completed: Job | None = None  # the last one: VIR_DOMAIN_JOB_STATS_COMPLETED
 
-    @asynccontextmanager
-    async def hold(
-        self, call: str, kind: JobKind = JobKind.MODIFY, timeout_s: float = JOB_S
-    ) -> AsyncIterator[None]:
+    def hold(self, call: str, kind: JobKind = JobKind.MODIFY, timeout_s: float = JOB_S) -> HeldJob:
         """Hold the change lock while the body runs, once the job under way lets the call in.
 
         Args:
@@ -221,15 +217,23 @@ class DomainJobs:
             VirError: OPERATION_TIMEOUT: the job or another call lasts too long; OPERATION_FAILED:
                 too many calls wait.
         """
+        return HeldJob(self, call, kind, timeout_s)
+
+    async def acquire(self, call: str, kind: JobKind, timeout_s: float) -> None:
+        """Take the change lock as `hold` does; the caller must release it."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while True:
             await self._wait_allowed(call, kind, deadline - loop.time())
-            async with self._lock.hold(call, max(0.0, deadline - loop.time())):
-                # Another call can have begun a job while this one waited for the lock.
-                if self.current is None or self.current.allows(kind):
-                    yield
-                    return
+            await self._lock.acquire(call, max(0.0, deadline - loop.time()))
+            # Another call can have begun a job while this one waited for the lock.
+            if self.current is None or self.current.allows(kind):
+                return
+            self._lock.release()
+
+    def release(self) -> None:
+        """Release the change lock."""
+        self._lock.release()
 
     async def _wait_allowed(self, call: str, kind: JobKind, timeout_s: float) -> None:
         job = self.current
@@ -308,3 +312,21 @@ class DomainJobs:
                 f"cannot abort job '{job.record.job.value}' of domain '{self._lock.name}'"
             )
         await job.abort(flags)
+
+
+class HeldJob:
+    """The change lock of a domain while a body runs (`DomainJobs.hold`).
+
+    A class: two nested generators take a tenth of the time of a small change.
+    """
+
+    __slots__ = ("_call", "_jobs", "_kind", "_timeout_s")
+
+    def __init__(self, jobs: DomainJobs, call: str, kind: JobKind, timeout_s: float) -> None:
+        self._jobs, self._call, self._kind, self._timeout_s = jobs, call, kind, timeout_s
+
+    async def __aenter__(self) -> None:
+        await self._jobs.acquire(self._call, self._kind, self._timeout_s)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._jobs.release()
