@@ -23,6 +23,7 @@ RPCD_MEMORY: Final = 1 << 30
 NEVER: Final = (
     SyscallGroup.TRACING,
     SyscallGroup.KERNEL,
+    SyscallGroup.GUESTS,
     SyscallGroup.CLOCK,
     SyscallGroup.HOST,
     SyscallGroup.NAMESPACES,

@@ -21,6 +21,7 @@ NEWEST: Final = 450
 FATAL: Final = (
     SyscallGroup.TRACING,
     SyscallGroup.KERNEL,
+    SyscallGroup.GUESTS,
     SyscallGroup.NAMESPACES,
     SyscallGroup.MOUNTS,
     SyscallGroup.PROGRAMS,

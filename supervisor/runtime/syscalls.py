@@ -15,6 +15,7 @@ class SyscallGroup(StrEnum):
 
     TRACING = "tracing"  # looking into, or changing, other processes
     KERNEL = "kernel"  # changing the kernel, or parts of it with a history of errors
+    GUESTS = "guests"  # such parts that QEMU, its helpers or its worker use, and no service
     KEYS = "keys"  # the kernel's keyrings
     CLOCK = "clock"  # the host's clock
     HOST = "host"  # the host's name
@@ -31,15 +32,20 @@ class SyscallGroup(StrEnum):
 
 SYSCALLS: Final[dict[SyscallGroup, tuple[str, ...]]] = {
     SyscallGroup.TRACING: (
-        *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp"),
-        *("pidfd_getfd", "perf_event_open"),
+        *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd"),
     ),
     SyscallGroup.KERNEL: (
         *("init_module", "finit_module", "delete_module", "create_module", "kexec_load"),
-        *("kexec_file_load", "bpf", "reboot", "swapon", "swapoff", "acct", "syslog", "iopl"),
-        *("ioperm", "modify_ldt", "lookup_dcookie", "nfsservctl", "uselib", "quotactl"),
-        *("quotactl_fd", "userfaultfd", "vhangup", "personality", "fanotify_init"),
-        "open_by_handle_at",
+        *("kexec_file_load", "reboot", "swapon", "swapoff", "acct", "syslog", "iopl", "ioperm"),
+        *("modify_ldt", "lookup_dcookie", "nfsservctl", "uselib", "quotactl", "quotactl_fd"),
+        *("vhangup", "personality", "fanotify_init"),
+    ),
+    SyscallGroup.GUESTS: (
+        "bpf",  # the worker's filters of devices (cgroup v2)
+        "perf_event_open",  # the worker's performance counters
+        "userfaultfd",  # QEMU's post-copy migration
+        "kcmp",  # Mesa in a QEMU with OpenGL
+        "open_by_handle_at",  # virtiofsd
     ),
     SyscallGroup.KEYS: ("add_key", "request_key", "keyctl"),
     SyscallGroup.CLOCK: ("settimeofday", "clock_settime", "clock_adjtime", "adjtimex"),

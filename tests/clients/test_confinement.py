@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.runtime.capabilities import mask_of, permitted_capabilities
-from supervisor.workers.qemu.worker_capabilities import KEPT
+from supervisor.workers.qemu.worker_limits import KEPT
 from tests.clients.daemon import Daemon
 from tests.clients.domains import idle
 from tests.clients.event_watch import wait_until
@@ -64,6 +64,7 @@ def check_confined(daemon: Daemon) -> None:
     kept = mask_of(KEPT) & permitted_capabilities()
     assert int(worker["CapPrm"], 16) == int(worker["CapEff"], 16) == kept
     assert int(worker["CapBnd"], 16) & ~mask_of(KEPT) == 0
+    assert worker["Seccomp"] == "2"
     (emulator,) = daemon.emulators()
     assert int(status(emulator)["CapPrm"], 16) == 0
     assert status(emulator)["Seccomp"] == "2"
@@ -92,4 +93,5 @@ def test_a_hook_script_has_all_of_the_daemons_rights_and_the_worker_has_not(
         assert int(seen.read_text().split()[1], 16) == permitted_capabilities()
         worker = worker_status(daemon)
         assert not int(worker["CapEff"], 16) >> SYS_MODULE & 1
+        assert worker["Seccomp"] == "0"  # a filter could not be taken off for the script
         daemon.ok("destroy", "confined")

@@ -3,7 +3,7 @@
 Owns: one QEMU process, its monitor, its status XML; no other process talks to them.
 May touch: what the domain's XML names; hook scripts.
 May not touch: definitions, client sockets, other domains.
-Runs with: those of root's rights that starting QEMU takes (`worker_capabilities`); what QEMU, the
+Runs with: those of root's rights that starting QEMU takes (`worker_limits`); what QEMU, the
 guest or its agent sends is hostile.
 """
 
@@ -31,7 +31,7 @@ from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.qemu.rehearsal import rehearse
 from supervisor.workers.qemu.start.reconnect import reconnect
 from supervisor.workers.qemu.worker import QemuWorker
-from supervisor.workers.qemu.worker_capabilities import limit_worker
+from supervisor.workers.qemu.worker_limits import limit_worker
 
 #: What answers clients' calls (`owner=worker` in rpc/*.table); a method is named as its procedure.
 CALLS: Final = (

@@ -27,7 +27,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.handover import GuestState, inherit
 from supervisor.workers.qemu.start.reconnect import watch
 from supervisor.workers.qemu.worker import QemuWorker
-from supervisor.workers.qemu.worker_capabilities import rehearse_limits
+from supervisor.workers.qemu.worker_limits import rehearse_limits
 
 UUID = "00000000-0000-0000-0000-000000000001"
 

@@ -17,7 +17,7 @@ from supervisor.runtime.capabilities import (
     names_of,
     permitted_capabilities,
 )
-from supervisor.workers.qemu.worker_capabilities import KEPT
+from supervisor.workers.qemu.worker_limits import KEPT
 from tests.unit.root.test_seccomp import in_child
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities")

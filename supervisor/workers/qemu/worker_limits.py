@@ -1,11 +1,12 @@
-"""The capabilities that the worker of a QEMU keeps: what starting, driving and ending it needs.
+"""What the worker of a QEMU gives up: capabilities and system calls that no QEMU needs.
 
-Owns: that list, and giving up the others. May touch: this process's capabilities.
+Owns: those lists, and giving up. May touch: this process's capabilities, its filter of calls.
 
-A hook script is the administrator's program and may need all of root's, to load a module, say.
-Where there are scripts, programs that the worker executes can have everything, the worker itself
-cannot; where there are none, they have no more than it has, nor have scripts that are installed
-while it runs.
+What the worker executes (QEMU, swtpm, virtiofsd) inherits both. A hook script is the
+administrator's program and may need all of root's, to load a module, say. Where there are scripts,
+programs that the worker executes can have every capability and make every call, and the worker
+itself makes every call, for a filter cannot be taken off; where there are none, they have no more
+than it has, nor have scripts that are installed while it runs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from supervisor.runtime.capabilities import (
 )
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
+from supervisor.runtime.seccomp import deny
+from supervisor.runtime.syscalls import SyscallGroup
 
 KEPT: Final = frozenset(
     {
@@ -44,18 +47,31 @@ KEPT: Final = frozenset(
 
 KEPT_MASK: Final = mask_of(KEPT)
 
+#: Calls that neither the worker nor its programs need; migration, device filters, performance
+#: counters, namespaces, mounts, io_uring and the keyring are theirs.
+DENIED: Final = (
+    SyscallGroup.TRACING,
+    SyscallGroup.KERNEL,
+    SyscallGroup.CLOCK,
+    SyscallGroup.HOST,
+)
+
 log = logging.getLogger(__name__)
 
 
 def limit_worker(process: ChildProcess) -> None:
     """Give up what no QEMU needs: modules, raw I/O, the clock, reboots, …; nothing without root.
 
-    Call it before there are threads: capabilities are each thread's.
+    Call it before there are threads: capabilities and filters are each thread's.
     """
     if os.geteuid() != 0:
         return
     if not has_scripts(process):
         limit_bounding_set(KEPT_MASK)
+        try:
+            deny(DENIED)  # without no_new_privs: QEMU's bridge helper has its user's bit
+        except OSError as error:
+            log.info("%s: no system call is denied to it: %s", process.name, error)
     try:
         limit_capabilities(KEPT_MASK)
     except OSError as error:
