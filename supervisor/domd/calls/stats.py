@@ -38,6 +38,9 @@ STEERING: Final = (
 FILTERS: Final = 0xFF
 INT, UINT, ULLONG = TypedParameterType.INT, TypedParameterType.UINT, TypedParameterType.ULLONG
 
+#: The groups of statistics with counters of resctrl.
+MONITORED: Final = DomainStatsTypes.CPU_TOTAL | DomainStatsTypes.MEMORY
+
 log = logging.getLogger(__name__)
 
 
@@ -80,8 +83,11 @@ class StatsCalls:
         if not domain.is_active and groups & self._worker_stats & DomainStatsTypes.BLOCK:
             disks = domain.current.domain.devices.disks
             params += await asyncio.to_thread(lambda: list(image_stats(disks, domain.errors)))
-        if domain.is_active and groups & self._worker_stats:
-            params += await self.worker_stats(domain, groups & self._worker_stats)
+        asked = groups & self._worker_stats
+        if has_monitors(domain):
+            asked |= groups & MONITORED
+        if domain.is_active and asked:
+            params += await self.worker_stats(domain, asked)
         return DomainStatsRecord(identity, params)
 
     async def worker_stats(self, domain: DomainObject, groups: int) -> list[TypedParam]:
@@ -98,6 +104,12 @@ class StatsCalls:
         ]
 
 
+def has_monitors(domain: DomainObject) -> bool:
+    """Return whether the worker has counters of resctrl: <monitor> in <cachetune>, <memorytune>."""
+    live = domain.live_definition
+    return live is not None and "<monitor " in live.xml
+
+
 def local_stats(domain: DomainObject, groups: int, *, sampled: int) -> Iterator[TypedParam]:
     """Yield the statistics that need no worker, which has those of the `sampled` groups."""
     definition = domain.current.domain
@@ -112,6 +124,8 @@ def local_stats(domain: DomainObject, groups: int, *, sampled: int) -> Iterator[
         yield param("cpu.user", ULLONG, times.user)
         yield param("cpu.system", ULLONG, times.system)
         if runtime is not None:
+            if not has_monitors(domain):
+                yield param("cpu.cache.monitor.count", UINT, 0)
             yield from _processor_stats(runtime.status.pid)
     if not domain.is_active and groups & DomainStatsTypes.BALLOON:
         current = definition.current_memory
@@ -124,8 +138,7 @@ def local_stats(domain: DomainObject, groups: int, *, sampled: int) -> Iterator[
 
 
 def _processor_stats(pid: int) -> Iterator[TypedParam]:
-    """Yield what the host's processors do for a guest: no cache is monitored without resctrl."""
-    yield param("cpu.cache.monitor.count", UINT, 0)
+    """Yield what the host's processors do for a guest."""
     success, fail = halt_poll_times(pid)
     yield param("cpu.haltpoll.success.time", ULLONG, success)
     yield param("cpu.haltpoll.fail.time", ULLONG, fail)

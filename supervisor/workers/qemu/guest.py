@@ -28,6 +28,7 @@ from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.agent.connection import AgentConnection
 from supervisor.workers.qemu.block.job_waits import JobWaits
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
+from supervisor.workers.qemu.cgroup.placement import unique_name
 from supervisor.workers.qemu.migration.watch import MigrationWatch
 from supervisor.workers.qemu.perf_counters import PerfCounters
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
@@ -83,6 +84,11 @@ class Guest(RunningGuest):
     def domain_dir(self) -> Path:
         """Its private directory."""
         return self.context.paths.domain_dir(self.status.id, self.name)
+
+    @property
+    def machine(self) -> str:
+        """Its name on the host, which no other guest has."""
+        return unique_name(self.name, self.status.id, str(self.domain_dir))
 
     @property
     def controllers(self) -> tuple[str, ...]:

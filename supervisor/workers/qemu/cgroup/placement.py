@@ -55,11 +55,16 @@ def group_path(domain: Domain, identifier: int, domain_dir: str) -> str:
     """
     partition = domain.partition if domain.partition not in (None, MACHINE) else None
     folder = partition_path(partition or "")
+    suffix = ".libvirt-qemu" if domain_dir.startswith(SYSTEM) else ""
+    return f"{folder}/{unique_name(domain.name, identifier, domain_dir)}{suffix}"
+
+
+def unique_name(name: str, identifier: int, domain_dir: str) -> str:
+    """Name a guest as no other of the host; arguments and names as of `group_path`."""
     if domain_dir.startswith(SYSTEM):
-        return f"{folder}/{machine_name('qemu', domain.name, identifier)}.libvirt-qemu"
-    name = UNUSUAL.sub("_", domain.name[:20])
+        return machine_name(QEMU_VM[0], name, identifier)
     mark = zlib.crc32(domain_dir.encode())
-    return f"{folder}/qemu-{identifier}-{name}-{mark:08x}"
+    return f"qemu-{identifier}-{UNUSUAL.sub('_', name[:20])}-{mark:08x}"
 
 
 def plan_cgroup(

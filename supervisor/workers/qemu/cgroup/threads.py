@@ -8,6 +8,7 @@ from __future__ import annotations
 from supervisor.workers.qemu.cgroup.guest_cgroup import iothread_name, vcpu_name
 from supervisor.workers.qemu.cgroup.settings import thread_limits
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.resctrl.groups import add_vcpu
 
 
 def place_threads(guest: Guest, vcpus: dict[int, int], iothreads: dict[int, int]) -> None:
@@ -27,6 +28,9 @@ def place_threads(guest: Guest, vcpus: dict[int, int], iothreads: dict[int, int]
     named = {vcpu_name(number): tid for number, tid in vcpus.items()}
     named |= {iothread_name(number): tid for number, tid in iothreads.items()}
     v1_controllers = cgroup.group.layout.v1_controllers
+    tune, machine = guest.domain.cputune, guest.machine
+    for number, tid in vcpus.items():
+        add_vcpu(tune, machine, number, tid)
     for name, tid in named.items():
         limits = thread_limits(guest.domain, name, v1_controllers, cgroup.has_threads)
         cgroup.add_thread(name, tid, limits)

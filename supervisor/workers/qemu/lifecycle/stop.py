@@ -29,6 +29,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.listening_sockets import remove_sockets
 from supervisor.workers.qemu.migration.memory_files import clean_up_memory
 from supervisor.workers.qemu.outputs import output_sources
+from supervisor.workers.qemu.resctrl.groups import remove_groups
 from supervisor.workers.qemu.start import hugepages
 from supervisor.workers.qemu.start.files import remove_directories
 
@@ -111,6 +112,11 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     if "type='unix'" in xml:
         remove_sockets(source for _, source in output_sources(parse_domain(xml)))
     await placement.remove(GuestCgroup(layout(), status.cgroup))
+    if "<cachetune" in xml or "<memorytune" in xml:
+        folder = str(context.paths.domain_dir(status.id, name))
+        machine = placement.unique_name(name, status.id, folder)
+        for path in remove_groups(parse_domain(xml).cputune, machine):
+            log.warning("the resctrl group %s cannot be removed", path)
     remove_directories(context.paths, context.config, status)
     if "<hugepages" in xml or "<pagesize" in xml:
         hugepages.remove_directories(hugepages.find_hugepages(context.config), status)

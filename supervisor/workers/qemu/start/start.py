@@ -53,6 +53,7 @@ from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
 from supervisor.workers.qemu.listening_sockets import listen_for_qemu
 from supervisor.workers.qemu.namespace.guest_dev import outside_dev, wants_private_dev
 from supervisor.workers.qemu.outputs import Outputs, output_sources
+from supervisor.workers.qemu.resctrl.groups import make_groups, remove_groups, vcpu_groups
 from supervisor.workers.qemu.start import files, hugepages, live_xml, restore
 from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
@@ -278,6 +279,21 @@ async def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
     start.write_status()
     undo.callback(remove_status, context.paths.status(start.name))
     await _make_cgroup(start, undo)
+    await _make_resctrl_groups(start, undo)
+
+
+async def _make_resctrl_groups(start: StartContext, undo: AsyncExitStack) -> None:
+    """Make the groups of <cachetune> and <memorytune>.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: the host cannot do it, or has no room left.
+    """
+    tune = start.domain.cputune
+    if not vcpu_groups(tune):
+        return
+    machine = placement.unique_name(start.name, start.status.id, str(start.domain_dir))
+    undo.callback(remove_groups, tune, machine)
+    await placement.in_thread(lambda: make_groups(tune, machine))
 
 
 async def _make_cgroup(start: StartContext, undo: AsyncExitStack) -> None:

@@ -21,14 +21,12 @@ from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.memory import MemoryDevice
 from conf.domain.devices.source import Source
-from conf.domain.tuning import Cputune
 from conf.errors import ConfError
 
 T = TypeVar("T")
 
 REMOVE: Final = "remove it to start the domain"
 CONTAINERS: Final = "it is for containers (lxc:///); remove it to start the domain"
-RESCTRL: Final = "it needs resctrl; remove it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,6 @@ def unsupported_elements(
     yield from _apply(DOMAIN, [domain])
     if not locks_leases:
         yield from _apply((LEASES,), [domain])
-    yield from _apply(CPUTUNE, [domain.cputune] if domain.cputune else [])
     for disk in devices.disks:
         suffix = f" of disk '{disk.target.dev}'"
         yield from _apply(DISK, [disk], suffix)
@@ -150,10 +147,6 @@ def _features(*names: str) -> tuple[Check[Domain], ...]:
     return tuple(rule(name) for name in names)
 
 
-CPUTUNE: Final[tuple[Check[Cputune], ...]] = (
-    Check("<cachetune> in <cputune>", lambda tune: tune.cachetunes, RESCTRL),
-    Check("<memorytune> in <cputune>", lambda tune: tune.memorytunes, RESCTRL),
-)
 LEASES: Final[Check[Domain]] = Check(
     lambda domain: f"<lease> '{domain.devices.leases[0].key}'",
     lambda domain: domain.devices.leases,

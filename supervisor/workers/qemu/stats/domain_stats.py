@@ -33,6 +33,7 @@ from supervisor.workers.qemu.qmp.replies import (
     GuestStats,
     IOThreadInfo,
 )
+from supervisor.workers.qemu.resctrl.monitors import bandwidth_stats, cache_stats
 from supervisor.workers.qemu.stats.sources import (
     balloon_stats,
     resident_kib,
@@ -119,6 +120,8 @@ def _queries(guest: Guest, groups: int) -> Iterator[Query]:
 
 
 def _params(guest: Guest, groups: int, replies: dict[str, object]) -> Iterator[StatsParam]:
+    if groups & DomainStatsTypes.CPU_TOTAL:
+        yield from cache_stats(guest.domain.cputune, guest.machine)
     if groups & DomainStatsTypes.BALLOON:
         yield from _balloon(guest, replies)
     if groups & DomainStatsTypes.VCPU:
@@ -131,6 +134,8 @@ def _params(guest: Guest, groups: int, replies: dict[str, object]) -> Iterator[S
         yield from _iothreads(replies)
     if groups & DomainStatsTypes.PERF:
         yield from perf_stats(guest)
+    if groups & DomainStatsTypes.MEMORY:
+        yield from bandwidth_stats(guest.domain.cputune, guest.machine)
     if groups & DomainStatsTypes.DIRTYRATE:
         yield from _dirty_rate(replies)
 

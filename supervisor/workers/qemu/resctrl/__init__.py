@@ -1,0 +1,1 @@
+"""Parts of caches and of memory bandwidth for vCPUs, and what they use: the kernel's resctrl."""
