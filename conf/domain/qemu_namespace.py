@@ -155,7 +155,7 @@ class Capability:
     )
 
 
-@element("qemu:capabilities")
+@element("qemu:capabilities", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class QemuCapabilities:
     """<qemu:capabilities>."""

@@ -55,6 +55,7 @@ from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interface, live_interface
 from supervisor.workers.qemu.outputs import OutputFds
 from supervisor.workers.qemu.start import live_xml
+from supervisor.workers.qemu.start.custom_capabilities import apply_capabilities
 from supervisor.workers.qemu.start.monitor_setup import fill_chardevs, query_chardevs
 
 KEY_FILE: Final = "master-key.aes"
@@ -187,7 +188,8 @@ async def _probe_facts(guest: Guest) -> EmulatorFacts:
     arch = (domain.os.type.arch if domain.os.type else None) or ""
     probe = ProbeEmulator(binary=domain.devices.emulator or "", arch=arch)
     probed = await guest.context.node.link("hostd").call(probe)
-    return probed.facts.for_launch(
+    facts = apply_capabilities(domain, probed.facts)
+    return facts.for_launch(
         domain.type,
         (domain.os.type.machine if domain.os.type else None) or "",
         (domain.cpu.model.name if domain.cpu and domain.cpu.model else None) or "",

@@ -120,6 +120,7 @@ BACKENDS: Final = {
     "netdev": {"stream": "netdev.stream", "vhost-vdpa": "netdev.vhost-vdpa"},
     "blockdev": {"nvme": "drive-nvme", "rbd": "rbd-encryption"},
 }
+TPM_MODELS: Final = frozenset({"tpm-tis", "tpm-crb"})
 TPM: Final = {"passthrough": "tpm-passthrough", "emulator": "tpm-emulator"}
 
 
@@ -150,4 +151,4 @@ def _flags(facts: EmulatorFacts) -> Iterator[str]:
         found = facts.backends.get(kind, frozenset())
         yield from (flags for backend, flags in backends.items() if backend in found)
     yield from (flag for kind, flag in TPM.items() if kind in facts.tpm_types)
-    yield from facts.tpm_models & {"tpm-tis", "tpm-crb"}
+    yield from facts.tpm_models & TPM_MODELS

@@ -31,6 +31,7 @@ from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.passed_images import NO_GROUPS, require_groups
 from supervisor.workers.qemu.external import swtpm
 from supervisor.workers.qemu.start import live_xml
+from supervisor.workers.qemu.start.custom_capabilities import apply_capabilities
 from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages
 from supervisor.workers.qemu.start.numad import refuse_without_advice
@@ -64,7 +65,8 @@ async def plan_native(context: WorkerContext, xml: str) -> str:
         complete_live_cache(disk)
     make_interfaces_ethernet(domain)
     probed = await context.node.link("hostd").call(probe_request(domain))
-    assign_addresses(domain, probed.facts)
+    facts = apply_capabilities(domain, probed.facts)
+    assign_addresses(domain, facts)
     assign_aliases(domain)
     refuse_without_advice(domain)
     await resolve_volumes(context.node.link("stord"), domain.devices.disks)
@@ -77,7 +79,7 @@ async def plan_native(context: WorkerContext, xml: str) -> str:
     sources = disk_secrets.domain_sources(domain)
     secrets = await disk_secrets.fetch(context.node.link("hostd"), sources)
     inputs = pretended_inputs(paths, context.config, domain, secrets)
-    return shell_line(spell_as_libvirt(plan_launch(domain, probed.facts, inputs), probed.facts))
+    return shell_line(spell_as_libvirt(plan_launch(domain, facts, inputs), facts))
 
 
 def make_interfaces_ethernet(domain: Domain) -> None:

@@ -55,6 +55,7 @@ from supervisor.workers.qemu.namespace.guest_dev import outside_dev, wants_priva
 from supervisor.workers.qemu.outputs import Outputs, output_sources
 from supervisor.workers.qemu.resctrl.groups import make_groups, remove_groups, vcpu_groups
 from supervisor.workers.qemu.start import files, hugepages, live_xml, restore
+from supervisor.workers.qemu.start.custom_capabilities import apply_capabilities, changed_flags
 from supervisor.workers.qemu.start.firmware import fill_firmware
 from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
 from supervisor.workers.qemu.start.libvirt_capabilities import capability_flags
@@ -114,7 +115,8 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     warn_of_missing_user(domain.name, user)
     warn_of_port_forwards(domain)
     probed = await context.node.link("hostd").call(probe_request(domain))
-    assign_addresses(domain, probed.facts)
+    facts = apply_capabilities(domain, probed.facts)
+    assign_addresses(domain, facts)
     align_modules(domain)
     check_slot_count(domain, len(domain.devices.memories))
     assign_aliases(domain)
@@ -135,15 +137,15 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     status.agent_timeout = request.agent_timeout
     await follow_advice(domain, status)
     status.user = [user.uid, user.gid, int(user.is_dynamic)]
-    status.deprecations = deprecations_of(domain, probed.facts)
-    status.libvirt_flags = " ".join(capability_flags(probed.facts))
+    status.deprecations = deprecations_of(domain, facts)
+    status.libvirt_flags = " ".join(changed_flags(domain, capability_flags(probed.facts)))
     as_root = user.uid == 0 and not context.session
     status.taints = [*taints_of(domain, is_deprecated=bool(status.deprecations), as_root=as_root)]
     return StartContext(
         context=context,
         request=request,
         domain=domain,
-        facts=probed.facts,
+        facts=facts,
         user=user,
         status=status,
         domain_dir=domain_dir,

@@ -225,13 +225,6 @@ DOMAIN: Final[tuple[Check[Domain], ...]] = (
         "<fibrechannel appid=>",
         lambda domain: domain.resource and domain.resource.fibre_channel_app is not None,
     ),
-    Check(
-        "<qemu:capabilities>",
-        lambda domain: (
-            domain.qemu_capabilities
-            and (domain.qemu_capabilities.added or domain.qemu_capabilities.removed)
-        ),
-    ),
     *_features("gic", "htm", "nested-hv", "ccf-assist", "cfpc", "sbbc", "ibs", "async-teardown"),
     Check(
         "<hpt> in <features>",
