@@ -25,6 +25,7 @@ from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.cgroup.settings import guest_limits, thread_limits
+from supervisor.workers.qemu.start.custom_capabilities import apply_capabilities
 from supervisor.workers.qemu.start.unsupported import check_supported, unsupported_elements
 from tests.qemu_binary import facts
 from tests.recorded_qemu import SAME_QEMU
@@ -150,6 +151,7 @@ def test_each_field_is_acted_on_or_refused_or_listed_with_its_reason(
             list(unsupported_elements(domain))
             with contextlib.suppress(ConfError):
                 check_supported(domain)
+            apply_capabilities(domain, emulator)
             for disk in domain.devices.disks:
                 throttle_commands(disk)
             with contextlib.suppress(ConfError):
