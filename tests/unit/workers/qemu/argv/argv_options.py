@@ -33,7 +33,7 @@ BY_WORKER: Final = {
     "Domain": ("perf", "current_memory", "on_poweroff", "on_reboot", "on_crash"),
     "BlkioDevice": ("path", "weight", "read_iops_sec", "write_iops_sec", "read_bytes_sec",
                     "write_bytes_sec"),
-    "Cputune": ("emulatorsched", "vcpuscheds",
+    "Cputune": ("cachetunes", "memorytunes", "emulatorsched", "vcpuscheds",
                 "iothreadscheds"),
     "CacheTune": ("vcpus", "caches", "monitors"),
     "CacheShare": ("id", "level", "type", "size"),
@@ -53,6 +53,7 @@ BY_WORKER: Final = {
     "Source": ("startup_policy", "volume", "mode"),
     "Nvram": ("template",),
     "Memballoon": ("stats_period",),
+    "Capability": ("capability",), "QemuCapabilities": ("added", "removed"),  # of the facts
     "Graphics": ("passwd_valid_to", "connected", "autoport", "listen", "socket"),
     "OsType": ("arch", "name"),
 }  # fmt: skip
@@ -92,7 +93,6 @@ NOTES: Final = {
 
 #: The element is refused as a whole, or its kind is: no part of it is looked at.
 REFUSED: Final = {
-    "Capability": ("capability",), "QemuCapabilities": ("added", "removed"),
     "CcwAddress": ("type", "cssid", "ssid", "devno"), "Zpci": ("uid", "fid"),
     "Controller": ("max_grant_frames", "max_event_channels"),
     "CharEnd": ("master", "slave"),
