@@ -118,9 +118,16 @@ class Peer:
         number = next(self._numbers)
         left_s = request.deadline_s if deadline_s is None else deadline_s
         fields = (0, number, left_s, context.trace.get(), tag, request)
-        self._transport.send(*self._encoder.encode(*fields))
+        data, descriptors = self._encoder.encode(*fields)
+        # Before the send: it wakes the other process, which often takes this one's processor.
         self._waiting[number] = _Waiting(self._loop.create_future(), decoder, tag)
         self._deadlines.add(number, self._loop.time() + left_s)
+        try:
+            self._transport.send(data, descriptors)
+        except BusError:
+            del self._waiting[number]
+            self._deadlines.remove(number)
+            raise
         return number
 
     async def wait(self, number: int) -> Any:  # noqa: ANN401  (the request's own reply type)
