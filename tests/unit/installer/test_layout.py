@@ -48,6 +48,22 @@ def test_the_service_keeps_guests_and_reports_its_readiness(staged: Path) -> Non
     assert service["ExecStart"].split()[0] == "/usr/sbin/libvirtd"
 
 
+#: systemd.exec(5), "Sandboxing": each gives the service a mount namespace of its own.
+MOUNT_NAMESPACE = re.compile(
+    r"Private(Tmp|Devices|Mounts|IPC)|Protect(System|Home|Kernel\w+|ControlGroups|Proc)|ProcSubset|"
+    r"(ReadWrite|ReadOnly|Inaccessible|Exec|NoExec|BindReadOnly|Bind)Paths|TemporaryFileSystem|"
+    r"Root\w+|MountFlags|DynamicUser"
+)
+
+
+def test_pools_mounts_are_the_hosts_and_containers_inherit_no_ban(staged: Path) -> None:
+    directives = list(unit(staged, "libvirtd.service")["Service"])
+    assert not [name for name in directives if MOUNT_NAMESPACE.fullmatch(name)]
+    assert not [
+        name for name in directives if re.match("Restrict|SystemCall|Lock|MemoryDeny", name)
+    ]
+
+
 def test_no_placeholder_is_left_in_a_unit(staged: Path) -> None:
     for name in UNITS:
         assert "@" not in (staged / "lib/systemd/system" / name).read_text()
