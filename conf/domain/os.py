@@ -16,6 +16,7 @@ from conf.mapper import When, attribute, child, children, element, text, texts
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
 from conf.types.integer import int_signed, uint
+from conf.types.uuid import parse_uuid
 
 #: Kinds of guests that libvirt knows; which of them a driver runs is checked later.
 OS_TYPES = one_of("hvm", "xen", "linux", "exe", "uml", "xenpvh", unknown="unknown OS type '{}'")
@@ -76,9 +77,8 @@ class Nvram:
         """
         if self.source is not None:
             self.path = None
-        if self.type == "network" and self.source is not None and self.source.protocol is None:
-            detail = "Missing required attribute 'protocol' in element 'source'"
-            raise ConfError("xml", detail, "os/nvram/source/@protocol")
+        if self.type is not None and self.source is not None:
+            self.source.keep_type(self.type)
 
 
 @element("boot")
@@ -151,6 +151,11 @@ class Os:
         empty_is_absent=True,
     )
 
+    def after_read(self) -> None:
+        """Keep one of each property of the firmware: the last that the document has."""
+        last = {feature.name: feature for feature in self.firmware_features}
+        self.firmware_features = list(last.values())
+
 
 @element("entry")
 @dataclass(slots=True, kw_only=True)
@@ -192,6 +197,24 @@ def _known(block: Block, name: str) -> Block | None:
     return Block(entries=kept) if kept else None
 
 
+def _read_sysinfo_uuid(text: str) -> str:
+    try:
+        return parse_uuid(text)
+    except ValueError:
+        detail = "malformed <sysinfo> uuid element"
+        raise ConfError("xml_detail", detail, "sysinfo/system/entry") from None
+
+
+def _check_firmware_entry(entry: Entry) -> None:
+    """Check what fw_cfg is given; a value is text, or what a file holds."""
+    path = "sysinfo/entry"
+    if entry.name is None:
+        raise ConfError("xml", "Firmware entry is missing 'name' attribute", path)
+    if not (entry.value or "").strip() and not entry.file:
+        detail = "Firmware entry must have either value or 'file' attribute"
+        raise ConfError("xml", detail, path)
+
+
 @element("sysinfo")
 @dataclass(slots=True, kw_only=True)
 class Sysinfo:
@@ -206,11 +229,20 @@ class Sysinfo:
     entries: list[Entry] = children("entry", Entry)
 
     def after_read(self) -> None:
-        """Keep the entries that libvirt knows, in its order."""
+        """Keep the entries that libvirt knows, in its order.
+
+        Raises:
+            ConfError: "xml", "xml_detail": an entry that firmware cannot have.
+        """
         if self.type != "smbios":
+            for entry in self.entries:
+                _check_firmware_entry(entry)
             return
         self.bios = _known(self.bios, "bios") if self.bios else None
         self.system = _known(self.system, "system") if self.system else None
+        for entry in self.system.entries if self.system else ():
+            if entry.name == "uuid":
+                entry.value = _read_sysinfo_uuid(entry.value or "")
         self.chassis = _known(self.chassis, "chassis") if self.chassis else None
         boards = [_known(board, "baseBoard") for board in self.base_boards]
         self.base_boards = [board for board in boards if board is not None]

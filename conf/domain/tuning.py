@@ -355,6 +355,10 @@ class Cputune:
     cachetunes: list[CacheTune] = children("cachetune", CacheTune)
     memorytunes: list[MemoryTune] = children("memorytune", MemoryTune)
 
+    def after_read(self) -> None:
+        """Take shares of nothing for none."""
+        self.shares = self.shares or None
+
 
 @element("memory")
 @dataclass(slots=True, kw_only=True)

@@ -102,7 +102,7 @@ class Ip:
     netmask: str | None = attribute("@netmask", read=read_netmask, empty_is_absent=True)
     prefix: int | None = attribute("@prefix", read=unsigned_of(32))
     local_ptr: bool | None = attribute("@localPtr", read=yes_no)
-    tftp_root: str | None = attribute("tftp/@root", empty_is_absent=True)
+    tftp_root: str | None = attribute("tftp/@root", empty_is_absent=True, first=True)
     dhcp: Dhcp | None = child("dhcp", Dhcp)
 
     def after_read(self) -> None:

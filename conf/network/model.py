@@ -32,8 +32,8 @@ def _unless_off(text: str) -> bool:
 
 
 def _is_yes(text: str) -> bool:
-    """Read a switch that libvirt compares with "yes" alone."""
-    return text == "yes"
+    """Read a switch that libvirt compares with "yes" alone, in any case."""
+    return text.lower() == "yes"
 
 
 @element("bridge")
@@ -99,12 +99,12 @@ class Network:
     forward: Forward | None = child("forward", Forward)
     bridge: Bridge | None = child("bridge", Bridge)
     mtu: int | None = attribute("mtu/@size", read=unsigned, omit=0, empty_is_absent=True)
-    mac: str | None = attribute("mac/@address", read=unicast_mac, empty_is_absent=True)
+    mac: str | None = attribute("mac/@address", read=unicast_mac, empty_is_absent=True, first=True)
     domain: DnsDomain | None = child("domain", DnsDomain)
     dns: Dns | None = child("dns", Dns)
     vlan: Vlan | None = child("vlan", Vlan)
     bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
-    port_isolated: bool | None = attribute("port/@isolated", read=yes_no)
+    port_isolated: bool | None = attribute("port/@isolated", read=yes_no, first=True)
     ips: list[Ip] = children("ip", Ip)
     routes: list[Route] = children("route", Route)
     virtualport: VirtualPort | None = child("virtualport", VirtualPort)

@@ -34,7 +34,7 @@ def octal_mode(text: str) -> int | None:
     Raises:
         ConfError: "xml".
     """
-    if not text.strip():
+    if not text:
         return None
     try:
         return parse_mode(text)

@@ -12,7 +12,7 @@ from typing import Final
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element
 from conf.types.integer import unsigned
-from conf.types.uuid import is_uuid
+from conf.types.uuid import is_uuid, parse_uuid
 
 AUTH_TYPES: Final = ("chap", "ceph")
 ENCRYPTION_FORMATS: Final = ("default", "qcow", "luks", "luks2")
@@ -35,6 +35,8 @@ class SecretReference:
             raise ConfError("xml", "either secret uuid or usage expected", "secret")
         if self.uuid is not None and not is_uuid(self.uuid):
             raise ConfError("xml", f"invalid secret uuid '{self.uuid}'", "secret/@uuid")
+        if self.uuid is not None:
+            self.uuid = parse_uuid(self.uuid)
 
 
 @element("auth")

@@ -67,7 +67,7 @@ class Pool:
     allocation: int = text("allocation", read=_measured, default=0)
     available_unit: str = attribute("available/@unit", read=_in_bytes, default="bytes")
     available: int = text("available", read=_measured, default=0)
-    cow: bool | None = attribute("features/cow/@state", read=yes_no)
+    cow: bool | None = attribute("features/cow/@state", read=yes_no, first=True)
     #: Both are there once a document has been read, the target in types that have one.
     source_element: PoolSource | None = child("source", PoolSource)
     target_element: PoolTarget | None = child("target", PoolTarget, merge=True)
@@ -239,7 +239,7 @@ def _check_rest(pool: Pool) -> None:
         detail = "unknown storage pool volume refresh allocation type "
         detail += f"{pool.refresh_allocation}; there are {', '.join(REFRESH_ALLOCATIONS)}"
         raise ConfError("config_unsupported", detail, "refresh/volume/@allocation")
-    if any(not option.name for option in pool.mount_options):
+    if any(option.name is None for option in pool.mount_options):
         raise ConfError("xml", "no fs mount option name specified", "fs:mount_opts/fs:option")
     if any(not option.name for option in pool.config_options):
         raise ConfError("xml", "no rbd option name specified", "rbd:config_opts/rbd:option")

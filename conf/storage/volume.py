@@ -149,7 +149,9 @@ class BackingStore:
 class Volume:
     """<volume>. Sizes in bytes; None if absent."""
 
-    type: VolumeType | None = attribute("@type", read=VolumeType, bad="config_unsupported")
+    type: VolumeType | None = attribute(
+        "@type", read=VolumeType, bad="config_unsupported", empty_is_absent=True
+    )
     name: str = text("name", default="")
     key: str | None = text("key", omit="")
     source: list[ExtentDevice] = children("source/device", ExtentDevice)

@@ -5,11 +5,11 @@ Owns: parsing and formatting them. Pure.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from conf.types.integer import c_integer
+
 MAX_MODE: Final = 0o777  # the permission bits; set-id and sticky bits are not for libvirt's files
-_OCTAL: Final = re.compile("[0-7]{1,12}")
 
 
 def parse_mode(text: str) -> int:
@@ -18,9 +18,10 @@ def parse_mode(text: str) -> int:
     Raises:
         ValueError: it is no mode.
     """
-    if _OCTAL.fullmatch(text) is None or int(text, 8) > MAX_MODE:
+    mode = c_integer(text, 8)
+    if not 0 <= mode <= MAX_MODE:
         raise ValueError(text)
-    return int(text, 8)
+    return mode
 
 
 def format_mode(mode: object) -> str:

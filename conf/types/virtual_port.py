@@ -47,18 +47,18 @@ MADE_UP: Final[dict[str | None, tuple[str, ...]]] = {
 PROFILE_LENGTH: Final = 39  # PORT_PROFILE_MAX of linux/if_link.h, without the final NUL
 
 
-@element("virtualport")
+@element("virtualport", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class VirtualPort:
     """<virtualport>; which parameters count depends on the type."""
 
     type: str | None = attribute("@type", read=TYPES)
-    managerid: str | None = attribute("parameters/@managerid")
-    typeid: str | None = attribute("parameters/@typeid")
-    typeidversion: str | None = attribute("parameters/@typeidversion")
-    instanceid: str | None = attribute("parameters/@instanceid")
-    interfaceid: str | None = attribute("parameters/@interfaceid")
-    profileid: str | None = attribute("parameters/@profileid", empty_is_absent=True)
+    managerid: str | None = attribute("parameters/@managerid", first=True)
+    typeid: str | None = attribute("parameters/@typeid", first=True)
+    typeidversion: str | None = attribute("parameters/@typeidversion", first=True)
+    instanceid: str | None = attribute("parameters/@instanceid", first=True)
+    interfaceid: str | None = attribute("parameters/@interfaceid", first=True)
+    profileid: str | None = attribute("parameters/@profileid", empty_is_absent=True, first=True)
 
     def after_read(self) -> None:
         """Check the parameters and write them the usual way; drop those that MidoNet lacks.

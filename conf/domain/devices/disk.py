@@ -124,17 +124,25 @@ class BackingStore:
         self.source.keep_type(self.type)
 
 
+@element("format")
+@dataclass(slots=True, kw_only=True)
+class MirrorFormat(BackingFormat):
+    """<format> of a copy: libvirt does not look at that of a definition."""
+
+    type: str = attribute("@type", default="")
+
+
 @element("mirror")
 @dataclass(slots=True, kw_only=True)
 class Mirror:
     """<mirror>: where a block job copies the disk to; only a running guest has one."""
 
-    type: str = attribute("@type", read=TYPES, default="file")
+    type: str = attribute("@type", default="file")
     file: str | None = attribute("@file")  # of a copy to a file, for older clients, as format=
     old_format: str | None = attribute("@format")
-    job: str | None = attribute("@job", read=one_of("copy", "active-commit"))
-    ready: str | None = attribute("@ready", read=one_of("yes", "abort", "pivot"))
-    format: BackingFormat | None = child("format", BackingFormat)
+    job: str | None = attribute("@job")
+    ready: str | None = attribute("@ready")
+    format: BackingFormat | None = child("format", MirrorFormat)
     source: Source | None = child("source", Source)
     backing_store: BackingStore | None = child("backingStore", BackingStore)
 

@@ -135,6 +135,8 @@ class Graphics:
         Raises:
             ConfError: the kind is libvirt's code.
         """
+        if self.listens and self.listen == "":
+            self.listen = None
         for listen in self.listens:
             listen.complete(self)
         if self.p2p and self.address is not None:

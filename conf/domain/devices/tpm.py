@@ -85,6 +85,10 @@ class Tpm:
             raise ConfError("xml", "missing TPM device backend type", "tpm/backend/@type")
         if self.backend.type == "external":
             self.backend.check_source()
+        else:
+            self.backend.source_type = self.backend.source_mode = self.backend.source_path = None
+        if self.backend.type == "passthrough":
+            self.backend.path = self.backend.path or "/dev/tpm0"
 
     @property
     def backend(self) -> TpmBackend:

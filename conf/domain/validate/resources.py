@@ -133,6 +133,8 @@ def _check_cache(cpu: Cpu) -> None:
     if cache is None:
         return
     path = "domain/cpu/cache"
+    if cache.level is not None and not 1 <= cache.level <= EMULATED_CACHE:
+        raise ConfError("xml", "invalid CPU cache level, must be in range [1,3]", path)
     if cache.mode == "passthrough" and cpu.mode != "host-passthrough":
         detail = "CPU cache mode 'passthrough' can only be used with 'host-passthrough' CPUs"
         raise ConfError(UNSUPPORTED, detail, path)

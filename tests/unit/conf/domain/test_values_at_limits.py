@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conf.domain.domain_xml import format_domain, parse_domain
+from conf.domain import format_domain, parse_domain
+from conf.domain.defaults import complete
+from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
 DOMAIN = (
@@ -129,3 +131,37 @@ def test_cookies_are_secret() -> None:
 def test_second_features_element_counts_too() -> None:
     assert "<pae/>" in written("<features/><features><pae/></features>")
     assert "<smm state='on'/>" in written("<features><smm/></features>" * 2)
+
+
+def test_usb_controllers_share_an_index_only_as_parts_of_one(emulator_facts: EmulatorFacts) -> None:
+    parts = "<controller type='usb' index='0' model='ich9-ehci1'/>"
+    other = "<controller type='usb' index='0' model='qemu-xhci'/>"
+    uhci = (
+        "<controller type='usb' index='0' model='ich9-uhci1'><master startport='0'/></controller>"
+    )
+    complete(parse_domain(DOMAIN.format("", parts + uhci)), emulator_facts)
+    with pytest.raises(ConfError, match="Duplicate USB controllers with index 0"):
+        complete(parse_domain(DOMAIN.format("", parts + other)), emulator_facts)
+
+
+def test_firmware_entries_are_checked_and_the_uuid_has_its_usual_form() -> None:
+    for entry in ("<entry/>", "<entry name='opt/x'> </entry>"):
+        with pytest.raises(ConfError, match="Firmware entry"):
+            written(f"<sysinfo type='fwcfg'>{entry}</sysinfo>")
+    uuid = "C7A5FDBD-EDAF-9455-926A-D65C16DB1809"
+    system = "<sysinfo type='smbios'><system><entry name='uuid'>{}</entry></system></sysinfo>"
+    assert uuid.lower() in written(system.format(uuid))
+    with pytest.raises(ConfError, match="malformed <sysinfo> uuid"):
+        written(system.format("bogus"))
+
+
+def test_copy_of_a_disk_in_a_definition_is_not_looked_at() -> None:
+    mirror = "<mirror type='bogus' job='x'><format type='y'/></mirror>"
+    text = written(devices=DISK.format(f"<source protocol='nbd'/>{mirror}"))
+    assert "mirror" not in text
+
+
+def test_passthrough_tpm_is_the_first_of_the_host() -> None:
+    assert "<device path='/dev/tpm0'/>" in written(
+        devices="<tpm model='tpm-tis'><backend type='passthrough'><source/></backend></tpm>"
+    )
