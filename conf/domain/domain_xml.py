@@ -1,19 +1,24 @@
 """<domain>: parsing, with the checks that need the XML alone, and formatting.
 
-Owns: `parse_domain`, `read_domain`, `format_domain`, `LiveDomainWriter`.
+Owns: `parse_domain`, `read_domain`, `format_domain`, `reformat_domain`,
+`LiveDomainWriter`.
 May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
+from typing import Final
 
 from lxml import etree
 
 from conf.domain.model import Domain, DomainIdentity
 from conf.domain.validate.parsed_domain import check_parsed
 from conf.errors import ConfError
-from conf.mapper import NAMESPACES, Mode, PartWriter, parse_root, read, write
+from conf.mapper import NAMESPACES, Mode, join_parts, parse_root, read, write, write_parts
+
+LIVE: Final = Mode(live=True, secure=True)
+STORED: Final = Mode(secure=True)
 
 
 def parse_domain(xml: bytes | str) -> Domain:
@@ -64,7 +69,7 @@ class LiveDomainWriter:
 
     def __init__(self, domain: Domain) -> None:
         self.domain = domain
-        self._writer = PartWriter(Mode(live=True, secure=True))
+        self._parts: list[str] = []
 
     def format(self, changed: Set[str] | None = None) -> str:
         """Format the XML, as `format_domain` does.
@@ -72,7 +77,32 @@ class LiveDomainWriter:
         Args:
             changed: the fields of `Domain` that may have changed since the last time; None: any.
         """
-        return _declare_namespaces(self._writer.write(self.domain, changed), self.domain, "domain")
+        before = self._parts if changed is not None else []
+        text, self._parts = _reformat(self.domain, LIVE, before, changed or frozenset())
+        return text
+
+
+def reformat_domain(
+    domain: Domain, before: Sequence[str], changed: Set[str]
+) -> tuple[str, list[str]]:
+    """Format a definition, with passwords, as `format_domain` does.
+
+    Args:
+        domain: the definition.
+        before: the parts of the one that it is an edited copy of; (): they are not known.
+        changed: the fields of `Domain` that were edited.
+
+    Returns:
+        The XML, and its parts for the next time.
+    """
+    return _reformat(domain, STORED, before, changed)
+
+
+def _reformat(
+    domain: Domain, mode: Mode, before: Sequence[str], changed: Set[str]
+) -> tuple[str, list[str]]:
+    parts = write_parts(domain, mode, before, changed)
+    return _declare_namespaces(join_parts(domain, mode, parts), domain, "domain"), parts
 
 
 def _declare_namespaces(text: str, domain: Domain, tag: str) -> str:

@@ -17,13 +17,12 @@ from conf.mapper.spec import (
     texts,
     verbatim,
 )
-from conf.mapper.writing import Mode, PartWriter, write
+from conf.mapper.writing import Mode, join_parts, write, write_parts
 
 __all__ = [
     "NAMESPACES",
     "Choice",
     "Mode",
-    "PartWriter",
     "Refusal",
     "When",
     "attribute",
@@ -31,6 +30,7 @@ __all__ = [
     "children",
     "element",
     "flag",
+    "join_parts",
     "parse",
     "parse_root",
     "read",
@@ -38,4 +38,5 @@ __all__ = [
     "texts",
     "verbatim",
     "write",
+    "write_parts",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -82,37 +82,34 @@ def write_element(model: object, mode: Mode, lines: list[str], level: int, tag: 
     _part(_write_plan(type(model)), name, model, mode, lines, level, keep=keep)
 
 
-class PartWriter:
-    """Writes one model again and again; of what has not changed since, the text is kept.
+def write_parts(
+    model: object, mode: Mode, before: Sequence[str] = (), changed: Set[str] = frozenset()
+) -> list[str]:
+    """Write what is directly inside a model's element, part by part, for `join_parts`.
 
-    The parts are what is directly inside the model's element.
+    Args:
+        model: to be written.
+        mode: what the document is for.
+        before: the parts of the model as it was, or of one that it shares the other fields with.
+        changed: the fields that may have changed since; without `before` all are written.
     """
+    plan, tag = _write_plan(type(model)), model.__element__  # type: ignore[attr-defined]
+    texts = list(before) or [""] * len(plan.inside)
+    for place, item in enumerate(plan.inside):
+        names = item.names if isinstance(item, WritePlan) else item[:1]
+        if before and changed.isdisjoint(names):
+            continue
+        lines: list[str] = []
+        _part(WritePlan(inside=[item]), tag, model, mode, lines, 0, keep=False)
+        texts[place] = "".join(f"{line}\n" for line in lines[1:-1])
+    return texts
 
-    def __init__(self, mode: Mode) -> None:
-        self._mode = mode
-        self._texts: list[str] = []  # of the parts in order; empty: nothing was written yet
 
-    def write(self, model: object, changed: Set[str] | None = None) -> str:
-        """Write the model as `write` does.
-
-        Args:
-            model: the same each time.
-            changed: the fields that may have changed since the last time; None: any.
-        """
-        plan, tag = _write_plan(type(model)), model.__element__  # type: ignore[attr-defined]
-        texts = list(self._texts)
-        if changed is None or not texts:
-            changed, texts = None, [""] * len(plan.inside)
-        for place, item in enumerate(plan.inside):
-            names = item.names if isinstance(item, WritePlan) else item[:1]
-            if changed is not None and changed.isdisjoint(names):
-                continue
-            lines: list[str] = []
-            _part(WritePlan(inside=[item]), tag, model, self._mode, lines, 0, keep=False)
-            texts[place] = "".join(f"{line}\n" for line in lines[1:-1])
-        self._texts = texts
-        attributes = _attributes(plan, model, self._mode)
-        return f"<{tag}{attributes}>\n{''.join(texts)}</{tag}>\n"
+def join_parts(model: object, mode: Mode, parts: Sequence[str]) -> str:
+    """Make the document of parts, as `write` does of the whole model."""
+    tag: str = model.__element__  # type: ignore[attr-defined]
+    attributes = _attributes(_write_plan(type(model)), model, mode)
+    return f"<{tag}{attributes}>\n{''.join(parts)}</{tag}>\n"
 
 
 _PLANS: dict[type, WritePlan] = {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from conf.domain import Domain, format_domain, parse_domain
+from conf.domain import Domain, parse_domain, reformat_domain
 from conf.domain.resources import copy_for_edit
 from ipc import Request
 from rpc.values import Domain as DomainId
@@ -102,7 +102,10 @@ class DomainChanger:
         domain = await off_loop(size, edit)
         if change.revalidates:
             return await self._builder.build(domain, size=size)
-        text = await off_loop(size, lambda: format_domain(domain, secure=True))
+        fields = change.fields
+        before, changed = (definition.parts, frozenset(fields)) if fields else ((), frozenset())
+        text, parts = await off_loop(size, lambda: reformat_domain(domain, before, changed))
         edited = Definition(text, domain)
+        edited.parts = parts
         edited.is_complete = definition.is_complete
         return edited

@@ -6,6 +6,7 @@ Owns: what is known of one domain. May not touch: files, the bus, the guest.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -38,6 +39,8 @@ class Definition:
         """
         self.xml = xml
         self.is_complete = domain is not None
+        #: Of the XML, once it was edited: the next edit formats what it changes (`reformat_domain`).
+        self.parts: Sequence[str] = ()
         if domain is not None:
             self.__dict__["domain"] = domain
 

@@ -6,7 +6,13 @@ import dataclasses
 
 import pytest
 
-from conf.domain import Domain, LiveDomainWriter, format_domain, parse_domain
+from conf.domain import (
+    Domain,
+    LiveDomainWriter,
+    format_domain,
+    parse_domain,
+    reformat_domain,
+)
 from conf.domain.tuning import Cputune
 
 XML = """<domain type='qemu' id='3'
@@ -59,3 +65,16 @@ def test_only_the_named_fields_are_formatted_anew() -> None:
 def test_the_first_text_is_whole_whatever_has_changed() -> None:
     domain = parse_domain(XML)
     assert LiveDomainWriter(domain).format({"cputune"}) == whole(domain)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_an_edited_definition_is_the_same_as_one_that_is_formatted_whole(name: str) -> None:
+    first, edited = parse_domain(XML), parse_domain(XML)
+    text, parts = reformat_domain(first, (), frozenset())
+    assert text == format_domain(first, secure=True)
+    setattr(edited, name, getattr(Domain(os=first.os, devices=first.devices), name))
+    again, others = reformat_domain(edited, parts, {name})
+    assert again == format_domain(edited, secure=True)
+    # The parts of the first are as before: the edit may be refused.
+    assert reformat_domain(first, parts, frozenset()) == (text, parts)
+    assert reformat_domain(first, others, {name}) == (text, parts)
