@@ -39,7 +39,7 @@ class Definition:
         """
         self.xml = xml
         self.is_complete = domain is not None
-        #: Of the XML, once it was edited: the next edit formats what it changes (`reformat_domain`).
+        #: Of the XML, once it was edited: the next edit formats its change (`reformat_domain`).
         self.parts: Sequence[str] = ()
         if domain is not None:
             self.__dict__["domain"] = domain
