@@ -16,9 +16,15 @@ from supervisor.workers.qemu.argv.syntax import json_of
 from supervisor.workers.qemu.block.nodes import PREFIX, number_disks
 
 
-def device_options(context: Context, hostdev: Hostdev) -> Options:
-    """Build the block node, then scsi-generic in front of it."""
-    node = _node_name(context, hostdev)
+def device_options(context: Context, hostdev: Hostdev, number: int = 0) -> Options:
+    """Build the block node, then scsi-generic in front of it.
+
+    Args:
+        context: of the launch, or of a device that is plugged.
+        hostdev: the device.
+        number: of the node; 0: it follows from the device's place among the others.
+    """
+    node = f"{PREFIX}{number}-backend" if number else _node_name(context, hostdev)
     storage = hostdev.source.storage
     if storage is not None:
         yield from credentials(context, storage, node)
@@ -57,5 +63,6 @@ def _front(context: Context, hostdev: Hostdev, node: str) -> Props:
         "drive": node,
         "id": hostdev.alias,
         **scsi_place(context, address),
+        "share-rw": True if hostdev.shareable else None,
         "bootindex": context.boot_order(hostdev),
     }

@@ -39,7 +39,6 @@ DEFAULT_ACL: Final = (
 )
 TERMINALS: Final = DeviceRule("c", 136)  # /dev/pts
 SOUND: Final = (DeviceRule("c", 116), DeviceRule("c", 14))  # ALSA, OSS
-SCSI_GENERIC: Final = DeviceRule("c", 21)  # /dev/sg
 RENDER: Final = DeviceRule("c", 226)  # /dev/dri
 HARDWARE_SOUND: Final = ("alsa", "oss", "sdl", "jack", "pulseaudio")
 SGX: Final = ("/dev/sgx_vepc", "/dev/sgx_provision")
@@ -55,8 +54,6 @@ def allowed_devices(domain: Domain, config: QemuConfig) -> frozenset[DeviceRule]
         rules.update(SOUND)
     if renders(domain):
         rules.add(RENDER)
-    if uses_scsi_generic(domain):
-        rules.add(SCSI_GENERIC)
     return frozenset(rules)
 
 
@@ -69,11 +66,6 @@ def renders(domain: Domain) -> bool:
     """Return whether QEMU draws by the host's hardware."""
     graphics = domain.devices.graphics
     return any(display.gl or display.type == "egl-headless" for display in graphics)
-
-
-def uses_scsi_generic(domain: Domain) -> bool:
-    """Return whether QEMU talks to a SCSI device of the host."""
-    return any(hostdev.type == "scsi" for hostdev in domain.devices.hostdevs)
 
 
 def device_paths(domain: Domain) -> Iterator[str]:

@@ -27,7 +27,7 @@ from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
-from supervisor.workers import usb_devices, usb_sharing
+from supervisor.workers import hostdev_sharing, scsi_devices, usb_devices
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs, PassedImage
 from supervisor.workers.qemu.argv.secret_encryption import EncryptedSecret, encryptor
@@ -80,7 +80,7 @@ async def attach(guest: Guest, xml: str, groups: Groups = NO_GROUPS) -> None:
     if isinstance(device, Hostdev) and usb_devices.is_usb(device):
         usb_devices.set_address(device, await usb_devices.list_devices())
     taken = [device] if isinstance(device, Hostdev) else []
-    async with usb_sharing.exclusive(guest.context.paths, guest.name, taken):
+    async with hostdev_sharing.exclusive(guest.context.paths, guest.name, taken):
         try:
             await _attach(guest, tag, device, groups)
         finally:
@@ -110,6 +110,9 @@ async def _attach(guest: Guest, tag: str, device: Device, groups: Groups) -> Non
             numbered = nodes.number_disk(plan.device, first)
             nodes.record_indexes(plan.device, numbered)
             images = await pass_images(guest, numbered, groups, undo)
+        if isinstance(plan.device, Hostdev) and plan.device.type == "scsi":
+            first = await take_indexes(guest, 1)
+            secrets = await _hostdev_secrets(guest, plan.device)
         undo.push_async_callback(give_back, guest, await chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
             await _start_virtiofsd(guest, plan.device, undo)
@@ -139,6 +142,24 @@ async def _attach(guest: Guest, tag: str, device: Device, groups: Groups) -> Non
     alias = plan.device.alias or ""  # type: ignore[union-attr]
     log.info("%s: device %s attached", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_ADDED, guest.identity, alias)
+
+
+async def _hostdev_secrets(guest: Guest, hostdev: Hostdev) -> Mapping[str, bytes]:
+    """Fetch the password of a disk over iSCSI."""
+    storage = hostdev.source.storage
+    sources = [storage] if storage is not None else []
+    return await disk_secrets.fetch(guest.context.node.link("hostd"), sources)
+
+
+def _scsi_generic(device: Device) -> dict[str, str]:
+    """Find the node of a SCSI unit of the host.
+
+    Raises:
+        VirError: the host has no such unit.
+    """
+    if not isinstance(device, Hostdev) or not scsi_devices.is_unit(device):
+        return {}
+    return {device.alias or "": scsi_devices.generic_node(device)}
 
 
 async def _start_virtiofsd(guest: Guest, filesystem: Filesystem, undo: AsyncExitStack) -> None:
@@ -225,6 +246,7 @@ def launch_context(
         log_fds=outputs.logs,
         socket_fds=outputs.sockets,
         secrets=secrets or {},
+        scsi_generic=_scsi_generic(plan.device),
         encrypt=_encryptor(guest.domain_dir / KEY_FILE),
         now=status.started_at,
         default_tls_dir=config.default_tls_x509_cert_dir,

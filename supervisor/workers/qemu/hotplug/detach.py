@@ -97,8 +97,12 @@ def _check_detachable(guest: Guest, device: Device) -> None:
         check_no_job(guest.status, device)
 
 
-def disks_on(guest: Guest, controller: Controller) -> Iterator[Disk]:
-    """List the disks on a controller."""
+def disks_on(guest: Guest, controller: Controller) -> Iterator[Disk | Hostdev]:
+    """List the disks on a controller, and host devices that are its units."""
+    for hostdev in guest.domain.devices.hostdevs:
+        scsi = hostdev.type == controller.type == "scsi"
+        if scsi and getattr(hostdev.address, "controller", None) == controller.index:
+            yield hostdev
     for disk in guest.domain.devices.disks:
         index = getattr(disk.address, "controller", None)
         if disk.target.bus == controller.type and index == controller.index:
@@ -149,9 +153,8 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             remove_sockets([device])
         case Shmem():
             await _remove_shmem(guest, device)
-        case Disk() if device.type != "vhostuser":
-            await collect(guest)
-            await remove_disk(guest, device)
+        case Disk() | Hostdev():
+            await _remove_nodes(guest, device)
     if chardev := vhost_user_chardev(device):
         await guest.monitor.execute("chardev-remove", {"id": chardev})
     await restore_file_owners(guest, device)
@@ -167,6 +170,15 @@ def vhost_user_chardev(device: Device) -> str:
         case Filesystem():
             return f"chr-vu-{device.alias}"
     return ""
+
+
+async def _remove_nodes(guest: Guest, device: Disk | Hostdev) -> None:
+    """Remove the block nodes of a disk or of a SCSI unit."""
+    if isinstance(device, Disk) and device.type != "vhostuser":
+        await collect(guest)
+        await remove_disk(guest, device)
+    elif isinstance(device, Hostdev) and device.type == "scsi":
+        await collect(guest)
 
 
 async def _remove_shmem(guest: Guest, shmem: Shmem) -> None:

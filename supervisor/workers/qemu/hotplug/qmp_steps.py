@@ -32,6 +32,7 @@ from supervisor.workers.qemu.argv.controllers import controller_options
 from supervisor.workers.qemu.argv.disk import disk_options
 from supervisor.workers.qemu.argv.filesystem import virtiofs_options
 from supervisor.workers.qemu.argv.host_devices import hostdev_options
+from supervisor.workers.qemu.argv.host_scsi import device_options as scsi_options
 from supervisor.workers.qemu.argv.inputs import input_options
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 from supervisor.workers.qemu.argv.memory import MODULES, module_options
@@ -50,7 +51,7 @@ OPEN_S: Final = 30.0
 
 #: Buses that take a drive while the machine runs; IDE and floppy controllers do not.
 DISK_BUSES: Final = ("virtio", "scsi", "usb", "sata")
-HOSTDEV_TYPES: Final = ("usb",)
+HOSTDEV_TYPES: Final = ("usb", "scsi")
 #: The PCI card; the others are parts of the board.
 WATCHDOG_MODELS: Final = ("i6300esb",)
 INPUT_BUSES: Final = ("usb", "virtio")
@@ -136,6 +137,8 @@ def _options(context: Context, device: Device, first_node: int) -> Options:
     match device:
         case Disk():
             return disk_options(context, device, number_disk(device, first_node))
+        case Hostdev() if device.type == "scsi":
+            return scsi_options(context, device, first_node)
         case Interface():
             return interface_options(context, device)
         case CharDevice() if is_channel(context.domain, device):

@@ -25,7 +25,6 @@ from supervisor.workers.qemu.cgroup.devices import (
     has_hardware_sound,
     opened_paths,
     renders,
-    uses_scsi_generic,
 )
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.namespace.dev_entries import DevEntry, EntryKind, plan_entries
@@ -41,7 +40,6 @@ from supervisor.workers.qemu.start.files import domain_files
 SHARED_MEMORY: Final = "/dev/shm"  # of POSIX; a mount of its own nearly everywhere
 SOUND: Final = ("/dev/snd/*", "/dev/dsp*", "/dev/mixer*")
 RENDER: Final = ("/dev/dri/*",)
-SCSI_GENERIC: Final = ("/dev/sg[0-9]*",)
 SEV: Final = "/dev/sev"
 OWNER_MODE: Final = 0o600
 
@@ -68,11 +66,10 @@ def dev_paths(domain: Domain, config: QemuConfig) -> Iterator[str]:
 
 
 def shared_hardware(domain: Domain) -> Iterator[str]:
-    """List the nodes of sound, rendering and SCSI, of which the XML names no single one."""
+    """List the nodes of sound and rendering, of which the XML names no single one."""
     patterns: list[str] = []
     patterns += SOUND if has_hardware_sound(domain) else ()
     patterns += RENDER if renders(domain) else ()
-    patterns += SCSI_GENERIC if uses_scsi_generic(domain) else ()
     for pattern in patterns:
         yield from sorted(glob.glob(pattern))
 

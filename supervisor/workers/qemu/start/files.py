@@ -22,7 +22,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.emulator_user import OWN, User
 from supervisor.runtime.paths import Paths
-from supervisor.workers import usb_devices
+from supervisor.workers import scsi_devices, usb_devices
 from supervisor.workers.bendable_files import make_private_folder, replace_file
 from supervisor.workers.file_owners import ChownedFile
 
@@ -97,8 +97,8 @@ def character_device_files(device: CharDevice) -> Iterator[ChownedFile]:
 
 def hostdev_files(hostdev: Hostdev) -> Iterator[ChownedFile]:
     """List the device nodes of a host device."""
-    if usb_node := usb_devices.node(hostdev):
-        yield ChownedFile(usb_node)
+    if path := usb_devices.node(hostdev) or scsi_devices.node(hostdev):
+        yield ChownedFile(path)
 
 
 def _keeps_labels(labels: Sequence[SourceLabel]) -> bool:

@@ -21,6 +21,7 @@ from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
 from supervisor.images.firmware_descriptors import read_descriptors
 from supervisor.runtime.paths import Paths
+from supervisor.workers import scsi_devices
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.launch import plan_launch
@@ -111,6 +112,7 @@ def pretended_inputs(
         tap_fds={item.alias or "": (FIRST_FD + n,) for n, item in enumerate(interfaces)},
         vsock_fd=-1,
         tpm_sockets={tpm.alias or "": socket for tpm in swtpm.emulated(domain)},
+        scsi_generic=scsi_devices.generic_nodes(domain),
         secrets=secrets,
         hugepage_dirs=hugepages.guest_dirs(status),
         default_hugepage=hugepages.default_kib,

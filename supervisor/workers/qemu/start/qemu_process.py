@@ -23,6 +23,7 @@ from supervisor.messages.worker import FreshBoot, LoadSnapshot, StartSource
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers import scsi_devices
 from supervisor.workers.bendable_files import replace_file
 from supervisor.workers.cgroups import scopes
 from supervisor.workers.cgroups.limits import UNLIMITED_KIB
@@ -88,6 +89,7 @@ def launch_inputs(
         socket_fds=outputs.sockets,
         secrets=secrets,
         tpm_sockets=tpm_sockets,
+        scsi_generic=scsi_devices.generic_nodes(start.domain),
         hugepage_dirs=start.hugepages.guest_dirs(status),
         default_hugepage=start.hugepages.default_kib,
         encrypt=encryptor(key),

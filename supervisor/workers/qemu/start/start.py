@@ -27,7 +27,7 @@ from supervisor.images.firmware_descriptors import read_descriptors
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
 from supervisor.objects.domain_status_xml import remove_status
-from supervisor.workers import usb_devices, usb_sharing
+from supervisor.workers import hostdev_sharing, scsi_devices, usb_devices
 from supervisor.workers.bendable_files import give_socket
 from supervisor.workers.cgroups.group import Group
 from supervisor.workers.cgroups.hierarchies import layout
@@ -120,6 +120,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     align_modules(domain)
     check_slot_count(domain, len(domain.devices.memories))
     assign_aliases(domain)
+    scsi_devices.generic_nodes(domain)  # before anything is made: the host may lack one
     descriptors = context.paths.vhost_user_descriptors(session=context.session)
     virtiofsd.complete(virtiofsd.served(domain), descriptors)
     await resolve_volumes(context.node.link("stord"), domain.devices.disks)
@@ -187,7 +188,9 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         await _prepare_domain(start, ports, undo)
         # Before an image's owner is changed: another guest may use it.
         locked = await locks.lock_for_start(context.config, start.domain, closing)
-        async with usb_sharing.exclusive(context.paths, start.name, start.domain.devices.hostdevs):
+        async with hostdev_sharing.exclusive(
+            context.paths, start.name, start.domain.devices.hostdevs
+        ):
             await _prepare_files(start, undo)
         fds = await _attach_interfaces(start, closing, undo)
         tpm_sockets = await _start_external_devices(start, undo)

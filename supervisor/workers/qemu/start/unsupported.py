@@ -325,7 +325,6 @@ HOSTDEV: Final[tuple[Check[Hostdev], ...]] = (
         "use vfio",
     ),
     Check("<teaming>", lambda hostdev: hostdev.teaming is not None),
-    Check("<shareable/>", lambda hostdev: hostdev.shareable),
     Check("writeFiltering=", lambda hostdev: hostdev.source.write_filtering is not None),
 )
 MEMORY: Final[tuple[Check[MemoryDevice], ...]] = (

@@ -1,4 +1,4 @@
-"""A USB device of the host that a running guest has is refused to every other."""
+"""A device of the host that a running guest has is refused to every other."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from rpc.enums import DomainState
 from rpc.errors import ErrorCode, VirError
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.paths import Paths
-from supervisor.workers.usb_sharing import exclusive, taken_devices
+from supervisor.workers.hostdev_sharing import (
+    HeldDevice,
+    Holder,
+    exclusive,
+    held_device,
+    taken_devices,
+)
 
 UUID = "c7a5fdbd-edaf-9455-926a-d65c16db1809"
 WAIT_S = 5.0
+STICK = HeldDevice("USB device", "001:004")
 
 
 def stick(bus: int = 1, device: int = 4) -> Hostdev:
@@ -59,7 +66,7 @@ async def test_a_device_is_free_again_when_its_guest_has_ended(paths: Paths) -> 
     status.unlink()
     async with exclusive(paths, "mail", [stick()]):
         run_guest(paths, "mail")
-    assert taken_devices(paths, "web") == {(1, 4): ("QEMU", "mail")}
+    assert taken_devices(paths, "web") == {STICK: Holder("QEMU", "mail")}
     async with exclusive(paths, "mail", [stick()]):  # its own does not count: it is starting again
         pass
 
@@ -70,7 +77,9 @@ async def test_other_devices_and_what_is_missing_are_nobodys_concern(paths: Path
     async with exclusive(paths, "mail", [stick(), absent]):
         pass
     (paths.status_dir() / "torn.xml").write_text("<domstatus")
-    assert taken_devices(paths, "mail") == {(1, 5): ("QEMU", "web")}
+    assert taken_devices(paths, "mail") == {
+        HeldDevice("USB device", "001:005"): Holder("QEMU", "web")
+    }
 
 
 async def test_of_two_starts_at_once_one_has_the_device(paths: Paths) -> None:
@@ -98,3 +107,46 @@ async def _refusal(start: object) -> str:
     with pytest.raises(VirError) as refused:
         await start  # type: ignore[misc]
     return str(refused.value)
+
+
+def unit(*, shares: bool) -> Hostdev:
+    """A unit of a SCSI adapter."""
+    source = HostdevSource(adapter="scsi_host2", address=HostAddress(bus=0, target=1, unit=3))
+    return Hostdev(mode="subsystem", type="scsi", source=source, shareable=shares)
+
+
+@pytest.mark.parametrize("both", [True, False])
+async def test_a_scsi_unit_is_shared_by_guests_that_say_so(paths: Paths, *, both: bool) -> None:
+    path = paths.status("web")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    live = (
+        "<domain type='qemu'><devices><hostdev mode='subsystem' type='scsi'><source>"
+        "<adapter name='scsi_host2'/><address bus='0' target='1' unit='3'/></source><shareable/>"
+        "</hostdev></devices></domain>"
+    )
+    status = Status(name="web", uuid=UUID, id=1, state=DomainState.RUNNING, reason=1, pid=42)
+    write_status(path, status, live)
+    if both:
+        async with exclusive(paths, "mail", [unit(shares=True)]):
+            return
+    with pytest.raises(VirError, match=r"SCSI device 2:0:1:3 is already in use .* 'shareable'"):
+        async with exclusive(paths, "mail", [unit(shares=False)]):
+            pytest.fail("one of them wants it alone")
+
+
+@pytest.mark.parametrize(
+    ("hostdev", "name"),
+    [
+        (Hostdev(type="pci", source=HostdevSource(
+            address=HostAddress(domain=0, pci_bus=5, slot=2, function=1))),
+         "PCI device 0000:05:02.1"),
+        (Hostdev(type="scsi_host", source=HostdevSource(protocol="vhost", wwpn="naa.5")),
+         "SCSI_host device naa.5"),
+        (Hostdev(type="mdev", source=HostdevSource(address=HostAddress(uuid=UUID))),
+         f"mediated device /sys/bus/mdev/devices/{UUID}"),
+        (Hostdev(type="scsi", source=HostdevSource(protocol="iscsi", name="iqn/1")), "None"),
+        (Hostdev(type="usb", source=HostdevSource(missing=True)), "None"),
+    ],
+)  # fmt: skip
+def test_devices_of_each_kind_are_named_as_by_libvirt(hostdev: Hostdev, name: str) -> None:
+    assert str(held_device(hostdev)) == name
