@@ -168,6 +168,7 @@ class Snapshot:
     revert_disks: list[SnapshotDisk] = children("revertDisks/disk", SnapshotDisk)
     domain: NestedDomain | None = field(default=None, compare=False)
     inactive_domain: NestedDomain | None = field(default=None, compare=False)
+    is_deleted: bool = field(default=False, compare=False)  # merging its overlays was begun
     cookie: str | None = field(default=None, compare=False)  # what QEMU's machine needs, verbatim
 
     @property

@@ -135,9 +135,10 @@ def _parts(snapshot: Snapshot, uuid: str, *, secure: bool) -> Iterable[str]:
 
 
 def format_stored(snapshot: Snapshot, *, uuid: str, is_current: bool) -> str:
-    """Format a snapshot for its file: with passwords, and whether it is the current one."""
+    """Format a snapshot for its file: with passwords, whether it is current or being deleted."""
     text = format_snapshot(snapshot, uuid=uuid, secure=True).removesuffix(CLOSING)
-    return f"{text}  <active>{int(is_current)}</active>\n{CLOSING}"
+    deleted = "  <deleteInProgress/>\n" if snapshot.is_deleted else ""
+    return f"{text}  <active>{int(is_current)}</active>\n{deleted}{CLOSING}"
 
 
 def parse_stored(xml: str) -> tuple[Snapshot, bool]:
@@ -168,6 +169,7 @@ def parse_stored(xml: str) -> tuple[Snapshot, bool]:
         snapshot.domain = cut_domain(xml, node, "domain")
     if inactive is not None:
         snapshot.inactive_domain = cut_domain(xml, inactive, "inactiveDomain")
+    snapshot.is_deleted = root.find("deleteInProgress") is not None
     active = string(root, "active")
     if active is None:
         raise ConfError("internal", "Could not find 'active' element")

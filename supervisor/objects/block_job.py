@@ -53,6 +53,7 @@ class BlockJobRecord(msgspec.Struct, kw_only=True):
     top: int | None = None  # numbers of images: of a commit
     base: int | None = None  # None: a pull of everything
     delete: bool = False  # the committed images, when all is done
+    pivots: bool = False  # an active commit: as soon as it is ready, without being asked
     shallow: bool = False  # of a copy: it keeps the images below
     late_chain: bool = False  # of a copy: its chain is opened at the pivot
     created: str = ""  # a file that was made for a copy, removed if the copy cannot begin

@@ -95,14 +95,7 @@ class WholeMachine(NotedMachine):
             return
         name = self.random.choice(sorted(self.snapshots))
         self.log[-1] += f" {name}"
-        try:
-            self.domain.snapshotLookupByName(name).delete()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in NEEDED:
-                raise
-            self.log[-1] += f" refused ({error})"
-        else:
-            del self.snapshots[name]
+        self.delete_or_refuse(name)
 
     def revert_amid_death(self) -> None:
         """Kill a process amid a revert: the bytes are the snapshot's, or what they were."""
@@ -125,13 +118,27 @@ class WholeMachine(NotedMachine):
         self.log[-1] += f" {name}"
         with self.death(), contextlib.suppress(libvirt.libvirtError):
             self.domain.snapshotLookupByName(name).delete()
-        # What it had begun goes on, and may hold the change lock until its end.
         wait_until("the end of block jobs", lambda: not self.domain.isActive() or not self.info())
-        del self.snapshots[name]
-        with contextlib.suppress(libvirt.libvirtError):
-            self.domain.snapshotLookupByName(name).delete(
-                libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY
-            )
+        if name in [one.getName() for one in self.domain.listAllSnapshots()]:
+            self.delete_again(name)
+        else:
+            del self.snapshots[name]
+
+    def delete_again(self, name: str) -> None:
+        """Delete a snapshot of which a part may be deleted."""
+        self.backups.forget()  # an overlay cannot be merged beside checkpoints, if it is off
+        self.delete_or_refuse(name)
+
+    def delete_or_refuse(self, name: str) -> None:
+        """Delete a snapshot, unless others need its images."""
+        try:
+            self.domain.snapshotLookupByName(name).delete()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in NEEDED:
+                raise
+            self.log[-1] += f" refused ({error})"
+        else:
+            del self.snapshots[name]
 
     @contextlib.contextmanager
     def death(self) -> Iterator[None]:
@@ -154,6 +161,11 @@ class WholeMachine(NotedMachine):
             self.link = libvirt.open(self.daemon.uri)
         elif victim == "domd":
             wait_until("another domd", lambda: self.pid_of(victim) not in (0, pid))
+        # A worker goes on with a start that a domd died over: its guest is known at its end.
+        wait_until(
+            "what runs is known",
+            lambda: bool(self.domain.isActive()) == bool(list(self.daemon.emulators())),
+        )
         wait_until("the domain answers", self.answers)
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 
 from conf.domain import format_domain, parse_domain
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer, layers
 from conf.errors import ConfError
-from conf.snapshot.model import Snapshot, SnapshotLocation
+from conf.snapshot.model import Snapshot, SnapshotDisk, SnapshotLocation
 from rpc.enums import DomainSnapshotDeleteFlags as DeleteFlags
 from rpc.errors import ErrorCode
 from supervisor.domd.domain import Definition, DomainObject
@@ -204,6 +205,7 @@ class SnapshotDeleter:
             VirError: OPERATION_FAILED: an overlay is not where it should be; INTERNAL_ERROR.
         """
         assert snapshot.domain is not None, "checked before"
+        repeated = snapshot.is_deleted
         for item in snapshot.disks:
             if not item.is_external:
                 continue
@@ -214,25 +216,40 @@ class SnapshotDeleter:
             if below is None:
                 detail = f"failed to find disk '{item.name}' in snapshot VM XML"
                 raise domain.errors.operation_failed(detail)
-            base = layers(below)[0]
             users = await asyncio.to_thread(users_of, domain, list(tree), snapshot)
-            for other in users.based_on(base.path or ""):
-                if other.path != item.path:
-                    # What is merged into an image changes whatever else is based on it.
-                    detail = f"image '{other.path}' is based on '{base.path}', too"
-                    raise domain.errors.operation_unsupported(
-                        f"cannot merge '{item.path}': {detail}"
-                    )
-            if domain.is_active:
-                request = MergeImage(target=item.name, top=item.path, base=base.path or "")
-                await self._services.domains.run_change(domain, request)
-                await self._services.domains.follow_disks(domain)
-            else:
-                await self._merge_off(domain, item.name, item.location, below)
-            for other in users.based_on(item.path):
-                await self._rebase(domain, other, base)
-            if not domain.is_active:
-                await asyncio.to_thread(remove_created, [item.path])
+            _check_base(domain, users, item, layers(below)[0])
+            is_merged = not await _is_in_chain(domain, item, layers(below)[0], repeated=repeated)
+            await self._merge_one(domain, snapshot, item, below, users, is_merged=is_merged)
+
+    async def _merge_one(
+        self,
+        domain: DomainObject,
+        snapshot: Snapshot,
+        item: SnapshotDisk,
+        below: Disk,
+        users: ImageUsers,
+        *,
+        is_merged: bool,
+    ) -> None:
+        base = layers(below)[0]
+        if not snapshot.is_deleted:
+            # From now on the snapshot's image changes. Whoever repeats this after a death knows
+            # that an overlay may be merged already.
+            snapshot.is_deleted = True
+            await self._store.save(domain, [snapshot])
+        if is_merged:
+            log.info("%s: '%s' was merged before a process died", domain.name, item.path)
+        elif domain.is_active:
+            request = MergeImage(target=item.name, top=item.path, base=base.path or "")
+            await self._services.domains.run_change(domain, request)
+            await self._services.domains.follow_disks(domain)
+        else:
+            await self._merge_off(domain, item.name, item.location, below)
+        for other in users.based_on(item.path):
+            await self._rebase(domain, other, base)
+        # A block job of QEMU's removes it, too.
+        if await asyncio.to_thread(os.path.lexists, item.path):
+            await asyncio.to_thread(remove_created, [item.path])
 
     @staticmethod
     async def _rebase(domain: DomainObject, image: Layer, base: Layer) -> None:
@@ -266,6 +283,36 @@ class SnapshotDeleter:
             changed = Definition(format_domain(edited, secure=True), edited)
             changed.is_complete = definition.is_complete
             await self._services.definitions.replace(domain, changed)
+
+
+def _check_base(domain: DomainObject, users: ImageUsers, item: SnapshotDisk, base: Layer) -> None:
+    """Refuse to merge into an image that others are based on: it would change what they have.
+
+    Raises:
+        VirError: OPERATION_UNSUPPORTED.
+    """
+    for other in users.based_on(base.path or ""):
+        if other.path != item.path:
+            detail = f"image '{other.path}' is based on '{base.path}', too"
+            raise domain.errors.operation_unsupported(f"cannot merge '{item.path}': {detail}")
+
+
+async def _is_in_chain(
+    domain: DomainObject, item: SnapshotDisk, base: Layer, *, repeated: bool
+) -> bool:
+    """Return whether an overlay is still to be merged.
+
+    Raises:
+        VirError: OPERATION_FAILED: it is no overlay of the domain's, and was not merged before.
+    """
+    disk = disk_of(domain.current.domain, item.name)
+    chain = await asyncio.to_thread(disk_chain, disk, domain)
+    if any(one.location == item.location for one in chain):
+        return True
+    if repeated and any(one.path == base.path for one in chain):
+        return False
+    detail = "snapshot VM disk source and parent disk source are not the same"
+    raise domain.errors.operation_failed(detail)
 
 
 def disk_chain(disk: Disk, domain: DomainObject) -> list[Layer]:

@@ -96,6 +96,9 @@ class SnapshotReverter:
             raise domain.errors.operation_invalid(
                 "transient domain needs to request run or pause to revert to inactive snapshot"
             )
+        if snapshot.is_deleted:
+            detail = f"snapshot '{snapshot.name}' is in the middle of its deletion; delete it again"
+            raise domain.errors.operation_invalid(detail)
         if snapshot.domain is None:
             detail = f"snapshot '{snapshot.name}' lacks domain '{domain.name}' rollback info"
             raise domain.errors.error(ErrorCode.SNAPSHOT_REVERT_RISKY, detail)

@@ -36,13 +36,12 @@ from supervisor.objects.block_job import (
     BlockJobState,
 )
 from supervisor.workers.qemu.argv.storage import backing_string
-from supervisor.workers.qemu.block import job_bitmaps
 from supervisor.workers.qemu.block.chain_lookup import find_image, relative_name
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.image_nodes import plan_context
 from supervisor.workers.qemu.block.job_commands import QemuBlockJob
-from supervisor.workers.qemu.block.job_ends import attach_late_chain, forget_job
-from supervisor.workers.qemu.block.job_waits import JobEnd
+from supervisor.workers.qemu.block.job_ends import forget_job
+from supervisor.workers.qemu.block.job_pivots import START_S, pivot
 from supervisor.workers.qemu.block.live_disks import (
     check_no_job,
     check_supports_jobs,
@@ -54,7 +53,6 @@ from supervisor.workers.qemu.disk_locks.locks import unlock
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files
 
-START_S: Final = 20.0  # QEMU drains the guest's requests first
 HEADERS_S: Final = 10.0
 
 log = logging.getLogger(__name__)
@@ -174,8 +172,13 @@ def _no_relative() -> VirError:
 # Commit.
 
 
-async def commit(guest: Guest, request: BlockCommit) -> None:
+async def commit(guest: Guest, request: BlockCommit, *, pivots: bool = False) -> None:
     """Begin to merge the images from `top` down into `base`.
+
+    Args:
+        guest: the guest; the caller holds the device lock.
+        request: what to merge.
+        pivots: an active commit is ended by itself, also by the next worker.
 
     Raises:
         VirError: as the message says.
@@ -199,7 +202,7 @@ async def commit(guest: Guest, request: BlockCommit) -> None:
     check_no_job(guest.status, disk)
     check_supports_jobs(disk)
     _check_commit(chain, top, base, flags, target)
-    await _begin_commit(guest, request, disk, (top, base), names)
+    await _begin_commit(guest, request, disk, (top, base), names, pivots=pivots)
 
 
 def _check_commit(chain: Sequence[Layer], top: int, base: int, flags: int, target: str) -> None:
@@ -232,6 +235,8 @@ async def _begin_commit(
     disk: Disk,
     places: tuple[int, int],
     names: Sequence[str | None],
+    *,
+    pivots: bool,
 ) -> None:
     chain, (top, base) = layers(disk), places
     nodes = live_nodes(disk)
@@ -261,6 +266,7 @@ async def _begin_commit(
         top=chain[top].index,
         base=chain[base].index,
         delete=bool(request.flags & CommitFlags.DELETE),
+        pivots=pivots,
     )
     async with AsyncExitStack() as undo:
         # QEMU writes to the base, and to the header of the image above the top.
@@ -297,27 +303,14 @@ async def merge(guest: Guest, request: MergeImage) -> None:
         path=request.target, base=request.base, top=request.top, bandwidth=0, flags=flags
     )
     async with guest.device_lock:
-        await commit(guest, asked)
-        record = require_job(guest, disk)
-        end = guest.job_waits.end_of(record.id)
-        ready = guest.job_waits.ready_of(record.id)
-        if record.state is BlockJobState.READY:
-            ready.set()
+        await commit(guest, asked, pivots=active)
+        end = guest.job_waits.end_of(require_job(guest, disk).id)
     guest.publish_status(with_xml=True)
-    await _settled(ready, end)
-    if active and not end.done():
-        await abort(guest, BlockJobAbort(path=request.target, pivot=True, wait=False))
     result = await end
     if result.outcome != JobStatus.COMPLETED:
         detail = f"block commit failed while deleting disk '{request.target}' snapshot"
         code = ErrorCode.INTERNAL_ERROR
         raise VirError(code, f"{detail}: '{result.error}'", ErrorDomain.QEMU)
-
-
-async def _settled(ready: asyncio.Event, end: asyncio.Future[JobEnd]) -> None:
-    """Wait until a job is ready to be ended, or has ended."""
-    end.add_done_callback(lambda _: ready.set())
-    await ready.wait()
 
 
 # Every block job.
@@ -336,7 +329,7 @@ async def abort(guest: Guest, request: BlockJobAbort) -> None:
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
     end = guest.job_waits.end_of(record.id)
     if request.pivot:
-        await _pivot(guest, disk, record)
+        await pivot(guest, disk, record)
     else:
         previous = record.state
         record.state = BlockJobState.ABORTING
@@ -360,37 +353,6 @@ async def abort(guest: Guest, request: BlockJobAbort) -> None:
         detail = f"block job '{record.id}' failed while pivoting"
         reason = f": {result.error}" if result.error else ""
         raise VirError(ErrorCode.OPERATION_FAILED, f"{detail}{reason}", ErrorDomain.QEMU)
-
-
-async def _pivot(guest: Guest, disk: Disk, record: BlockJobRecord) -> None:
-    """Have the guest use what a copy or an active commit has made.
-
-    Raises:
-        VirError: OPERATION_INVALID: such a job has nothing to pivot to; BLOCK_COPY_ACTIVE: it is
-            not ready.
-    """
-    if record.state is not BlockJobState.READY:
-        detail = f"block job '{record.id}' not ready for pivot yet"
-        raise VirError(ErrorCode.BLOCK_COPY_ACTIVE, detail, ErrorDomain.QEMU)
-    if record.kind not in (BlockJobKind.COPY, BlockJobKind.ACTIVE_COMMIT):
-        detail = f"job type '{record.kind}' does not support pivot"
-        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
-    if record.late_chain:
-        await attach_late_chain(guest, disk, record)
-    await job_bitmaps.before_pivot(guest, disk, record)
-    record.state = BlockJobState.PIVOTING
-    if disk.mirror is not None:
-        disk.mirror.ready = "pivot"
-    guest.update_xml()
-    try:
-        await guest.monitor.execute("job-complete", {"id": record.id}, timeout_s=START_S)
-    except VirError:
-        # The job is still there: the guest goes on with the old image.
-        record.state = BlockJobState.READY
-        if disk.mirror is not None:
-            disk.mirror.ready = "yes"
-        guest.update_xml()
-        raise
 
 
 def require_job(guest: Guest, disk: Disk) -> BlockJobRecord:

@@ -15,7 +15,6 @@ first, and does not wait for the device lock.
 from __future__ import annotations
 
 import logging
-from contextlib import AsyncExitStack
 from typing import Final
 
 from conf.domain.devices.disk import Disk
@@ -33,11 +32,11 @@ from supervisor.workers.qemu.block import job_bitmaps
 from supervisor.workers.qemu.block.backup_ends import end_disk
 from supervisor.workers.qemu.block.image_nodes import remove_images
 from supervisor.workers.qemu.block.job_commands import QemuJob, dismiss, query_jobs
+from supervisor.workers.qemu.block.job_pivots import cancel, pivot_by_itself
 from supervisor.workers.qemu.block.job_waits import CONCLUDED, JobEnd
 from supervisor.workers.qemu.block.live_disks import change_chain
-from supervisor.workers.qemu.block.mirrors import add_backing_nodes, mirror_layers, store_ends
+from supervisor.workers.qemu.block.mirrors import mirror_layers, store_ends
 from supervisor.workers.qemu.block.new_files import remove_file
-from supervisor.workers.qemu.block.nodes import layer_nodes
 from supervisor.workers.qemu.disk_locks.locks import unlock_lower
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import collect
@@ -85,7 +84,8 @@ def _set_ready(guest: Guest, record: BlockJobRecord) -> None:
         disk.mirror.ready = "yes"
     guest.update_and_publish()
     _publish(guest, record, disk, JobStatus.READY)
-    guest.job_waits.ready(record.id)
+    if record.pivots:
+        guest.run(pivot_by_itself(guest, record))
 
 
 def _disk(guest: Guest, record: BlockJobRecord) -> Disk | None:
@@ -225,24 +225,6 @@ def _publish(guest: Guest, record: BlockJobRecord, disk: Disk | None, status: Jo
     guest.context.forward_event("domain", DomainEventID.BLOCK_JOB_2, guest.uuid, payload)
 
 
-async def attach_late_chain(guest: Guest, disk: Disk, record: BlockJobRecord) -> None:
-    """Open the images below a copy that was made beforehand, and put the copy on top of them.
-
-    Raises:
-        VirError: QEMU refuses; the job goes on.
-    """
-    copied = mirror_layers(disk)
-    if len(copied) > 1:
-        async with AsyncExitStack() as undo:
-            below = await add_backing_nodes(guest, disk, copied[1:], undo)
-            overlay = layer_nodes(copied[0], read_only=False).format_name
-            action = {"type": "blockdev-snapshot", "data": {"node": below, "overlay": overlay}}
-            await guest.monitor.execute("transaction", {"actions": [action]})
-            undo.pop_all()
-    record.late_chain = False
-    guest.save()
-
-
 async def conclude_ended(guest: Guest) -> None:
     """Have QEMU forget the jobs that ended while no worker was there, before its nodes are queried.
 
@@ -276,18 +258,7 @@ async def resume_jobs(guest: Guest) -> None:
 
 async def _resume(guest: Guest, record: BlockJobRecord, job: QemuJob | None) -> None:
     if job is None:
-        if record.state is BlockJobState.NEW and record.error is None:
-            log.info("%s: block job %s was never begun", guest.name, record.id)
-            if record.created:
-                remove_file(record.created)
-            forget_job(guest, record)
-            guest.update_and_publish()
-            return
-        if record.kind is BlockJobKind.BACKUP:
-            await _finish_backup(guest, record, "QEMU has lost it", None)
-            return
-        record.error = record.error if record.error is not None else "QEMU has lost it"
-        await _finish(guest, record)
+        await _resume_lost(guest, record)
     elif job.status == CONCLUDED and record.kind is BlockJobKind.BACKUP:
         await _conclude_backup(guest, record)
     elif job.status == CONCLUDED:  # since `conclude_ended`
@@ -295,6 +266,26 @@ async def _resume(guest: Guest, record: BlockJobRecord, job: QemuJob | None) -> 
         await _finish(guest, record)
     elif job.status == "ready" and record.state in (BlockJobState.NEW, BlockJobState.RUNNING):
         _set_ready(guest, record)
+    elif record.state is BlockJobState.ABORTING and record.kind is not BlockJobKind.BACKUP:
+        await cancel(guest, record)  # QEMU may not have been asked yet
+    elif job.status == "ready" and (record.pivots or record.state is BlockJobState.PIVOTING):
+        record.state = BlockJobState.READY
+        guest.run(pivot_by_itself(guest, record))
     elif record.state is BlockJobState.NEW:
         record.state = BlockJobState.RUNNING
         guest.update_and_publish()
+
+
+async def _resume_lost(guest: Guest, record: BlockJobRecord) -> None:
+    if record.state is BlockJobState.NEW and record.error is None:
+        log.info("%s: block job %s was never begun", guest.name, record.id)
+        if record.created:
+            remove_file(record.created)
+        forget_job(guest, record)
+        guest.update_and_publish()
+        return
+    if record.kind is BlockJobKind.BACKUP:
+        await _finish_backup(guest, record, "QEMU has lost it", None)
+        return
+    record.error = record.error if record.error is not None else "QEMU has lost it"
+    await _finish(guest, record)

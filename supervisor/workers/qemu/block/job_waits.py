@@ -25,7 +25,6 @@ class JobWaits:
     """The waits of one guest."""
 
     _concluded: dict[str, asyncio.Event] = field(default_factory=dict)
-    _ready: dict[str, asyncio.Event] = field(default_factory=dict)
     _ends: dict[str, list[asyncio.Future[JobEnd]]] = field(default_factory=dict)
 
     def expect(self, job: str) -> asyncio.Event:
@@ -48,18 +47,8 @@ class JobWaits:
         self._ends.setdefault(job, []).append(future)
         return future
 
-    def ready_of(self, job: str) -> asyncio.Event:
-        """Return what is set when a block job is ready to be ended."""
-        return self._ready.setdefault(job, asyncio.Event())
-
-    def ready(self, job: str) -> None:
-        """Tell those who wait for a block job that it can be ended."""
-        if (event := self._ready.pop(job, None)) is not None:
-            event.set()
-
     def ended(self, job: str, end: JobEnd) -> None:
         """Tell those who wait for the end of a block job."""
-        self._ready.pop(job, None)
         for future in self._ends.pop(job, ()):
             if not future.done():
                 future.set_result(end)
