@@ -46,6 +46,16 @@ def test_a_file_gives_the_snapshot_again_and_whether_it_is_current() -> None:
     assert (read.domain.model.title, read.inactive_domain.model.title) == ("a < b", "later")
 
 
+def test_a_file_says_that_deleting_was_begun_and_clients_do_not_see_it() -> None:
+    snapshot = made()
+    snapshot.is_deleted = True
+    read, is_current = parse_stored(format_stored(snapshot, uuid=UUID, is_current=False))
+    assert read.is_deleted
+    assert not is_current
+    assert format_snapshot(read, uuid=UUID) == format_snapshot(made(), uuid=UUID)
+    assert not parse_stored(format_stored(made(), uuid=UUID, is_current=False))[0].is_deleted
+
+
 def test_a_file_in_another_layout_is_read_too() -> None:
     text = format_stored(made(), uuid=UUID, is_current=False)
     flat = text.replace("\n  <domain ", "\n<domain ").replace("\n  </domain>", "\n</domain>")
