@@ -63,7 +63,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_client_requests: int = 5
     admin_min_workers: int = 1
     admin_max_workers: int = 5
-    admin_max_clients: int = 5
+    admin_max_clients: int = 5000  # libvirtd.conf's comment says 5
     admin_max_queued_clients: int = 5
     admin_max_client_requests: int = 5
     admin_keepalive_interval: int = 5

@@ -126,7 +126,7 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
     try:
         parse_filters(config.log_filters)
     except ValueError as error:
-        raise ConfError("conf_syntax", f"{file}: {error}", str(file)) from error
+        raise ConfError("conf_syntax", f"{file}: log_filters: {error}", str(file)) from error
     drivers = parse_qemu_config(qemu, str(paths.qemu_config_file()))
     locks = paths.lockd_config_file()
     lockd = parse_lockd_config(read_file(locks), str(locks))
@@ -167,7 +167,7 @@ def parse_log_outputs(config: DaemonConfig, default: Output | None = None) -> li
     try:
         return parse_outputs(config.log_outputs, default or stderr_output())
     except ValueError as error:
-        raise ConfError("conf_syntax", str(error)) from error
+        raise ConfError("conf_syntax", f"log_outputs: {error}") from error
 
 
 def daemonize(paths: Paths) -> int:

@@ -94,7 +94,7 @@ class AdminCalls:
     ) -> tuple[list[AdminServer], int]:
         """List the servers."""
         no_flags(flags, "virAdmConnectListServers")
-        names = [AdminServer(name) for name in sorted(self._servers)]
+        names = [AdminServer(name) for name in self._servers]
         return (names if need_results else []), len(names)
 
     def admin_connect_lookup_server(
@@ -237,9 +237,9 @@ class AdminCalls:
         most = changes.get("max_clients", table.limits.max_clients)
         anonymous = changes.get("max_anonymous_clients", table.limits.max_anonymous_clients)
         if most < anonymous:
-            detail = (
-                "The overall maximum number of clients must be greater than the maximum number "
-                f"of clients waiting for authentication: {most} < {anonymous}"
+            detail = (  # libvirt's words, which say the reverse
+                "The overall maximum number of clients waiting for authentication must not be "
+                "less than the overall maximum number of clients"
             )
             raise admin_error(ErrorCode.INVALID_ARG, detail)
         table.change_limits(max_clients=most, max_anonymous_clients=anonymous)
@@ -288,14 +288,14 @@ class AdminCalls:
         """Reread the certificates; on an error the last ones stay.
 
         Raises:
-            VirError: NO_SERVER; SYSTEM_ERROR: it does not listen for TLS clients, or they cannot be
-                used.
+            VirError: NO_SERVER; INTERNAL_ERROR: it does not listen for TLS clients; SYSTEM_ERROR:
+                they cannot be used.
         """
         no_flags(flags, "virAdmServerUpdateTlsFiles")
         server = self._server(srv)
         if not server.listens_for_tls:
-            detail = "server does not have tls ctx: it does not listen for TLS clients"
-            raise admin_error(ErrorCode.SYSTEM_ERROR, detail)
+            detail = "no tls service found, unable to update tls files"
+            raise admin_error(ErrorCode.INTERNAL_ERROR, detail)
         try:
             await server.tls.load(self._config())
         except (ConfError, BusError) as error:
@@ -314,7 +314,7 @@ class AdminCalls:
     def _server(self, srv: AdminServer) -> Server:
         server = self._servers.get(srv.name)
         if server is None:
-            detail = f"no server with matching name '{srv.name}' found"
+            detail = f"No server named '{srv.name}'"
             raise admin_error(ErrorCode.NO_SERVER, detail)
         return server
 
@@ -322,7 +322,7 @@ class AdminCalls:
         for client in _clients(self._server(srv).clients):
             if client.number == number:
                 return client
-        detail = f"no client with matching id '{number}' found"
+        detail = f"No client with matching ID '{number}'"
         raise admin_error(ErrorCode.NO_CLIENT, detail)
 
     async def _log(self) -> LogSettings:

@@ -42,7 +42,7 @@ class Limits:
         """Read the limits of the admin server from libvirtd.conf."""
         return cls(
             max_clients=config.admin_max_clients,
-            max_anonymous_clients=config.admin_max_clients,
+            max_anonymous_clients=0,  # its socket demands no authentication
             max_client_requests=config.admin_max_client_requests,
             keepalive_interval=config.admin_keepalive_interval,
             keepalive_count=config.admin_keepalive_count,

@@ -36,6 +36,8 @@ MAX_TRACE: Final = 8_000  # characters of an exception's trace
 BATCH: Final = 64  # records read in one turn of the loop
 LEVELS: Final = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 SYSLOG: Final = "/dev/log"
+#: Kinds of outputs, and how many fields follow them.
+TARGETS: Final = {"stderr": 0, "journald": 0, "file": 1, "syslog": 1}
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -154,7 +156,7 @@ class Collector:
             ValueError: an item is not LEVEL:NAME.
         """
         self._filters = parse_filters(text)
-        self.filters = " ".join(text.split())
+        self.filters = "".join(format_filter(each) for each in self._filters)
         self.level = min([self._default_level, *(each.level for each in self._filters)])
         # Children's records are not subject to this level: it is that of the root's own.
         logging.getLogger().setLevel(self._level_of("root", "supervisor.root"))
@@ -252,26 +254,35 @@ def parse_outputs(text: str, default: Output) -> list[Output]:
     """Read libvirtd.conf's log_outputs: "LEVEL:stderr", "LEVEL:file:PATH", "LEVEL:syslog:NAME".
 
     Raises:
-        ValueError: an item has another form.
+        ValueError: an item has another form; in libvirt's words.
     """
-    outputs = []
-    for item in text.split():
-        level, _, rest = item.partition(":")
-        kind, _, target = rest.partition(":")
-        kind = "syslog" if kind == "journald" else kind  # journald reads syslog's socket too
-        if (
-            not level.isdigit()
-            or int(level) not in LEVELS
-            or kind not in ("stderr", "file", "syslog")
-        ):
-            raise ValueError(f"log_outputs: '{item}' is not LEVEL:stderr, file:PATH or syslog:NAME")
-        outputs.append(Output(LEVELS[int(level)], kind, target))
-    return outputs or [default]
+    return [parse_output(item) for item in text.split()] or [default]
+
+
+def parse_output(item: str) -> Output:
+    """Read one output.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    level, *rest = item.split(":")
+    if not rest:
+        raise ValueError(f"Malformed format for output '{item}'")
+    if not level.isdigit() or int(level) not in LEVELS:
+        raise ValueError(f"Invalid log priority '{level}' for log output '{item}'")
+    kind, *target = rest
+    if kind not in TARGETS:
+        raise ValueError(f"Invalid log destination '{kind}' for log output '{item}'")
+    if len(target) != TARGETS[kind]:
+        detail = f"does not meet the format requirements for destination type '{kind}'"
+        raise ValueError(f"Log output '{item}' {detail}")
+    kind = "syslog" if kind == "journald" else kind  # journald reads syslog's socket too
+    return Output(LEVELS[int(level)], kind, "".join(target))
 
 
 def format_output(output: Output) -> str:
     """Format an output as `parse_outputs` reads it."""
-    number = next((n for n, level in LEVELS.items() if level == output.level), 1)
+    number = number_of(output.level)
     target = f":{output.target}" if output.target and output.kind != "stderr" else ""
     return f"{number}:{output.kind}{target}"
 
@@ -280,15 +291,29 @@ def parse_filters(text: str) -> list[LogFilter]:
     """Read libvirtd.conf's log_filters: "LEVEL:NAME", separated by spaces.
 
     Raises:
-        ValueError: an item has another form.
+        ValueError: an item has another form; in libvirt's words.
     """
     filters = []
     for item in text.split():
-        level, _, name = item.partition(":")
-        if not level.isdigit() or int(level) not in LEVELS or not name:
-            raise ValueError(f"log_filters: '{item}' is not LEVEL:NAME, such as 1:rpcd")
-        filters.append(LogFilter(LEVELS[int(level)], name))
+        level, colon, name = item.partition(":")  # a process's name may have a colon, too
+        if not colon:
+            raise ValueError(f"Malformed format for filter '{item}'")
+        if not level.isdigit() or int(level) not in LEVELS:
+            raise ValueError(f"Invalid priority '{level}' for filter '{item}'")
+        if not name:
+            raise ValueError("Invalid match string ''")
+        filters.append(LogFilter(LEVELS[int(level)], name.strip("*")))  # as virt-admin shows it
     return filters
+
+
+def format_filter(each: LogFilter) -> str:
+    """Format a filter as libvirt does, which matches a part of a name as well."""
+    return f"{number_of(each.level)}:*{each.name}* "
+
+
+def number_of(level: int) -> int:
+    """Return libvirtd.conf's number of a level of logging's."""
+    return next((number for number, each in LEVELS.items() if each == level), 1)
 
 
 def stderr_output() -> Output:

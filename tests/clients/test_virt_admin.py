@@ -40,7 +40,7 @@ def shown(daemon: Daemon, *command: str) -> dict[str, str]:
 
 
 def test_servers_and_their_clients_are_listed_and_described(daemon: Daemon) -> None:
-    assert admin(daemon, "srv-list").stdout.split()[-4:] == ["0", "admin", "1", "libvirtd"]
+    assert admin(daemon, "srv-list").stdout.split()[-4:] == ["0", "libvirtd", "1", "admin"]
     connection = libvirt.open(daemon.read_only_uri)
     listed = admin(daemon, "srv-clients-list", "libvirtd").stdout.splitlines()[2:-1]
     number = listed[-1].split()[0]
@@ -76,7 +76,7 @@ def test_the_log_changes_while_the_daemon_runs(daemon: Daemon) -> None:
     other = daemon.root / "other.log"
     assert admin(daemon, "daemon-log-filters", "--filters", "1:netd 4:rpcd").returncode == 0
     assert admin(daemon, "daemon-log-outputs", "--outputs", f"1:file:{other}").returncode == 0
-    assert "1:netd 4:rpcd" in admin(daemon, "daemon-log-filters").stdout
+    assert "1:*netd* 4:*rpcd* " in admin(daemon, "daemon-log-filters").stdout
     assert f"1:file:{other}" in admin(daemon, "daemon-log-outputs").stdout
     wrong = admin(daemon, "daemon-log-outputs", "--outputs", "7:nowhere")
     assert "invalid argument" in wrong.stderr
@@ -90,7 +90,7 @@ def test_the_log_changes_while_the_daemon_runs(daemon: Daemon) -> None:
 
 
 def test_certificates_need_a_tls_socket(daemon: Daemon) -> None:
-    assert "does not listen for TLS" in admin(daemon, "srv-update-tls", "libvirtd").stderr
+    assert "no tls service found" in admin(daemon, "srv-update-tls", "libvirtd").stderr
 
 
 def test_the_daemon_ends_after_the_timeout_that_is_set() -> None:

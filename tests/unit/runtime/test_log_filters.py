@@ -34,18 +34,45 @@ def test_a_filter_is_for_a_process_or_for_modules(
     assert LogFilter(logging.DEBUG, name).matches(process, logger) is matches
 
 
-@pytest.mark.parametrize("text", ["rpcd", "0:rpcd", "5:rpcd", "1:", ":x", "x:rpcd"])
-def test_a_filter_of_another_form_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="LEVEL:NAME"):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rpcd", "Malformed format for filter 'rpcd'"),
+        ("0:rpcd", "Invalid priority '0' for filter '0:rpcd'"),
+        ("2:x 5:rpcd", "Invalid priority '5' for filter '5:rpcd'"),
+        (":x", "Invalid priority '' for filter ':x'"),
+        ("1:", "Invalid match string ''"),
+    ],
+)
+def test_a_filter_of_another_form_is_refused_in_libvirts_words(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         parse_filters(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stderr", "Malformed format for output 'stderr'"),
+        ("x:stderr", "Invalid log priority 'x' for log output 'x:stderr'"),
+        ("1:nosuch", "Invalid log destination 'nosuch' for log output '1:nosuch'"),
+        ("1:file", "'1:file' does not meet the format requirements for destination type 'file'"),
+        ("1:syslog", "'1:syslog' does not meet the format requirements for destination type"),
+        ("1:stderr:x", "'1:stderr:x' does not meet the format requirements for destination type"),
+    ],
+)
+def test_an_output_of_another_form_is_refused_in_libvirts_words(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_outputs(text, stderr_output())
 
 
 def test_children_send_what_the_lowest_filter_asks_for() -> None:
     collector = Collector(logging.WARNING)
     try:
         collector.filter_by("4:rpcd  1:netd")
-        assert (collector.level, collector.filters) == (logging.DEBUG, "4:rpcd 1:netd")
+        assert (collector.level, collector.filters) == (logging.DEBUG, "4:*rpcd* 1:*netd* ")
         assert logging.getLogger().level == logging.WARNING  # the root's own stays
+        collector.filter_by(collector.filters)  # as virt-admin showed it
+        assert collector.filters == "4:*rpcd* 1:*netd* "
         collector.filter_by("1:root")
         assert logging.getLogger().level == logging.DEBUG
         collector.filter_by("")
