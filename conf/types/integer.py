@@ -15,6 +15,7 @@ INT_MAX: Final = 2**31 - 1
 ULONG_MAX: Final = 2**64 - 1
 NEGATIVE: Final = "non-negative integer value"
 POSITIVE: Final = "positive integer value"
+SIGNED: Final = "integer value"  # of an int, which may have a sign
 #: What strtol takes in a base: blanks, a sign and ASCII digits, and nothing after them.
 _NUMERALS: Final = {
     0: re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|[0-9]+)"),
@@ -79,7 +80,8 @@ class BoundedInteger:
         Raises:
             ValueError: it is none, or out of bounds.
         """
-        number = c_unsigned(text, self.base) if self.low >= 0 else c_integer(text, self.base)
+        read = c_integer if self.expected == SIGNED else c_unsigned
+        number = read(text, self.base)
         if not self.low <= number <= self.high:
             raise ValueError(text)
         return number
@@ -91,11 +93,11 @@ uint: Final = BoundedInteger(0, UINT_MAX, 10, NEGATIVE)
 uint_hexadecimal: Final = BoundedInteger(0, UINT_MAX, 16, NEGATIVE)
 uint_any: Final = BoundedInteger(0, UINT_MAX, 0, NEGATIVE)
 #: int that libvirt reads with a sign and checks for being negative.
-int_unsigned: Final = BoundedInteger(0, INT_MAX, 10, "integer value")
+int_unsigned: Final = BoundedInteger(0, INT_MAX, 10, SIGNED)
 #: The same, with a prefix or without.
-int_any: Final = BoundedInteger(0, INT_MAX, 0, "integer value")
+int_any: Final = BoundedInteger(0, INT_MAX, 0, SIGNED)
 #: int of either sign.
-int_signed: Final = BoundedInteger(-INT_MAX - 1, INT_MAX, 10, "integer value")
+int_signed: Final = BoundedInteger(-INT_MAX - 1, INT_MAX, 10, SIGNED)
 #: unsigned int that is not 0.
 uint_positive: Final = BoundedInteger(1, UINT_MAX, 10, POSITIVE)
 

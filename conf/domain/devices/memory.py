@@ -109,3 +109,5 @@ class MemoryDevice:
                 self.source_nodes = None
         if self.model != "virtio-mem":
             target.block_amount = target.requested_amount = target.current_amount = None
+        elif target.requested_amount is None:
+            target.requested_amount = Amount(amount=0)

@@ -95,7 +95,8 @@ def _model(context: Context) -> str:
     if cpu.mode == "maximum":
         return "max"
     if cpu.mode == "host-model":
-        # the worker makes it a custom model where hostd knows one; this is the same CPU otherwise
+        # libvirt names a model and the features that differ from it; what QEMU itself calls the
+        # host's CPU has the same features, but is no CPU that another host could be asked for.
         return "host,migratable=on" if context.domain.type == "kvm" else "max"
     name = (cpu.model.name if cpu.model else None) or default
     if context.facts.cpu_model(context.domain.type, name) is None:

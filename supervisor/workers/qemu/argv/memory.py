@@ -349,8 +349,9 @@ def _module(context: Context, item: MemoryDevice, name: str, *, preallocated: bo
     if item.model == "virtio-mem":
         props |= {
             "block-size": (target.block or 0) * KIB,
-            "requested-size": (target.requested or 0) * KIB,
         }
+        if target.requested:
+            props["requested-size"] = target.requested * KIB
         if preallocated:
             props["prealloc"] = True
     if item.model == "nvdimm":

@@ -19,7 +19,7 @@ from conf.types.cpuset import (
     parse_cpuset,
 )
 from conf.types.enum import one_of
-from conf.types.integer import uint, uint_any, unsigned, unsigned_any
+from conf.types.integer import int_unsigned, uint, uint_any, unsigned, unsigned_any
 from conf.types.mac import parse_mac, unicast_mac
 from conf.types.mode import format_mode, parse_mode
 from conf.types.size import MAX_BYTES, to_bytes, to_kib
@@ -142,6 +142,7 @@ def test_enumeration_has_the_message_of_its_place() -> None:
 def test_integer_has_leading_zeros_or_a_prefix() -> None:
     assert [unsigned(text) for text in ("007", " 12", "+5")] == [7, 12, 5]
     assert [unsigned_any(text) for text in ("010", "0x1f")] == [8, 31]
+    assert int_unsigned("-0") == 0
 
 
 @pytest.mark.parametrize("text", ["", "12 ", "-0", "1_0", "٣", "5x", "0x", "1" * 65])
