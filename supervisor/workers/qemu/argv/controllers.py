@@ -158,6 +158,9 @@ def _usb(context: Context, controller: Controller) -> Props | None:
     driver = USB_DRIVERS.get(model)
     if driver is None:
         raise ConfError("config_unsupported", f"{model} not supported in this QEMU binary")
+    if not context.facts.has_device(driver):
+        detail = f"USB controller model '{model}' not supported in this QEMU binary"
+        raise ConfError("config_unsupported", detail)
     props: Props = {"driver": driver}
     if controller.ports is not None:
         props |= {"p2": controller.ports, "p3": controller.ports}

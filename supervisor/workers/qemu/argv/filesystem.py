@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from conf.domain.devices.address import PciAddress
 from conf.domain.devices.filesystem import Filesystem
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device
 from supervisor.workers.qemu.argv.syntax import Option, options_of
 from supervisor.workers.qemu.argv.virtio import pci_driver, virtio_props
 
@@ -57,9 +58,20 @@ def _9p(context: Context, filesystem: Filesystem) -> Options:
             "id": alias,
             "fsdev": f"fsdev-{alias}",
             "mount_tag": filesystem.target_dir,
-            **placed(context, filesystem.address),
+            **_place(context, filesystem, "virtio-9p"),
         }
     )
+
+
+def _place(context: Context, filesystem: Filesystem, kind: str) -> Props:
+    """Build the place of the device, which is a PCI one.
+
+    Raises:
+        ConfError: "internal": the document has another kind of address.
+    """
+    if filesystem.address is not None and not isinstance(filesystem.address, PciAddress):
+        raise ConfError("internal", f"Unexpected address type for '{kind}'")
+    return placed(context, filesystem.address)
 
 
 def virtiofs_options(context: Context, filesystem: Filesystem) -> Options:
@@ -76,6 +88,6 @@ def virtiofs_options(context: Context, filesystem: Filesystem) -> Options:
             "queue-size": filesystem.queue,
             "tag": filesystem.target_dir,
             "bootindex": filesystem.boot_order,
-            **placed(context, filesystem.address),
+            **_place(context, filesystem, "vhost-user-fs"),
         }
     )

@@ -30,7 +30,7 @@ from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master
 from supervisor.workers.qemu.block import disk_secrets
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.passed_images import NO_GROUPS, require_groups
-from supervisor.workers.qemu.external import swtpm
+from supervisor.workers.qemu.external import swtpm, vhost_user_gpu
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.custom_capabilities import apply_capabilities
 from supervisor.workers.qemu.start.firmware import fill_firmware
@@ -70,6 +70,7 @@ async def plan_native(context: WorkerContext, xml: str) -> str:
     assign_addresses(domain, facts)
     assign_aliases(domain)
     refuse_without_advice(domain)
+    vhost_user_gpu.refuse(domain, context.paths.vhost_user_descriptors(session=context.session))
     await resolve_volumes(context.node.link("stord"), domain.devices.disks)
     paths = context.paths
     if not context.session:

@@ -44,7 +44,7 @@ from supervisor.workers.qemu.block.disk_sources import drop_missing_disks, resol
 from supervisor.workers.qemu.cgroup import placement
 from supervisor.workers.qemu.cgroup.settings import check_available
 from supervisor.workers.qemu.disk_locks import locks
-from supervisor.workers.qemu.external import virtiofsd
+from supervisor.workers.qemu.external import vhost_user_gpu, virtiofsd
 from supervisor.workers.qemu.external.processes import end_processes
 from supervisor.workers.qemu.external.start_devices import ExternalDevices
 from supervisor.workers.qemu.guest import Guest
@@ -123,6 +123,7 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     scsi_devices.generic_nodes(domain)  # before anything is made: the host may lack one
     descriptors = context.paths.vhost_user_descriptors(session=context.session)
     virtiofsd.complete(virtiofsd.served(domain), descriptors)
+    vhost_user_gpu.refuse(domain, descriptors)
     await resolve_volumes(context.node.link("stord"), domain.devices.disks)
     domain_dir = context.paths.domain_dir(request.id, domain.name)
     wanted = context.config.cgroup_controllers

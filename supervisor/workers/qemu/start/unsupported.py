@@ -241,13 +241,6 @@ DOMAIN: Final[tuple[Check[Domain], ...]] = (
         "QEMU's card reader has slot 0 alone; give the smartcard its own controller",
     ),
     Check(
-        "<driver name='vhostuser'> of <video>",
-        lambda domain: any(
-            video.driver is not None and video.driver.name == "vhostuser"
-            for video in domain.devices.videos
-        ),
-    ),
-    Check(
         "<driver> of <sound>",
         lambda domain: any(sound.driver is not None for sound in domain.devices.sounds),
     ),

@@ -112,7 +112,7 @@ REFUSED: Final = {
     "FirmwareFeature": ("enabled", "name"), "Os": ("firmware", "firmware_features"),
     "PciAddress": ("zpci",), "Route": ("family", "address", "netmask", "prefix", "gateway",
                                        "metric"),
-    "VideoModel": ("rendernode",),
+    "VideoModel": ("rendernode",), "VideoDriver": ("name",),
     "Source": ("managed", "namespace", "pci_address"),  # of a host's NVMe device
     "Slice": ("type", "offset", "size"), "Teaming": ("type", "persistent"),
     "Tpm": ("address",),

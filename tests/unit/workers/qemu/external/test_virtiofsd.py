@@ -9,7 +9,7 @@ import pytest
 
 from conf.domain import parse_domain
 from conf.domain.devices.filesystem import Filesystem
-from conf.domain.validate.disks import check_disks
+from conf.domain.validate.filesystems import check_filesystems
 from conf.errors import ConfError
 from supervisor.workers.qemu.external.virtiofsd import complete, plan_command, served
 
@@ -100,5 +100,5 @@ def test_a_socket_of_a_virtiofsd_that_runs_is_left_to_it() -> None:
 @pytest.mark.parametrize("memory", ["", CELLS.format("private")])
 def test_memory_that_is_not_shared_is_refused(memory: str) -> None:
     with pytest.raises(ConfError, match="'virtiofs' requires shared memory"):
-        check_disks(parse_domain(document("<source dir='/tmp'/>", memory=memory)))
-    check_disks(parse_domain(document("<source dir='/tmp'/>", memory=CELLS.format("shared"))))
+        check_filesystems(parse_domain(document("<source dir='/tmp'/>", memory=memory)))
+    check_filesystems(parse_domain(document("<source dir='/tmp'/>", memory=CELLS.format("shared"))))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from conf.domain import Domain, parse_domain
+from conf.domain.devices.controller import Controller
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
+from supervisor.workers.qemu.argv.controllers import controller_options
+from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs
 from supervisor.workers.qemu.start.capability_names import NAMES
 from supervisor.workers.qemu.start.custom_capabilities import (
     apply_capabilities,
@@ -68,3 +71,14 @@ def test_the_status_file_has_the_changed_flags(emulator_facts: EmulatorFacts) ->
 def test_every_flag_of_ours_has_one_of_libvirts_names(emulator_facts: EmulatorFacts) -> None:
     assert set(capability_flags(emulator_facts)) <= NAMES
     assert fact_of("hda-duplex") is not None
+
+
+def test_a_controller_that_was_taken_away_is_refused(emulator_facts: EmulatorFacts) -> None:
+    model = domain("<qemu:del capability='piix3-usb-uhci'/>")
+    controller = Controller(type="usb", index=0, model="piix3-uhci", alias="usb")
+    changed = apply_capabilities(model, emulator_facts)
+    context = Context(
+        model, changed, LaunchInputs(id=1, domain_dir="", channel_dir="", memory_dir="")
+    )
+    with pytest.raises(ConfError, match="'piix3-uhci' not supported in this QEMU binary"):
+        list(controller_options(context, controller))
