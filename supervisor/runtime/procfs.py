@@ -5,6 +5,7 @@ Owns: nothing. May touch: /proc, to read. Source: proc_pid_stat(5), proc_pid_net
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -131,3 +132,14 @@ def interface_counters(name: str) -> tuple[int, ...] | None:
     except (OSError, ValueError):
         return None
     return None
+
+
+def open_files(pid: int) -> set[tuple[int, int]]:
+    """Return device and inode of each file that a process has open; none if it cannot be read."""
+    found: set[tuple[int, int]] = set()
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                status = os.stat(entry.path)
+                found.add((status.st_dev, status.st_ino))
+    return found

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images import read_image_as
 from supervisor.images.image import HEADER_BYTES
 from supervisor.images.new_qcow2 import SECTOR
+from supervisor.runtime.procfs import open_files
 from supervisor.workers.qemu.block.bitmaps import NodeBitmaps
 from supervisor.workers.qemu.block.image_nodes import bitmaps_of, query_nodes, virtual_size
 from supervisor.workers.qemu.block.nodes import free_index, live_nodes
@@ -77,7 +78,7 @@ async def find_facts(
     """
     status, disks = guest.status, [disk for disk in disks if layers(disk)]
     if status.last_node and (status.no_bitmaps or noted is not None):
-        tops = await _read_tops(disks)
+        tops = await _read_tops(disks, status.pid)
         sizes = {target: top.size for target, top in tops.items()}
         if len(sizes) == len(disks):
             if noted is not None:
@@ -109,25 +110,33 @@ def take_numbers(guest: Guest, found: Iterable[str], count: int) -> int:
     return first
 
 
-async def _read_tops(disks: Sequence[Disk]) -> dict[str, Top]:
+async def _read_tops(disks: Sequence[Disk], pid: int) -> dict[str, Top]:
     """Read the headers of local top images; others are left out."""
     chosen = {disk.target.dev: layers(disk)[0] for disk in disks}
     try:
         async with asyncio.timeout(READ_S):
-            return await asyncio.to_thread(_read_all, chosen)
+            return await asyncio.to_thread(_read_all, chosen, pid)
     except TimeoutError:
         return {}  # QEMU is asked instead
 
 
-def _read_all(chosen: dict[str, Layer]) -> dict[str, Top]:
-    read = ((target, read_top(layer)) for target, layer in chosen.items())
+def _read_all(chosen: dict[str, Layer], pid: int) -> dict[str, Top]:
+    opened = open_files(pid)
+    read = ((target, read_top(layer, opened)) for target, layer in chosen.items())
     return {target: top for target, top in read if top is not None}
 
 
-def read_top(layer: Layer) -> Top | None:
-    """Read the header of an image; None: QEMU has to be asked.
+def read_top(layer: Layer, opened: Set[tuple[int, int]]) -> Top | None:
+    """Read the header of an image.
 
     The format is what the XML says: a guest that writes a header to a raw disk changes nothing.
+
+    Args:
+        layer: the image.
+        opened: the files that QEMU has: another one may be at the image's path by now.
+
+    Returns:
+        None: QEMU has to be asked.
     """
     source = layer.source
     is_plain = layer.type == "file" and layer.format in RAW_OR_QCOW2 and not source.slices
@@ -137,13 +146,15 @@ def read_top(layer: Layer) -> Top | None:
         fd = os.open(layer.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             head = os.pread(fd, HEADER_BYTES, 0) if layer.format == "qcow2" else b""
-            length = os.fstat(fd).st_size
+            status = os.fstat(fd)
         finally:
             os.close(fd)
     except OSError:
         return None
     info = read_image_as(layer.format, head)
-    size = info.capacity or 0 if layer.format == "qcow2" else length
+    size = info.capacity or 0 if layer.format == "qcow2" else status.st_size
+    if (status.st_dev, status.st_ino) not in opened:
+        return None
     if info.corruption or info.data_file is not None or size <= 0 or size % SECTOR:
         return None
     return Top(size, info.bitmaps)

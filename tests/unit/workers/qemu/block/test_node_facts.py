@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,10 +11,18 @@ import pytest
 from conf.domain.device_xml import parse_device
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer, layers
+from supervisor.runtime.procfs import open_files
 from supervisor.workers.qemu.block.node_facts import Top, read_top
 from supervisor.workers.qemu.block.nodes import highest_index
 
 MIB = 1 << 20
+
+
+def read(layer: Layer) -> Top | None:
+    """Read an image as if QEMU had it open."""
+    path = Path(layer.path or "")
+    found = [path.stat()] if path.exists() else []
+    return read_top(layer, {(status.st_dev, status.st_ino) for status in found})
 
 
 def qemu_img(*words: str | Path) -> None:
@@ -32,18 +41,18 @@ def top(path: Path, form: str, source: str = "") -> Layer:
 def test_the_size_of_a_qcow2_image_is_in_its_header(tmp_path: Path) -> None:
     path = tmp_path / "image"
     qemu_img("create", "-f", "qcow2", path, "7M")
-    assert read_top(top(path, "qcow2")) == Top(7 * MIB, has_bitmaps=False)
+    assert read(top(path, "qcow2")) == Top(7 * MIB, has_bitmaps=False)
     qemu_img("resize", path, "9M")
-    assert read_top(top(path, "qcow2")) == Top(9 * MIB, has_bitmaps=False)
+    assert read(top(path, "qcow2")) == Top(9 * MIB, has_bitmaps=False)
 
 
 def test_stored_bitmaps_are_seen(tmp_path: Path) -> None:
     path = tmp_path / "image"
     qemu_img("create", "-f", "qcow2", path, "1M")
     qemu_img("bitmap", "--add", path, "b")
-    assert read_top(top(path, "qcow2")) == Top(MIB, has_bitmaps=True)
+    assert read(top(path, "qcow2")) == Top(MIB, has_bitmaps=True)
     qemu_img("bitmap", "--remove", path, "b")
-    assert read_top(top(path, "qcow2")) == Top(MIB, has_bitmaps=False)
+    assert read(top(path, "qcow2")) == Top(MIB, has_bitmaps=False)
 
 
 def test_what_a_guest_writes_to_a_raw_disk_is_no_header(tmp_path: Path) -> None:
@@ -51,7 +60,7 @@ def test_what_a_guest_writes_to_a_raw_disk_is_no_header(tmp_path: Path) -> None:
     qemu_img("create", "-f", "qcow2", path, "5T")
     size = path.stat().st_size
     path.write_bytes(path.read_bytes() + bytes(-size % 512))
-    assert read_top(top(path, "raw")) == Top(path.stat().st_size, has_bitmaps=False)
+    assert read(top(path, "raw")) == Top(path.stat().st_size, has_bitmaps=False)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +81,27 @@ def test_qemu_is_asked_where_a_header_does_not_say_it(
     path = tmp_path / "image"
     if content is not None:
         path.write_bytes(content)
-    assert read_top(top(path, form, source)) is None
+    assert read(top(path, form, source)) is None
 
 
 def test_qemu_is_asked_about_external_data_files(tmp_path: Path) -> None:
     path = tmp_path / "image"
     qemu_img("create", "-f", "qcow2", "-o", f"data_file={tmp_path}/data", path, "1M")
-    assert read_top(top(path, "qcow2")) is None
+    assert read(top(path, "qcow2")) is None
+
+
+def test_qemu_is_asked_where_another_file_is_at_the_path(tmp_path: Path) -> None:
+    """An administrator has moved the image away, and the guest goes on with it."""
+    path = tmp_path / "image"
+    qemu_img("create", "-f", "qcow2", path, "7M")
+    with path.open("rb"):
+        path.rename(tmp_path / "moved")
+        qemu_img("create", "-f", "qcow2", path, "3M")
+        assert read_top(top(path, "qcow2"), open_files(os.getpid())) is None
+        path.unlink()
+        (tmp_path / "moved").rename(path)
+        seen = read_top(top(path, "qcow2"), open_files(os.getpid()))
+        assert seen == Top(7 * MIB, has_bitmaps=False)
 
 
 def test_a_command_line_has_the_numbers_of_its_nodes() -> None:
