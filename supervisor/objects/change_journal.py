@@ -67,8 +67,9 @@ class ChangeJournal:
         self._fd = -1
         self._epoch = 0
         self._end = BLOCK  # where the next record is written
-        self._unsettled: set[str] = set()
-        self._changes = 0  # counts `replace`
+        self._unsettled: set[str] = set()  # of which there is a record
+        self._unsynced: dict[str, int] = {}  # of these, and the number of the last change
+        self._changes = 0  # counts `replace_all`
 
     def replace(self, name: str, data: bytes) -> None:
         """Replace a file of the folder; on return the change survives a loss of power.
@@ -115,12 +116,16 @@ class ChangeJournal:
             OSError: the disk does not take them; the journal has them still.
         """
         with self._lock:
-            names, changes = set(self._unsettled), self._changes
-        if not names:
-            return True
-        self._sync(names)
+            if not self._unsettled:
+                return True
+            unsynced = dict(self._unsynced)
+        self._sync(unsynced)
         with self._lock:
-            if self._changes == changes:
+            # Where changes keep coming, a file is synced once, and not each time with all others.
+            for name, change in unsynced.items():
+                if self._unsynced.get(name) == change:
+                    del self._unsynced[name]
+            if self._unsettled and not self._unsynced:
                 self._begin_epoch()
             return not self._unsettled
 
@@ -146,6 +151,7 @@ class ChangeJournal:
                 self._open()
             for change in self._read():
                 self._unsettled.add(change.name)
+                self._unsynced[change.name] = self._changes
                 path = self._folder / change.name
                 if change.boot != boot_id() and path.parent.is_dir() and _has_lost(path, change):
                     log.warning("%s is written again: the host lost power", path)
@@ -178,6 +184,7 @@ class ChangeJournal:
         if self._end + len(records) > SIZE:
             return False
         self._unsettled.update(files)
+        self._unsynced.update(dict.fromkeys(files, self._changes))
         try:
             self._write(records, self._end)
         except OSError:
@@ -188,10 +195,11 @@ class ChangeJournal:
 
     def _settle_now(self) -> None:
         if self._unsettled:
-            self._sync(self._unsettled)
+            self._sync(self._unsynced)
             self._begin_epoch()
 
-    def _sync(self, names: set[str]) -> None:
+    def _sync(self, names: Iterable[str]) -> None:
+        names = list(names)
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 fd = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
@@ -209,6 +217,7 @@ class ChangeJournal:
         self._epoch += 1
         self._end = BLOCK
         self._unsettled.clear()
+        self._unsynced.clear()
 
     def _open(self) -> None:
         make_folder(self._file.parent, mode=0o700)

@@ -259,3 +259,27 @@ def test_a_change_that_the_disk_refused_does_not_come_back(
     lose_power(monkeypatch)
     recover(tmp_path)
     assert [(tmp_path / name).read_bytes() for name in ("a.xml", "b.xml")] == [b"old", b"old"]
+
+
+def test_a_file_that_is_durable_is_not_synced_again_for_the_changes_of_others(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.replace("a.xml", b"new")
+    opened, sync = os.open, os.fsync
+    seen: list[str] = []
+
+    def change_meanwhile(fd: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        sync(fd)
+        journal.replace("b.xml", b"newer")
+
+    def note(path: Path, flags: int, *rest: int) -> int:
+        seen.append(os.path.basename(path))
+        return opened(path, flags, *rest)
+
+    monkeypatch.setattr(os, "fsync", change_meanwhile)
+    assert not journal.settle()
+    monkeypatch.setattr(os, "open", note)
+    assert journal.settle()
+    assert "b.xml" in seen
+    assert "a.xml" not in seen
