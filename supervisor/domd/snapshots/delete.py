@@ -217,8 +217,9 @@ class SnapshotDeleter:
                 detail = f"failed to find disk '{item.name}' in snapshot VM XML"
                 raise domain.errors.operation_failed(detail)
             users = await asyncio.to_thread(users_of, domain, list(tree), snapshot)
-            _check_base(domain, users, item, layers(below)[0])
             is_merged = not await _is_in_chain(domain, item, layers(below)[0], repeated=repeated)
+            if not is_merged:  # else the image that was above the overlay is based on the same
+                _check_base(domain, users, item, layers(below)[0])
             await self._merge_one(domain, snapshot, item, below, users, is_merged=is_merged)
 
     async def _merge_one(
