@@ -11,7 +11,7 @@ from typing import Final
 from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.disk import Disk, DiskDriver, is_empty
 from conf.domain.devices.disk_order import disk_index
-from conf.domain.devices.source import Source
+from conf.domain.devices.source import Encryption, Source
 from conf.errors import ConfError
 
 #: Prefixes of target names, and the bus that each implies.
@@ -44,15 +44,20 @@ def complete_disk(disk: Disk) -> None:
             disk.driver.type = disk.driver.type or "raw"
     if disk.device in ("cdrom", "floppy") and (disk.source is None or is_empty(disk.source)):
         disk.type = "file" if disk.type == "network" else disk.type
-    for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
-        if encryption is not None and encryption.format in ("luks", "luks2"):
-            encryption.engine = encryption.engine or "qemu"
+    complete_encryption(disk.encryption)
     if disk.source is not None:
+        complete_encryption(disk.source.encryption)
         complete_hosts(disk.source)
         complete_target_name(disk.source)
     if disk.device == "cdrom":
         disk.readonly = True
     place_disk(disk)
+
+
+def complete_encryption(encryption: Encryption | None) -> None:
+    """Say who decrypts an image."""
+    if encryption is not None and encryption.format in ("luks", "luks2"):
+        encryption.engine = encryption.engine or "qemu"
 
 
 def complete_hosts(source: Source) -> None:

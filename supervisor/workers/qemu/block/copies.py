@@ -16,6 +16,7 @@ from typing import Final
 
 from conf.domain.devices.disk import BackingStore, Disk, DiskDriver
 from conf.domain.devices.disk_chain import Layer, layers
+from conf.domain.devices.disk_defaults import complete_encryption
 from conf.mapper import parse
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images import read_image
@@ -143,6 +144,7 @@ async def _check(guest: Guest, request: BlockCopy) -> Copy:
     """
     target = parse(Disk, request.destination)
     _check_absolute(target)
+    complete_encryption(target.source.encryption if target.source else None)
     disk = await find_job_disk(guest, request.path)
     if request.refuse_persistent:
         raise _error(ErrorCode.OPERATION_INVALID, "domain is not transient")

@@ -17,6 +17,7 @@ from typing import Final
 from conf.domain.device_xml import format_device, parse_device
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer, layers, push_overlay
+from conf.domain.devices.disk_defaults import complete_encryption
 from conf.mapper import parse
 from conf.snapshot.model import SnapshotDisk
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -189,6 +190,7 @@ def _check(guest: Guest, text: str) -> tuple[Disk, Layer]:
     if not chain or wanted.source is None:
         detail = f"disk '{disk.target.dev}' has no source to take a snapshot of"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
+    complete_encryption(wanted.source.encryption)
     if len(chain) + 1 > MAX_DEPTH:
         detail = f"backing chains more than {MAX_DEPTH} layers deep are not supported for disk"
         error = ErrorCode.OPERATION_UNSUPPORTED
