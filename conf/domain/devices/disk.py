@@ -250,7 +250,7 @@ class Disk:
             self.source = None  # an empty name is that of an empty drive
         elif self.source is not None:
             self.source.keep_type(self.type)
-        elif self.device in ("cdrom", "floppy") and self.type != "dir":
+        elif self.type == "block" or (self.device in ("cdrom", "floppy") and self.type != "dir"):
             self.type = "file"
         if self.geometry == Geometry():
             self.geometry = None

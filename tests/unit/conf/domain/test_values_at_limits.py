@@ -165,3 +165,9 @@ def test_passthrough_tpm_is_the_first_of_the_host() -> None:
     assert "<device path='/dev/tpm0'/>" in written(
         devices="<tpm model='tpm-tis'><backend type='passthrough'><source/></backend></tpm>"
     )
+
+
+def test_drive_without_a_source_is_of_type_file() -> None:
+    # Only the document inside a snapshot can have such a disk: it is not validated.
+    disk = "<disk type='block' device='disk'><target dev='vda' bus='virtio'/></disk>"
+    assert "<disk type='file' device='disk'>" in written(devices=disk)
