@@ -76,6 +76,7 @@ class Endpoint(Protocol):
     handlers: Handlers
     errors: ErrorCodec
     held_events: HeldEvents
+    on_reply_lost: list[Callable[[], None]]  # called when a caller is gone before its reply
 
 
 class StandaloneEndpoint:
@@ -85,6 +86,7 @@ class StandaloneEndpoint:
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NullErrorCodec()
         self.held_events = HeldEvents()
+        self.on_reply_lost: list[Callable[[], None]] = []
 
 
 @cache

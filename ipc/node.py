@@ -42,6 +42,8 @@ class Node:
         self.held_events = HeldEvents()
         #: Called with the name of a process when it closes a link or ends.
         self.on_peer_lost: list[Callable[[str], None]] = []
+        #: Called when a reply has nobody to go to: what the call has changed is to be told anew.
+        self.on_reply_lost: list[Callable[[], None]] = []
         self._links: dict[str, Link] = {}
         self._peers: set[Peer] = set()
         self.serve(self)

@@ -187,6 +187,8 @@ class Peer:
             self._transport.send(data, descriptors, urgent=True)
         except PeerGone:
             log.debug("%s is gone before its reply", self.name)
+            for callback in list(self._endpoint.on_reply_lost):
+                callback()
         except QueueFull as error:
             log.error("the link to %s is closed: %s", self.name, error)
             self.close()

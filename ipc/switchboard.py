@@ -28,6 +28,7 @@ class Switchboard:
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NullErrorCodec()
         self.held_events = HeldEvents()
+        self.on_reply_lost: list[Callable[[], None]] = []
         #: Whether a process of that name may become ready; others are refused at once.
         self.expects: Callable[[str], bool] = lambda _: True
         self._peers: dict[str, Peer] = {}

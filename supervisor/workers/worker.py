@@ -71,6 +71,7 @@ class Worker(Generic[G]):
         self._guest: G | None = None
         self._shutoff: ShutoffInfo | None = None  # how the last guest ended
         self._phases = PhaseTracker(context.process.domain)
+        context.node.on_reply_lost.append(self._publish_unreported)
 
     # The guest.
 
@@ -94,6 +95,14 @@ class Worker(Generic[G]):
         guest.process.on_exit.append(lambda: self._on_exit(guest))
         if guest.process.exited:  # it may have ended before the callback was registered
             self._on_exit(guest)
+
+    def _publish_unreported(self) -> None:
+        """Publish the guest's status: a change has ended after the domd that asked for it.
+
+        Its successor may have asked for the status before, and no reply tells it of the change.
+        """
+        if self._guest is not None:
+            self._guest.publish_status(with_xml=True)
 
     def set_stopped(self, status: Status) -> None:
         """Record how a predecessor's guest ended that was gone when this worker came up."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conf.errors import ConfError
-from ipc import Descriptor
+from ipc import Descriptor, PeerGone
 from rpc.enums import DomainShutoffReason as Shutoff
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, VirError
@@ -25,6 +25,7 @@ from supervisor.messages.worker import (
     SetMetadata,
     Start,
     StartSource,
+    StatusChanged,
     Suspend,
 )
 from supervisor.objects.domain_phase import DomainPhase
@@ -233,6 +234,25 @@ async def test_a_hotplug_goes_on_when_its_caller_is_gone(tmp_path: Path) -> None
         assert lock.locked()
         pause.go_on.set()
         await until(lambda: not lock.locked())
+
+
+async def test_a_change_that_outlives_its_domd_is_published(tmp_path: Path) -> None:
+    """The next domd may have asked for the status before the change was made."""
+    async with domd(tmp_path) as service:
+        await service.call(START)
+        pause = service.ops.change = Pause()
+        former = service.join("former")
+        task = asyncio.create_task(former.link("qemu:web").call(AttachDevice(xml="<x/>")))
+        await pause.reached.wait()
+        former.close()
+        with pytest.raises(PeerGone):
+            await task
+        service.events.clear()
+        pause.go_on.set()
+        await until(lambda: bool(service.events))
+        event = service.events[0]
+        assert isinstance(event, StatusChanged)
+        assert event.status.live_xml == service.worker.guest().live_xml
 
 
 # A predecessor's guest.

@@ -106,12 +106,13 @@ class Domd:
         self.paths = Paths.system(root)
         self.paths.for_driver("qemu").status_dir().mkdir(parents=True, exist_ok=True)
         self.board = Switchboard(VirErrorCodec())
-        self.node = self._join("domd")
+        self.node = self.join("domd")
         self.events: list[DomainStopped | StatusChanged] = []
         self.ops = Ops()
         self.worker = self.make_worker()
 
-    def _join(self, name: str) -> Node:
+    def join(self, name: str) -> Node:
+        """Add a process to the bus."""
         ours, theirs = socket.socketpair()
         self.board.attach(ours, name)
         node = Node(theirs, name, VirErrorCodec())
@@ -120,7 +121,7 @@ class Domd:
 
     def make_worker(self) -> Worker[Guest]:
         """Make a worker, with no guest."""
-        node = self._join("qemu:web")
+        node = self.join("qemu:web")
         process = ChildProcess(
             name="qemu:web", paths=self.paths, config=DaemonConfig(), qemu_config=QemuConfig(),
             node=node, stopping=asyncio.Event(), session=False, driver="qemu", domain="web",
