@@ -1,7 +1,8 @@
 """hostd: node information, emulators, CPU models; secrets.
 
 Owns: facts about the host; probes of emulators and their cache; secrets and their values.
-May touch: /proc and /sys to read; emulators, to probe them; its cache directory; that of secrets.
+May touch: /proc and /sys, to read; drivers of PCI devices; emulators, to probe them; its cache
+directory; that of secrets.
 May not touch: guests, definitions, client sockets.
 Runs with: the daemon's own files, no capability.
 """
@@ -29,6 +30,7 @@ from supervisor.hostd.calls.node import NodeCalls
 from supervisor.hostd.calls.node_device import NodeDeviceCalls
 from supervisor.hostd.calls.node_memory import NodeMemoryCalls
 from supervisor.hostd.calls.node_suspend import NodeSuspendCalls
+from supervisor.hostd.calls.pci_device import PciDeviceCalls
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.emulator.emulators import Emulators
 from supervisor.hostd.node.cpu_changes import CpuChanges
@@ -45,6 +47,7 @@ CALLS: Final = (
     ConnectionCalls,
     NodeCalls,
     NodeDeviceCalls,
+    PciDeviceCalls,
     NodeMemoryCalls,
     NodeSuspendCalls,
     CpuCalls,
@@ -93,12 +96,14 @@ async def run(process: ChildProcess) -> None:
     cpu_changes = CpuChanges(lambda: publisher.invalidate(of_host=True))
     cpu_changes.watch()
     connections = ConnectionCalls({QEMU.name: calls, LXC.name: LxcHypervisor(calls)})
+    node_devices = NodeDeviceCalls()
     process.node.serve(
         Dispatcher(
             "hostd",
             connections,
             NodeCalls(node, cpu_changes),
-            NodeDeviceCalls(),
+            node_devices,
+            PciDeviceCalls(node_devices, process.paths.run),
             NodeMemoryCalls(node),
             NodeSuspendCalls(),
             CpuCalls(node, emulators),

@@ -98,6 +98,7 @@ class Status(msgspec.Struct, kw_only=True):
     user: list[int] = []  # uid and gid of the emulator, and 1 if they are this guest's alone
     private_dev: int = 0  # device number of its own /dev; 0: it has the host's
     owners: list[Owner] = []  # restored when the guest stops
+    pci_devices: list[str] = []  # addresses of managed ones, which the host gets back then
     externals: list[External] = []  # ended with the guest
     job: JobRecord | None = None  # that QEMU runs now
     taints: list[str] = []  # `Taint`, of the running guest

@@ -80,7 +80,7 @@ class NodeDeviceCalls:
         Raises:
             VirError: NO_NODE_DEVICE.
         """
-        return NodeDevice((await self._device(name)).name)
+        return NodeDevice((await self.device(name)).name)
 
     async def node_device_lookup_scsi_host_by_wwn(
         self, call: ClientCall, wwnn: str, wwpn: str, flags: int
@@ -115,7 +115,7 @@ class NodeDeviceCalls:
             VirError: NO_NODE_DEVICE.
         """
         ERRORS.check_flags("nodeDeviceGetXMLDesc", flags)
-        device = await self._device(name)
+        device = await self.device(name)
         return await asyncio.to_thread(device_xml, device)
 
     async def node_device_get_parent(self, call: ClientCall, name: str) -> str | None:
@@ -124,7 +124,7 @@ class NodeDeviceCalls:
         Raises:
             VirError: NO_NODE_DEVICE.
         """
-        return (await self._device(name)).parent
+        return (await self.device(name)).parent
 
     async def node_device_num_of_caps(self, call: ClientCall, name: str) -> int:
         """Count a device's capabilities.
@@ -132,7 +132,7 @@ class NodeDeviceCalls:
         Raises:
             VirError: NO_NODE_DEVICE.
         """
-        await self._device(name)
+        await self.device(name)
         return 1
 
     async def node_device_list_caps(self, call: ClientCall, name: str, maxnames: int) -> list[str]:
@@ -141,7 +141,7 @@ class NodeDeviceCalls:
         Raises:
             VirError: NO_NODE_DEVICE.
         """
-        return [(await self._device(name)).kind][: max(0, maxnames)]
+        return [(await self.device(name)).kind][: max(0, maxnames)]
 
     async def node_device_is_active(self, call: ClientCall, name: str) -> int:
         """Return 1: what is listed is there.
@@ -149,7 +149,7 @@ class NodeDeviceCalls:
         Raises:
             VirError: NO_NODE_DEVICE.
         """
-        await self._device(name)
+        await self.device(name)
         return 1
 
     async def node_device_is_persistent(self, call: ClientCall, name: str) -> int:
@@ -158,7 +158,7 @@ class NodeDeviceCalls:
         Raises:
             VirError: NO_NODE_DEVICE.
         """
-        await self._device(name)
+        await self.device(name)
         return 0
 
     async def _all(self) -> list[HostDevice]:
@@ -168,7 +168,12 @@ class NodeDeviceCalls:
     async def _of(self, cap: str | None) -> list[HostDevice]:
         return [device for device in await self._all() if cap is None or device.kind == cap]
 
-    async def _device(self, name: str) -> HostDevice:
+    async def device(self, name: str) -> HostDevice:
+        """Look up a device.
+
+        Raises:
+            VirError: NO_NODE_DEVICE.
+        """
         for device in await self._all():
             if device.name == name:
                 return device

@@ -7,7 +7,6 @@ Source: libvirt 9.0, qemuSetupDevicesCgroup, defaultDeviceACL.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -24,6 +23,7 @@ from supervisor.runtime.device_filter import DeviceRule
 from supervisor.workers.cgroups.devices import CONTROLLER, device_rules, restrict_devices
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.passthrough import vfio_nodes
 from supervisor.workers.qemu.start.files import domain_files
 
 #: What every QEMU may open, unless qemu.conf's cgroup_device_acl says otherwise.
@@ -95,20 +95,9 @@ def opened_paths(device: Device) -> Iterator[str]:
 
 def hostdev_paths(hostdev: Hostdev) -> Iterator[str]:
     """List the device nodes of a PCI device or of a mediated one."""
-    source = hostdev.source
-    if hostdev.type == "mdev":
-        folder = f"/sys/bus/mdev/devices/{source.uuid}"
-    elif hostdev.type == "pci" and source.pci is not None:
-        at = source.pci
-        place = f"{at.domain:04x}:{at.bus:02x}:{at.slot:02x}.{at.function:x}"
-        folder = f"/sys/bus/pci/devices/{place}"
-    else:
-        return
-    yield "/dev/vfio/vfio"
-    try:
-        yield f"/dev/vfio/{os.path.basename(os.readlink(f'{folder}/iommu_group'))}"
-    except OSError:
-        return
+    if hostdev.type in ("mdev", "pci"):
+        yield "/dev/vfio/vfio"
+        yield from vfio_nodes(hostdev)
 
 
 def restrict(cgroup: GuestCgroup, name: str, rules: frozenset[DeviceRule]) -> bool:

@@ -29,6 +29,7 @@ from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.workers import hostdev_sharing, scsi_devices, usb_devices
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
+from supervisor.workers.qemu import passthrough
 from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs, PassedImage
 from supervisor.workers.qemu.argv.secret_encryption import EncryptedSecret, encryptor
 from supervisor.workers.qemu.argv.small_devices import watchdog_action
@@ -113,6 +114,9 @@ async def _attach(guest: Guest, tag: str, device: Device, groups: Groups) -> Non
         if isinstance(plan.device, Hostdev) and plan.device.type == "scsi":
             first = await take_indexes(guest, 1)
             secrets = await _hostdev_secrets(guest, plan.device)
+        if isinstance(plan.device, Hostdev):
+            taken = await passthrough.take([plan.device], status, guest.save)
+            undo.push_async_callback(passthrough.give_back, taken, status, guest.save)
         undo.push_async_callback(give_back, guest, await chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
             await _start_virtiofsd(guest, plan.device, undo)

@@ -42,6 +42,7 @@ from supervisor.workers.qemu.hotplug.unplug import note_answer, unplug
 from supervisor.workers.qemu.listening_sockets import remove_sockets
 from supervisor.workers.qemu.memory_devices import remove_backend
 from supervisor.workers.qemu.outputs import output_source
+from supervisor.workers.qemu.passthrough import give_back, managed_addresses
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +130,8 @@ async def complete(guest: Guest, alias: str) -> None:
             await _remove_backend(guest, device)
         except VirError as error:
             log.warning("%s: the backend of %s cannot be removed: %s", guest.name, alias, error)
+        if isinstance(device, Hostdev):
+            await give_back(managed_addresses([device]), guest.status, guest.save)
         guest.update_and_publish()
     log.info("%s: device %s detached", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_REMOVED, guest.identity, alias)

@@ -20,6 +20,7 @@ from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
+from supervisor.workers.qemu import passthrough
 from supervisor.workers.qemu.block.backup_files import clean_up_backup
 from supervisor.workers.qemu.cgroup import placement
 from supervisor.workers.qemu.cgroup.guest_cgroup import GuestCgroup
@@ -109,6 +110,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     context.paths.swtpm_socket(status.id, name).unlink(missing_ok=True)
     remove_pid_files(context.paths, status)
     await restore(status.owners, context.previous_owners)
+    await passthrough.give_back_all(status, xml)
     if "type='unix'" in xml:
         remove_sockets(source for _, source in output_sources(parse_domain(xml)))
     await placement.remove(GuestCgroup(layout(), status.cgroup))

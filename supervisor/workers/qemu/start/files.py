@@ -25,6 +25,7 @@ from supervisor.runtime.paths import Paths
 from supervisor.workers import scsi_devices, usb_devices
 from supervisor.workers.bendable_files import make_private_folder, replace_file
 from supervisor.workers.file_owners import ChownedFile
+from supervisor.workers.qemu.passthrough import vfio_nodes
 
 #: Debian's OVMF: the template of empty NVRAM variables for each loader.
 TEMPLATES: Final = {
@@ -99,6 +100,7 @@ def hostdev_files(hostdev: Hostdev) -> Iterator[ChownedFile]:
     """List the device nodes of a host device."""
     if path := usb_devices.node(hostdev) or scsi_devices.node(hostdev):
         yield ChownedFile(path)
+    yield from (ChownedFile(node) for node in vfio_nodes(hostdev))
 
 
 def _keeps_labels(labels: Sequence[SourceLabel]) -> bool:

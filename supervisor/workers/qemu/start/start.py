@@ -38,6 +38,7 @@ from supervisor.workers.file_owners import chown_for_guest
 from supervisor.workers.file_owners import restore as restore_owners
 from supervisor.workers.guest_log import open_log
 from supervisor.workers.interfaces import detach_port, netd_interfaces
+from supervisor.workers.qemu import passthrough
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes, passed_images
 from supervisor.workers.qemu.block.disk_sources import drop_missing_disks, resolve_volumes
@@ -274,6 +275,7 @@ async def _prepare_files(start: StartContext, undo: AsyncExitStack) -> None:
         undo.callback(hugepages.remove_directories, start.hugepages, status)
         hugepages.make_directories(start.hugepages, status, start.user)
     files.create_nvram(start.domain, context.paths, context.config)
+    await _take_pci_devices(start, undo)
     if start.manages_owners:
         previous_owners = context.previous_owners
         chowned = list(files.domain_files(start.domain))
@@ -300,6 +302,14 @@ async def _make_resctrl_groups(start: StartContext, undo: AsyncExitStack) -> Non
     machine = placement.unique_name(start.name, start.status.id, str(start.domain_dir))
     undo.callback(remove_groups, tune, machine)
     await placement.in_thread(lambda: make_groups(tune, machine))
+
+
+async def _take_pci_devices(start: StartContext, undo: AsyncExitStack) -> None:
+    """Give the host's PCI devices to vfio-pci, whose device nodes QEMU's user then gets."""
+    undo.callback(remove_status, start.context.paths.status(start.name))
+    hostdevs, save = start.domain.devices.hostdevs, start.write_status
+    taken = await passthrough.take(hostdevs, start.status, save)
+    undo.push_async_callback(passthrough.give_back, taken, start.status, save)
 
 
 async def _make_cgroup(start: StartContext, undo: AsyncExitStack) -> None:

@@ -305,11 +305,6 @@ FILESYSTEM: Final[tuple[Check[Filesystem], ...]] = (
     ),
 )
 HOSTDEV: Final[tuple[Check[Hostdev], ...]] = (
-    Check(
-        "managed='yes'",
-        lambda hostdev: hostdev.managed and hostdev.type == "pci",
-        "bind the device to vfio-pci and say managed='no'",
-    ),
     Check("<ip> or <route>", lambda hostdev: hostdev.ips or hostdev.routes),
     Check("rawio= or sgio=", lambda hostdev: hostdev.rawio or hostdev.sgio == "unfiltered"),
     Check(

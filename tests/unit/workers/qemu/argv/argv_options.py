@@ -104,6 +104,7 @@ REFUSED: Final = {
     "Graphics": ("replace_user", "multi_user"), "Listen": ("network",),
     "HostAddress": ("port", "target", "unit"),
     "HostdevSource": ("wwpn", "adapter", "block", "char", "interface"),
+    "Hostdev": ("managed",),  # passthrough.py: who binds it to vfio-pci
     "Interface": ("managed",), "InterfaceSource": ("name", "managed", "host_address"),
     "PortForward": ("proto", "address", "dev", "ranges"),
     "PortRange": ("start", "end", "to", "exclude"),

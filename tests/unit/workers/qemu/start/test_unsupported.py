@@ -39,14 +39,6 @@ def test_an_ordinary_domain_is_supported() -> None:
             "<transient/> of disk 'vda'",
             "remove",
         ),
-        (
-            {
-                "devices": "<hostdev mode='subsystem' type='pci' managed='yes'><source>"
-                "<address domain='0' bus='1' slot='2' function='0'/></source></hostdev>"
-            },
-            "managed='yes' of hostdev 'pci'",
-            "managed='no'",
-        ),
     ],
 )
 def test_an_element_that_is_not_implemented_is_named(
