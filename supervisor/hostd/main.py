@@ -103,7 +103,7 @@ async def run(process: ChildProcess) -> None:
             connections,
             NodeCalls(node, cpu_changes),
             node_devices,
-            PciDeviceCalls(node_devices, process.paths.run),
+            PciDeviceCalls(process.node, node_devices, process.paths.run),
             NodeMemoryCalls(node),
             NodeSuspendCalls(),
             CpuCalls(node, emulators),

@@ -19,6 +19,15 @@ class Ready(Request[Ack], frozen=True, kw_only=True, tag="root.ready"):
     deadline_s = 10.0
 
 
+class LoadVfio(Request[Ack], frozen=True, kw_only=True, tag="root.load_vfio"):
+    """Load the kernel's module vfio-pci, which only the root has the right to do.
+
+    No error says that it cannot be loaded: the sender looks whether it is there.
+    """
+
+    deadline_s = 30.0
+
+
 class KeepRunning(Event, frozen=True, kw_only=True, tag="root.keep_running"):
     """Whether the sender has work for which `--timeout` must not end the daemon."""
 

@@ -7,8 +7,10 @@ May not touch: anything else; every request is treated as a hostile peer's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+from typing import Final
 
 from ipc import Ack, Descriptor, current_call, handles
 from rpc.errors import ErrorCode, VirError
@@ -20,6 +22,7 @@ from supervisor.messages.root import (
     FetchTlsFiles,
     KeepRunning,
     ListProcesses,
+    LoadVfio,
     LogSettings,
     Processes,
     Ready,
@@ -36,6 +39,10 @@ from supervisor.root.roles import WORKERS
 from supervisor.root.tcp_sockets import TLS, port_of
 from supervisor.root.tls_files import TlsError
 from supervisor.root.tree import Tree
+from supervisor.runtime.subprocesses import run
+
+VFIO: Final = "vfio-pci"  # the kernel module
+MODPROBE_S: Final = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +82,20 @@ class TreeHandlers:
     def ready(self, request: Ready) -> Ack:
         """Mark a process as ready for links."""
         self._tree.mark_ready(current_call().peer)
+        return Ack()
+
+    @handles(LoadVfio)
+    async def load_vfio(self, request: LoadVfio) -> Ack:
+        """Load vfio-pci for a process that gives PCI devices to guests.
+
+        Raises:
+            VirError: ACCESS_DENIED for others than hostd and workers.
+        """
+        peer = current_call().peer
+        if peer != "hostd" and not self._tree.child(peer).is_worker:
+            raise VirError(ErrorCode.ACCESS_DENIED, f"{peer} may not load {VFIO}")
+        with contextlib.suppress(OSError, TimeoutError):
+            await run(["modprobe", VFIO], deadline_s=MODPROBE_S)
         return Ack()
 
     @handles(KeepRunning)

@@ -1,6 +1,6 @@
 """PCI devices of the host: which driver has one, and giving it to vfio-pci and back.
 
-Owns: the writes to /sys/bus/pci that change a device's driver, and the load of vfio-pci.
+Owns: the writes to /sys/bus/pci that change a device's driver.
 May not touch: guests; who may have a device is `supervisor.objects.device_use`'s.
 Source: Linux, Documentation/ABI/testing/sysfs-bus-pci and driver-api/vfio.rst; libvirt 9.0,
 virpci.c and qemu_hostdev.c, measured.
@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Final
 
 from conf.domain.devices.address import PciAddress
+from ipc import BusError, Node
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.root import LoadVfio
 from supervisor.runtime.kernel_files import write_file
-from supervisor.runtime.subprocesses import run
 
 VFIO: Final = "vfio-pci"
 PROBE: Final = "drivers_probe"
 BUS: Final = Path("/sys/bus/pci")
 GROUPS: Final = Path("/sys/kernel/iommu_groups")
 CONTAINER: Final = Path("/dev/vfio/vfio")
-MODPROBE_S: Final = 20.0
 HEADER_TYPE: Final = 0x0E  # in the configuration space; bit 7 says that there are more functions
 HEADER_SIZE: Final = 64
 
@@ -168,11 +168,11 @@ def has_vfio(groups: Path = GROUPS, container: Path = CONTAINER) -> bool:
     return has_iommu(groups) and container.exists()
 
 
-async def load_vfio() -> None:
-    """Load vfio-pci if the host has an IOMMU and this process may; what follows says if not."""
+async def load_vfio(node: Node) -> None:
+    """Have the root load vfio-pci if the host has an IOMMU; what follows says if it cannot."""
     if await asyncio.to_thread(lambda: has_iommu() and not (BUS / "drivers" / VFIO).is_dir()):
-        with contextlib.suppress(OSError, TimeoutError):
-            await run(["modprobe", VFIO], deadline_s=MODPROBE_S)
+        with contextlib.suppress(BusError):
+            await node.control.call(LoadVfio())
 
 
 def bind(device: PciDevice) -> None:

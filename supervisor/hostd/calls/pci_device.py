@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ipc import Node
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
@@ -37,13 +38,15 @@ ERRORS: Final = ServiceErrors(ErrorDomain.QEMU)
 class PciDeviceCalls:
     """The calls."""
 
-    def __init__(self, nodes: NodeDeviceCalls, run: Path) -> None:
+    def __init__(self, node: Node, nodes: NodeDeviceCalls, run: Path) -> None:
         """Make the calls.
 
         Args:
+            node: of this process.
             nodes: looks devices up by their names.
             run: the daemon's folder of state, where it is read which guests have which devices.
         """
+        self._node = node
         self._nodes = nodes
         self._run = run
 
@@ -68,7 +71,7 @@ class PciDeviceCalls:
             raise ERRORS.invalid_arg(f"unknown driver name '{driver}'")
         if driver == KVM:
             raise _no_driver("KVM device assignment is no longer supported on this system")
-        await load_vfio()
+        await load_vfio(self._node)
         if not await asyncio.to_thread(has_vfio):
             raise _no_driver("VFIO device assignment is currently not supported on this system")
         pci = pci_of(device)

@@ -15,6 +15,7 @@ from typing import Final
 
 from conf.domain import parse_domain
 from conf.domain.devices.hostdev import Hostdev
+from ipc import Node
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pci import (
@@ -49,10 +50,13 @@ def vfio_nodes(hostdev: Hostdev) -> Iterator[str]:
         yield f"/dev/vfio/{group}"
 
 
-async def take(hostdevs: Iterable[Hostdev], status: Status, save: Callable[[], None]) -> list[str]:
+async def take(
+    node: Node, hostdevs: Iterable[Hostdev], status: Status, save: Callable[[], None]
+) -> list[str]:
     """Give PCI devices to vfio-pci; if one fails, those before it are given back.
 
     Args:
+        node: of the worker.
         hostdevs: of which those of PCI are taken.
         status: of their guest; it names the managed ones before they change hands.
         save: writes it.
@@ -67,7 +71,7 @@ async def take(hostdevs: Iterable[Hostdev], status: Status, save: Callable[[], N
     wanted = [(hostdev, device) for hostdev in hostdevs if (device := pci_device(hostdev))]
     if not wanted:
         return []
-    await load_vfio()
+    await load_vfio(node)
     await asyncio.to_thread(_check, wanted)
     managed = [device.address for hostdev, device in wanted if hostdev.managed]
     status.pci_devices = [*status.pci_devices, *managed]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from ipc import Node
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, VirError
 from supervisor.dispatch.dispatcher import ClientCall
@@ -24,6 +26,8 @@ CALL = ClientCall(
 )
 CARD, NAME = "0000:03:00.0", "pci_0000_03_00_0"
 
+NODE = cast("Node", None)  # asked for nothing where vfio is there
+
 
 class Host:
     """A host with a card, an interface, and vfio."""
@@ -32,7 +36,7 @@ class Host:
         self.paths = Paths.system(root)
         self.card = PciBus(root, monkeypatch).add(CARD, "e1000e")
         devices = [HostDevice(NAME, "pci", self.card.folder), HostDevice("computer", "system")]
-        self.calls = PciDeviceCalls(NodeDeviceCalls(lambda: devices), self.paths.run)
+        self.calls = PciDeviceCalls(NODE, NodeDeviceCalls(lambda: devices), self.paths.run)
         monkeypatch.setattr(pci_device, "has_vfio", lambda: True)
         monkeypatch.setattr(pci_device, "pci_of", lambda device: self._pci(device))
 

@@ -115,7 +115,8 @@ async def _attach(guest: Guest, tag: str, device: Device, groups: Groups) -> Non
             first = await take_indexes(guest, 1)
             secrets = await _hostdev_secrets(guest, plan.device)
         if isinstance(plan.device, Hostdev):
-            taken = await passthrough.take([plan.device], status, guest.save)
+            node = guest.context.node
+            taken = await passthrough.take(node, [plan.device], status, guest.save)
             undo.push_async_callback(passthrough.give_back, taken, status, guest.save)
         undo.push_async_callback(give_back, guest, await chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):

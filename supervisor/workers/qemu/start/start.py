@@ -308,7 +308,7 @@ async def _take_pci_devices(start: StartContext, undo: AsyncExitStack) -> None:
     """Give the host's PCI devices to vfio-pci, whose device nodes QEMU's user then gets."""
     undo.callback(remove_status, start.context.paths.status(start.name))
     hostdevs, save = start.domain.devices.hostdevs, start.write_status
-    taken = await passthrough.take(hostdevs, start.status, save)
+    taken = await passthrough.take(start.context.node, hostdevs, start.status, save)
     undo.push_async_callback(passthrough.give_back, taken, start.status, save)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from conf.domain.devices.hostdev import HostAddress, Hostdev, HostdevSource
+from ipc import Node
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, VirError
 from supervisor.objects.domain_status_xml import Status
@@ -17,6 +20,8 @@ HOSTDEV = (
     "<hostdev mode='subsystem' type='pci' managed='yes'><source>"
     "<address domain='0' bus='3' slot='0' function='0'/></source></hostdev></devices></domain>"
 )
+
+NODE = cast("Node", None)  # asked for nothing where vfio is there
 
 
 def card(slot: int, *, managed: bool = True) -> Hostdev:
@@ -56,7 +61,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 
 async def test_a_device_is_named_before_it_changes_hands(host: Host) -> None:
     device = card(1)
-    assert await passthrough.take([device], host.status, host.save) == ["0000:03:01.0"]
+    assert await passthrough.take(NODE, [device], host.status, host.save) == ["0000:03:01.0"]
     assert host.events == ["save 0000:03:01.0", "bind 0000:03:01.0"]
     assert device.driver == "vfio"
 
@@ -64,13 +69,13 @@ async def test_a_device_is_named_before_it_changes_hands(host: Host) -> None:
 async def test_if_one_is_refused_all_are_the_hosts_again(host: Host) -> None:
     host.refused = "0000:03:02.0"
     with pytest.raises(VirError, match="refused"):
-        await passthrough.take([card(1), card(2)], host.status, host.save)
+        await passthrough.take(NODE, [card(1), card(2)], host.status, host.save)
     assert host.events[-3:] == ["release 0000:03:01.0", "release 0000:03:02.0", "save "]
 
 
 async def test_one_that_is_not_managed_must_be_vfios(host: Host) -> None:
     with pytest.raises(VirError) as refused:
-        await passthrough.take([card(1, managed=False)], host.status, host.save)
+        await passthrough.take(NODE, [card(1, managed=False)], host.status, host.save)
     assert refused.value.code is ErrorCode.OPERATION_INVALID
     assert "must be manually detached from the host" in refused.value.message
     assert host.events == []
@@ -79,14 +84,14 @@ async def test_one_that_is_not_managed_must_be_vfios(host: Host) -> None:
 async def test_a_host_without_vfio_says_so(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passthrough, "has_vfio", lambda: False)
     with pytest.raises(VirError) as refused:
-        await passthrough.take([card(1)], host.status, host.save)
+        await passthrough.take(NODE, [card(1)], host.status, host.save)
     assert refused.value.code is ErrorCode.CONFIG_UNSUPPORTED
     assert host.events == []
 
 
 async def test_a_guest_without_such_devices_costs_nothing(host: Host) -> None:
     usb = Hostdev(type="usb", source=HostdevSource(address=HostAddress(bus=1, device=2)))
-    assert await passthrough.take([usb], host.status, host.save) == []
+    assert await passthrough.take(NODE, [usb], host.status, host.save) == []
     assert host.events == []
 
 
