@@ -54,6 +54,7 @@ from supervisor.workers.qemu.hotplug.output_fds import pass_outputs
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
 from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interface, live_interface
+from supervisor.workers.qemu.memory_lock import raise_memory_lock
 from supervisor.workers.qemu.outputs import OutputFds
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.custom_capabilities import apply_capabilities
@@ -118,6 +119,7 @@ async def _attach(guest: Guest, tag: str, device: Device, groups: Groups) -> Non
             node = guest.context.node
             taken = await passthrough.take(node, [plan.device], status, guest.save)
             undo.push_async_callback(passthrough.give_back, taken, status, guest.save)
+            raise_memory_lock(guest.process.pid, plan.domain)
         undo.push_async_callback(give_back, guest, await chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
             await _start_virtiofsd(guest, plan.device, undo)

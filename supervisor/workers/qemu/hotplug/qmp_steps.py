@@ -51,7 +51,7 @@ OPEN_S: Final = 30.0
 
 #: Buses that take a drive while the machine runs; IDE and floppy controllers do not.
 DISK_BUSES: Final = ("virtio", "scsi", "usb", "sata")
-HOSTDEV_TYPES: Final = ("usb", "scsi")
+HOSTDEV_TYPES: Final = ("usb", "scsi", "pci")
 #: The PCI card; the others are parts of the board.
 WATCHDOG_MODELS: Final = ("i6300esb",)
 INPUT_BUSES: Final = ("usb", "virtio")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import resource
 import signal
 import socket
 from collections.abc import Mapping
@@ -18,7 +17,6 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.settings import QemuConfig
-from conf.types.size import KIB
 from supervisor.messages.worker import FreshBoot, LoadSnapshot, StartSource
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.emulator_user import User
@@ -26,7 +24,6 @@ from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers import scsi_devices
 from supervisor.workers.bendable_files import replace_file
 from supervisor.workers.cgroups import scopes
-from supervisor.workers.cgroups.limits import UNLIMITED_KIB
 from supervisor.workers.cgroups.scopes import Scope
 from supervisor.workers.file_owners import chown_for_guest
 from supervisor.workers.guest_log import GuestLog
@@ -36,6 +33,7 @@ from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master
 from supervisor.workers.qemu.cgroup.devices import allowed_devices, restrict
 from supervisor.workers.qemu.cgroup.placement import in_thread, place, scope_weights
 from supervisor.workers.qemu.interfaces import InterfaceFds
+from supervisor.workers.qemu.memory_lock import memory_lock
 from supervisor.workers.qemu.memory_policy import host_nodes, memory_policy
 from supervisor.workers.qemu.namespace.guest_dev import inside_dev, spawn_private
 from supervisor.workers.qemu.outputs import OutputFds
@@ -45,7 +43,6 @@ from supervisor.workers.running_guest import record_process
 from supervisor.workers.spawn import HeldProcess, Spawning, rlimits_of, spawn, spawn_held
 
 KILL_S: Final = 5.0
-VFIO_KIB: Final = 1 << 20
 
 log = logging.getLogger(__name__)
 
@@ -129,24 +126,6 @@ def loaded_snapshot(source: StartSource) -> str:
 
 def _tls_dir(config: QemuConfig, own: str, *, enabled: bool) -> str:
     return (own or config.default_tls_x509_cert_dir) if enabled else ""
-
-
-def memory_lock(domain: Domain) -> dict[int, int]:
-    """Return how much memory QEMU may lock, in bytes, as a resource limit; none: as the daemon.
-
-    Source: libvirt 9.0, qemuDomainGetMemLockLimitBytes.
-    """
-    backing, tune = domain.memory_backing, domain.memtune
-    limit = tune.hard_limit.amount if tune is not None and tune.hard_limit is not None else None
-    if limit is not None and limit < UNLIMITED_KIB:
-        return {resource.RLIMIT_MEMLOCK: limit * KIB}
-    if backing is not None and backing.locked:
-        return {resource.RLIMIT_MEMLOCK: resource.RLIM_INFINITY}
-    if any(hostdev.type == "pci" for hostdev in domain.devices.hostdevs):
-        # VFIO pins the guest's memory, and the devices' own, for which 1 GiB is libvirt's guess.
-        top = domain.max_memory.amount if domain.max_memory else domain.memory
-        return {resource.RLIMIT_MEMLOCK: (top + VFIO_KIB) * KIB}
-    return {}
 
 
 def write_master_key(path: Path, key: bytes, user: User) -> None:
