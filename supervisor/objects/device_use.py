@@ -2,100 +2,124 @@
 
 Owns: finding that in the status files of running domains, which outlive every process and end with
 their guests. May touch: those files, to read. May not touch: devices.
-Source: libvirt 9.0, virHostdevPreparePCIDevices, virHostdevPrepareUSBDevices.
+Source: libvirt 9.0, virHostdevPreparePCIDevices and its neighbours, measured.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lxml import etree
 
+from conf.domain.devices.hostdev import Hostdev
 from conf.errors import ConfError
+from conf.mapper import parse
 from conf.mapper.safe_parse import parse_tree
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import StatusError, read_status
+from supervisor.runtime.pci import PciDevice
+from supervisor.runtime.scsi_devices import is_unit, unit_name
 
 DRIVERS: Final = {"qemu": "QEMU", "lxc": "LXC"}  # folders of status files, and libvirt's names
-#: The devices of a live XML that are the host's.
-PCI_PLACES: Final = ("hostdev[@type='pci']", "interface[@type='hostdev']")
-USB_PLACE: Final = "hostdev[@type='usb']"
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class DeviceName:
-    """A device as messages name it."""
+class HeldDevice:
+    """A device of the host, as libvirt names it when it is in use."""
 
-    kind: str  # "USB" or "PCI"
-    place: str  # "001:004", "0000:00:19.0"
+    kind: str
+    name: str
 
     @classmethod
-    def usb(cls, bus: int, device: int) -> DeviceName:
-        """Name a USB device."""
-        return cls("USB", f"{bus:03d}:{device:03d}")
+    def pci(cls, address: str) -> HeldDevice:
+        """Name a PCI device by its address."""
+        return cls("PCI device", address)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceUser:
-    """A running domain that has a device."""
+class Holder:
+    """The guest that has a device."""
 
-    driver: str  # libvirt's name of it
-    domain: str
+    driver: str
+    name: str
+    shares: bool = False  # <shareable/>: others that say so, too, may have it
 
 
-def devices_in_use(run: Path, but: tuple[str, str] | None = None) -> dict[DeviceName, DeviceUser]:
-    """List the host's devices that running domains have.
+def refuse_second(held: HeldDevice, holder: Holder, *, shares: bool) -> None:
+    """Refuse a device that another guest has, unless both share it.
+
+    Raises:
+        VirError: OPERATION_INVALID.
+    """
+    if shares and holder.shares:
+        return
+    detail = f"{held} is in use by driver {holder.driver}, domain {holder.name}"
+    if held.kind == "SCSI device":
+        way = "shareable" if holder.shares else "non-shareable"
+        detail = f"{held} is already in use by other domain(s) as '{way}'"
+    raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.NONE)
+
+
+def held_device(hostdev: Hostdev) -> HeldDevice | None:
+    """Return the device that a <hostdev> takes; None: it takes none, or is not there."""
+    source = hostdev.source
+    if hostdev.mode != "subsystem" or source.missing:
+        return None
+    match hostdev.type:
+        case "usb" if source.bus is not None and source.device is not None:
+            return HeldDevice("USB device", f"{source.bus:03d}:{source.device:03d}")
+        case "pci" if source.pci is not None:
+            return HeldDevice.pci(PciDevice.at(source.pci).address)
+        case "mdev" if source.uuid:
+            return HeldDevice("mediated device", f"/sys/bus/mdev/devices/{source.uuid}")
+        case "scsi_host" if source.wwpn:
+            return HeldDevice("SCSI_host device", source.wwpn)
+        case "scsi" if is_unit(hostdev):
+            with contextlib.suppress(VirError):  # its start refuses an adapter without a number
+                return HeldDevice("SCSI device", unit_name(hostdev))
+    return None
+
+
+def devices_of(hostdev: Hostdev) -> list[HeldDevice]:
+    """List what a <hostdev> takes: with a PCI device all that the IOMMU cannot tell from it."""
+    held = held_device(hostdev)
+    if held is None or hostdev.type != "pci":
+        return [held] if held is not None else []
+    return [HeldDevice.pci(address) for address in PciDevice(held.name).group_addresses]
+
+
+def taken_devices(run: Path, but: tuple[str, str] | None = None) -> dict[HeldDevice, Holder]:
+    """List the devices that running domains have, and who has each.
 
     Args:
         run: the daemon's folder of state.
         but: driver and name of a domain that is left out.
     """
-    users: dict[DeviceName, DeviceUser] = {}
+    taken: dict[HeldDevice, Holder] = {}
     for folder, driver in DRIVERS.items():
         for status in sorted((run / folder).glob("*.xml")):
-            if (folder, status.stem) != but:
-                users |= {name: DeviceUser(driver, status.stem) for name in _devices_of(status)}
-    return users
+            if (folder, status.stem) == but:
+                continue
+            for hostdev in _hostdevs(status):
+                if held := held_device(hostdev):
+                    taken[held] = Holder(driver, status.stem, hostdev.shareable)
+    return taken
 
 
-def refuse_used(device: DeviceName, users: Mapping[DeviceName, DeviceUser]) -> None:
-    """Refuse a device that a running domain has.
-
-    Raises:
-        VirError: OPERATION_INVALID.
-    """
-    user = users.get(device)
-    if user is not None:
-        what = f"{device.kind} device {device.place}"
-        detail = f"{what} is in use by driver {user.driver}, domain {user.domain}"
-        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.NONE)
-
-
-def _devices_of(status: Path) -> list[DeviceName]:
-    """List the devices that a status file names; none of one that cannot be read."""
+def _hostdevs(status: Path) -> Iterator[Hostdev]:
+    """List the host devices that a status file names; none of one that cannot be read."""
     try:
         found = read_status(status)
         tree = parse_tree(found[1]) if found is not None else None
     except (OSError, ConfError, StatusError):
-        return []  # its worker says so
-    return [] if tree is None else [*_usb_devices(tree), *_pci_devices(tree)]
-
-
-def _usb_devices(tree: etree._Element) -> Iterator[DeviceName]:
-    for address in tree.iterfind(f"devices/{USB_PLACE}/source/address"):
-        with contextlib.suppress(ValueError):
-            bus, device = (int(address.get(part, ""), 0) for part in ("bus", "device"))
-            yield DeviceName.usb(bus, device)
-
-
-def _pci_devices(tree: etree._Element) -> Iterator[DeviceName]:
-    for place in PCI_PLACES:
-        for address in tree.iterfind(f"devices/{place}/source/address"):
-            with contextlib.suppress(ValueError):
-                parts = ("domain", "bus", "slot", "function")
-                domain, bus, slot, function = (int(address.get(part, "0"), 0) for part in parts)
-                yield DeviceName("PCI", f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}")
+        return  # its worker says so
+    for element in tree.iterfind("devices/hostdev") if tree is not None else ():
+        with contextlib.suppress(ConfError):
+            yield parse(Hostdev, etree.tostring(element, encoding="unicode"))

@@ -19,7 +19,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.hostd.calls.node_device import NodeDeviceCalls
 from supervisor.hostd.devices.sysfs import HostDevice
-from supervisor.objects.device_use import DeviceName, devices_in_use, refuse_used
+from supervisor.objects.device_use import HeldDevice, refuse_second, taken_devices
 from supervisor.runtime.pci import (
     PciDevice,
     bind,
@@ -106,7 +106,10 @@ class PciDeviceCalls:
         """Change a device that no running guest has, in a thread."""
 
         def run() -> None:
-            refuse_used(DeviceName("PCI", device.address), devices_in_use(self._run))
+            held = HeldDevice.pci(device.address)
+            holder = taken_devices(self._run).get(held)
+            if holder is not None:
+                refuse_second(held, holder, shares=False)
             change()
 
         await asyncio.to_thread(run)

@@ -11,15 +11,10 @@ import pytest
 from conf.domain.devices.hostdev import HostAddress, Hostdev, HostdevSource
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, VirError
+from supervisor.objects.device_use import HeldDevice, Holder, held_device, taken_devices
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.paths import Paths
-from supervisor.workers.hostdev_sharing import (
-    HeldDevice,
-    Holder,
-    exclusive,
-    held_device,
-    taken_devices,
-)
+from supervisor.workers.hostdev_sharing import exclusive
 
 UUID = "c7a5fdbd-edaf-9455-926a-d65c16db1809"
 WAIT_S = 5.0
@@ -66,7 +61,7 @@ async def test_a_device_is_free_again_when_its_guest_has_ended(paths: Paths) -> 
     status.unlink()
     async with exclusive(paths, "mail", [stick()]):
         run_guest(paths, "mail")
-    assert taken_devices(paths, "web") == {STICK: Holder("QEMU", "mail")}
+    assert taken_devices(paths.run, ("qemu", "web")) == {STICK: Holder("QEMU", "mail")}
     async with exclusive(paths, "mail", [stick()]):  # its own does not count: it is starting again
         pass
 
@@ -77,7 +72,7 @@ async def test_other_devices_and_what_is_missing_are_nobodys_concern(paths: Path
     async with exclusive(paths, "mail", [stick(), absent]):
         pass
     (paths.status_dir() / "torn.xml").write_text("<domstatus")
-    assert taken_devices(paths, "mail") == {
+    assert taken_devices(paths.run, ("qemu", "mail")) == {
         HeldDevice("USB device", "001:005"): Holder("QEMU", "web")
     }
 

@@ -27,7 +27,8 @@ from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
-from supervisor.workers import hostdev_sharing, scsi_devices, usb_devices
+from supervisor.runtime import scsi_devices
+from supervisor.workers import hostdev_sharing, usb_devices
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu import passthrough
 from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs, PassedImage
@@ -115,11 +116,7 @@ async def _attach(guest: Guest, tag: str, device: Device, groups: Groups) -> Non
         if isinstance(plan.device, Hostdev) and plan.device.type == "scsi":
             first = await take_indexes(guest, 1)
             secrets = await _hostdev_secrets(guest, plan.device)
-        if isinstance(plan.device, Hostdev):
-            node = guest.context.node
-            taken = await passthrough.take(node, [plan.device], status, guest.save)
-            undo.push_async_callback(passthrough.give_back, taken, status, guest.save)
-            raise_memory_lock(guest.process.pid, plan.domain)
+        await _take_pci_device(guest, plan, undo)
         undo.push_async_callback(give_back, guest, await chown_files(guest, plan.device))
         if isinstance(plan.device, Filesystem) and virtiofsd.needs_virtiofsd(plan.device):
             await _start_virtiofsd(guest, plan.device, undo)
@@ -149,6 +146,15 @@ async def _attach(guest: Guest, tag: str, device: Device, groups: Groups) -> Non
     alias = plan.device.alias or ""  # type: ignore[union-attr]
     log.info("%s: device %s attached", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_ADDED, guest.identity, alias)
+
+
+async def _take_pci_device(guest: Guest, plan: HotplugPlan, undo: AsyncExitStack) -> None:
+    """Give a PCI device of the host to vfio-pci, which pins the guest's memory."""
+    if isinstance(plan.device, Hostdev):
+        node, status = guest.context.node, guest.status
+        taken = await passthrough.take(node, [plan.device], status, guest.save)
+        undo.push_async_callback(passthrough.give_back, taken, status, guest.save)
+        raise_memory_lock(guest.process.pid, plan.domain)
 
 
 async def _hostdev_secrets(guest: Guest, hostdev: Hostdev) -> Mapping[str, bytes]:

@@ -20,9 +20,10 @@ from conf.domain.devices.source import SourceLabel
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
+from supervisor.runtime import scsi_devices
 from supervisor.runtime.emulator_user import OWN, User
 from supervisor.runtime.paths import Paths
-from supervisor.workers import scsi_devices, usb_devices
+from supervisor.workers import usb_devices
 from supervisor.workers.bendable_files import make_private_folder, replace_file
 from supervisor.workers.file_owners import ChownedFile
 from supervisor.workers.qemu.passthrough import vfio_nodes

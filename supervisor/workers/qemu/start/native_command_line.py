@@ -20,8 +20,8 @@ from conf.domain.devices.interface import Interface
 from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
 from supervisor.images.firmware_descriptors import read_descriptors
+from supervisor.runtime import scsi_devices
 from supervisor.runtime.paths import Paths
-from supervisor.workers import scsi_devices
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.launch import plan_launch

@@ -18,10 +18,10 @@ from typing import Final
 from conf.domain import Domain
 from conf.settings import QemuConfig
 from supervisor.messages.worker import FreshBoot, LoadSnapshot, StartSource
+from supervisor.runtime import scsi_devices
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers import scsi_devices
 from supervisor.workers.bendable_files import replace_file
 from supervisor.workers.cgroups import scopes
 from supervisor.workers.cgroups.scopes import Scope

@@ -27,7 +27,8 @@ from supervisor.images.firmware_descriptors import read_descriptors
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
 from supervisor.objects.domain_status_xml import remove_status
-from supervisor.workers import hostdev_sharing, scsi_devices, usb_devices
+from supervisor.runtime import scsi_devices
+from supervisor.workers import hostdev_sharing, usb_devices
 from supervisor.workers.bendable_files import give_socket
 from supervisor.workers.cgroups.group import Group
 from supervisor.workers.cgroups.hierarchies import layout

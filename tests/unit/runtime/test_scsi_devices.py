@@ -8,7 +8,7 @@ import pytest
 
 from conf.domain.devices.hostdev import HostAddress, Hostdev, HostdevSource
 from rpc.errors import ErrorCode, VirError
-from supervisor.workers.scsi_devices import generic_node, node
+from supervisor.runtime.scsi_devices import generic_node, node
 
 
 def unit(adapter: str = "scsi_host2", number: int = 3) -> Hostdev:
