@@ -14,6 +14,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from supervisor.dispatch.events import Publisher
@@ -73,6 +76,9 @@ class Definitions(Generic[E, D]):
         self._redefined_detail = redefined_detail
         self._turn = ChangeLock("definitions", registry.errors)
         self._settling: asyncio.Task[None] | None = None
+        # A thread of its own: changes follow each other, and each thread that waits in a pool of
+        # several is woken up for every task of the pool (CPython's SimpleQueue hands its lock on).
+        self._disk = ThreadPoolExecutor(1, "definitions")
 
     async def define(self, definition: D) -> E:
         """Define an object, or give it another definition.
@@ -217,7 +223,8 @@ class Definitions(Generic[E, D]):
         object_type = self._registry.object_type
         with disk_errors(object_type, f"{operation} {object_type.name} '{obj.name}'"):
             async with asyncio.timeout(DISK_S):
-                await asyncio.to_thread(change)
+                change = partial(copy_context().run, change)
+                await asyncio.get_running_loop().run_in_executor(self._disk, change)
 
 
 @contextlib.contextmanager
