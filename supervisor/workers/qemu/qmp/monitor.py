@@ -1,6 +1,7 @@
 """The connection to one QEMU monitor: commands with deadlines, replies, events.
 
-Owns: the socket. May touch: QEMU, by commands. May not touch: what events mean.
+Owns: commands that wait for their replies. May touch: QEMU, by commands, through its connection.
+May not touch: what events mean.
 
 QEMU may still execute a command whose deadline has passed. Until its reply has come, no other is
 sent: those that wait fail at their own deadlines and are never executed. So a QEMU that was stopped
@@ -9,28 +10,22 @@ sent: those that wait fail at their own deadlines and are never executed. So a Q
 
 from __future__ import annotations
 
-import array
 import asyncio
-import contextlib
 import itertools
 import logging
-import os
 import socket
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from ipc.reset_sockets import take_reset
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.qemu.qmp.connection import MonitorConnection
 from supervisor.workers.qemu.qmp.protocol import (
     Arguments,
-    Decoder,
     ErrorObject,
     Message,
-    QmpFormatError,
     encode_command,
     encode_raw_command,
 )
@@ -39,7 +34,6 @@ COMMAND_S: Final = (
     4.5  # below the 5 s after which a client must have an error for a guest that hangs
 )
 MAX_PENDING: Final = 256  # commands, sent or not
-CHUNK: Final = 1 << 16
 ADDS_BITMAP: Final = b"block-dirty-bitmap-add"
 T = TypeVar("T")
 
@@ -95,45 +89,32 @@ class Monitor:
             unread: what another process has read of it after the greeting; `start_reading`
                 follows. None: nobody has.
         """
-        end.settimeout(0)
-        self._socket = end
         self._guest = guest
         self._on_event = on_event
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._decoder = Decoder()
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Command] = {}
-        self._unsent: deque[_Command] = deque()
         self._abandoned: set[int] = set()  # ids: sent, past their deadline, no reply yet
-        self._out = bytearray()
-        self._writing = False
         self._greeting: asyncio.Future[Message] = self._loop.create_future()
         self._greeting.add_done_callback(_ignore_exception)
         #: Called before a command is sent that adds a dirty bitmap, or may: a client's own.
         self.before_bitmap: Callable[[], None] = _nothing
         self.lost_reason = ""  # why the connection is closed; "" while it is not
-        self._reading = False
-        if unread is None:
-            self.start_reading()
-        else:
-            self._decoder.feed(unread)
+        self._connection = MonitorConnection(end, self._dispatch, self._fail, unread)
 
     def start_reading(self) -> None:
         """Read what QEMU sends, unless that is done already."""
-        if not self._reading and not self.lost_reason:
-            self._reading = True
-            self._loop.add_reader(self._socket.fileno(), self._readable)
+        self._connection.start_reading()
 
     def drain(self) -> None:
         """Read what is there already."""
-        if not self.lost_reason:
-            self._readable()
+        self._connection.drain()
 
     @property
     def is_quiet(self) -> bool:
         """Whether QEMU owes no reply, and nothing is to be sent to it."""
-        return not (self._pending or self._abandoned or self._unsent or self._out)
+        return not (self._pending or self._abandoned) and self._connection.is_idle
 
     def hand_over(self) -> tuple[int, bytes]:
         """Stop reading, for another process to go on; until then `start_reading` takes it back.
@@ -142,10 +123,7 @@ class Monitor:
             A descriptor of the connection, which the caller owns, and what was read of a message.
         """
         assert self.is_quiet, "a reply would be taken for that to another command"
-        end = os.dup(self._socket.fileno())
-        self._reading = False
-        self._loop.remove_reader(self._socket.fileno())
-        return end, self._decoder.rest
+        return self._connection.hand_over()
 
     @property
     def is_hung(self) -> bool:
@@ -313,12 +291,10 @@ class Monitor:
 
     def _send(self, *commands: _Command) -> None:
         """Send commands, in one write where they fit."""
-        self.start_reading()
         for pending in commands:
             self._pending[pending.number] = pending
             pending.future.add_done_callback(_ignore_exception)
-            self._unsent.append(pending)
-        self._flush()
+        self._connection.send(commands)
 
     async def _return_value(self, pending: _Command, timeout_s: float) -> msgspec.Raw:
         message = await self._wait(pending, timeout_s)
@@ -339,12 +315,11 @@ class Monitor:
         """Forget a command; one that was sent holds up those after it until its reply comes."""
         if self._pending.pop(pending.number, None) is None:
             return
-        if pending.written:
-            if not self.lost_reason:
-                self._abandoned.add(pending.number)
-        else:
-            with contextlib.suppress(ValueError):
-                self._unsent.remove(pending)
+        if not pending.written:
+            self._connection.withdraw(pending)
+        elif not self.lost_reason:
+            self._abandoned.add(pending.number)
+            self._connection.hold(on=True)
 
     def _decode_reply(self, command: str, value: msgspec.Raw, reply_type: type[T]) -> T:
         try:
@@ -352,73 +327,6 @@ class Monitor:
         except (msgspec.MsgspecError, RecursionError) as error:
             detail = f"QEMU of '{self._guest}' sent a malformed reply to {command}: {error}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
-
-    # The socket.
-
-    def _flush(self) -> None:
-        """Write commands until the socket is full or a reply is overdue."""
-        if self.lost_reason or self._writing:
-            return
-        try:
-            while self._out or self._queue_next():
-                self._write_once()
-        except BlockingIOError:
-            self._writing = True
-            self._loop.add_writer(self._socket.fileno(), self._writable)
-        except OSError as error:
-            self._fail(f"the monitor cannot be written to: {error}")
-
-    def _queue_next(self) -> bool:
-        """Queue the next command for writing; none while a reply is overdue."""
-        if not self._unsent or self._abandoned:
-            return False
-        pending = self._unsent[0]
-        if pending.fd is not None:
-            # QEMU takes the descriptors of the recvmsg() in which the command begins.
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pending.fd]))
-            written = self._socket.sendmsg([pending.data], [rights])
-            self._out += pending.data[written:]
-        else:
-            self._out += pending.data
-        pending.written = True
-        self._unsent.popleft()
-        return True
-
-    def _write_once(self) -> None:
-        while self._unsent and self._unsent[0].fd is None and not self._abandoned:
-            if not self._queue_next():
-                break
-        if self._out:
-            del self._out[: self._socket.send(self._out)]
-
-    def _writable(self) -> None:
-        self._loop.remove_writer(self._socket.fileno())
-        self._writing = False
-        self._flush()
-
-    def _readable(self) -> None:
-        try:
-            data = self._socket.recv(CHUNK)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._fail(f"the monitor cannot be read: {error}")
-            return
-        if not data:
-            self._fail("QEMU closed its monitor")
-            return
-        try:
-            for message in self._decoder.feed(data):
-                self._dispatch(message)
-        except QmpFormatError as error:
-            self._fail(str(error))
-        if not self.lost_reason and take_reset(self._socket):
-            self._loop.call_soon(self._read_again)
-
-    def _read_again(self) -> None:
-        if not self.lost_reason:
-            self._loop.remove_reader(self._socket.fileno())
-            self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def _dispatch(self, message: Message) -> None:
         if message.event is not None:
@@ -435,7 +343,7 @@ class Monitor:
             pending.future.set_result(message)
         if number in self._abandoned:
             self._abandoned.discard(number)
-            self._flush()
+            self._connection.hold(on=bool(self._abandoned))
 
     def _fail(self, reason: str) -> None:
         if self.lost_reason:
@@ -447,10 +355,7 @@ class Monitor:
         if self.lost_reason:
             return
         self.lost_reason = reason
-        self._loop.remove_reader(self._socket.fileno())
-        self._loop.remove_writer(self._socket.fileno())
-        self._socket.close()
-        self._unsent.clear()
+        self._connection.close()
         self._abandoned.clear()
         for pending in list(self._pending.values()):
             if not pending.future.done():
