@@ -59,7 +59,8 @@ async def connect_monitor(
     dying = asyncio.create_task(guest.process.wait_exit(timeout_s))
     try:
         await asyncio.wait({greeting, dying}, return_when=asyncio.FIRST_COMPLETED)
-        if dying.done() or (greeting.done() and greeting.exception() is not None):
+        has_exited = dying.done() and dying.result()
+        if has_exited or (greeting.done() and greeting.exception() is not None):
             await _explain(guest, monitor, error_output, greeting)
         await greeting
         guest.set_monitor(monitor)
@@ -79,16 +80,18 @@ async def _explain(
     greeting: asyncio.Task[None],
 ) -> None:
     """Raise an error that says why QEMU did not greet: what it printed, if it exited."""
+    reason = monitor.lost_reason
     monitor.close()
     exited = await guest.process.wait_exit(1.0)
     greeting.cancel()
     await asyncio.wait({greeting})
-    if not greeting.cancelled():
-        greeting.exception()
+    late = None if greeting.cancelled() else greeting.exception()
     output = await error_output()
     if exited:
         raise _exited(output)
-    detail = f"monitor of QEMU cannot be used: {monitor.lost_reason} {output}"
+    if late is not None and not reason:
+        raise late
+    detail = f"monitor of QEMU cannot be used: {reason} {output}"
     raise VirError(ErrorCode.INTERNAL_ERROR, detail.strip(), ErrorDomain.QEMU)
 
 
