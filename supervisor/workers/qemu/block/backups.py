@@ -43,7 +43,7 @@ from supervisor.workers.qemu.block.image_nodes import (
     plan_context,
     plan_image,
 )
-from supervisor.workers.qemu.block.job_commands import query_jobs
+from supervisor.workers.qemu.block.job_commands import QemuJob
 from supervisor.workers.qemu.block.live_disks import check_supports_jobs, find_disk, job_of
 from supervisor.workers.qemu.block.new_files import make_file
 from supervisor.workers.qemu.block.node_facts import NodeFacts, find_facts, take_numbers
@@ -51,6 +51,7 @@ from supervisor.workers.qemu.block.nodes import layer_nodes, live_nodes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.file_owners import chown_files
 from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
+from supervisor.workers.qemu.qmp.monitor import Query
 
 CERTIFICATES_S: Final = 30.0  # to read them, and to derive the key's key on a busy host
 TRANSACTION_S: Final = 20.0  # QEMU drains the guest's requests first
@@ -333,7 +334,9 @@ async def progress(guest: Guest) -> JobProgress:
     if backup is None:
         detail = "no domain backup job present"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
-    jobs = await query_jobs(guest)
+    # QEMU answers nothing while it copies: what it said last is good enough.
+    listed = await guest.replies.get_list(Query("query-jobs", list[QemuJob]), QemuJob)
+    jobs = {job.id: job for job in listed}
     done, total = backup.done, backup.total
     for disk in backup.disks:
         job = jobs.get(disk.job) if not disk.state.is_ended else None
