@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from tests.clients.namespace import own_mounts, shown
 
 MAX_SIZE: Final = 20_000
 BACKUPS: Final = 3
+READS: Final = 100  # of files that are rotated while they are read
 #: A boot sector that writes lines "AAAA", "AAAB", … "PPPP", "AAAA" to the first serial port.
 CHATTER: Final = bytes.fromhex(
     "31db"  # xor bx, bx
@@ -52,8 +53,31 @@ class Chatterer:
 def lines_of(path: Path) -> list[str]:
     """Every line that is there yet, the oldest first; the last one may be half written."""
     rotated = [path.with_name(f"{path.name}.{number}") for number in reversed(range(BACKUPS))]
-    text = "".join(file.read_text() for file in (*rotated, path) if file.exists())
-    return text.split("\n")[:-1]
+    files = (*rotated, path)
+    for _ in range(READS):
+        before, text = _inodes(files), "".join(map(_text, files))
+        is_whole = before[-1] or not any(before)  # between two names while it is rotated
+        if is_whole and _inodes(files) == before:
+            return text.split("\n")[:-1]
+    raise AssertionError(f"{path} is rotated faster than it can be read")
+
+
+def _inodes(files: Iterable[Path]) -> list[int]:
+    return [_inode(file) for file in files]
+
+
+def _inode(file: Path) -> int:
+    try:
+        return file.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def value(line: str) -> int:
