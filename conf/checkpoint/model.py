@@ -12,6 +12,7 @@ from enum import StrEnum
 from conf.mapper import Refusal, attribute, children, element, text
 from conf.moment.nested_domain import NestedDomain
 from conf.types.enum import one_of
+from conf.types.integer import long_signed
 
 
 class CheckpointType(StrEnum):
@@ -35,7 +36,7 @@ class CheckpointDisk:
         default=CheckpointType.BITMAP,
     )
     bitmap: str | None = attribute("@bitmap")
-    size: int | None = attribute("@size", read=int)  # bytes written since; never kept
+    size: int | None = attribute("@size", read=long_signed)  # bytes written since; never kept
 
     def after_read(self) -> None:
         """Forget what libvirt does not read."""
@@ -57,7 +58,9 @@ class Checkpoint:
     name: str = text("name", default="")
     description: str | None = text("description")
     parent: str | None = text("parent/name")
-    creation_time: int | None = text("creationTime", read=int, omit=0)  # seconds since the epoch
+    creation_time: int | None = text(
+        "creationTime", read=long_signed, omit=0
+    )  # seconds since the epoch
     disks: list[CheckpointDisk] = children("disks/disk", CheckpointDisk)
     domain: NestedDomain | None = field(default=None, compare=False)
 

@@ -43,7 +43,7 @@ from conf.domain.tuning import (
 from conf.errors import ConfError
 from conf.mapper import Refusal, attribute, child, children, element, text, verbatim
 from conf.types.enum import one_of
-from conf.types.integer import NEGATIVE, BoundedInteger
+from conf.types.integer import NEGATIVE, BoundedInteger, c_integer
 from conf.types.size import Amount
 from conf.types.uuid import uuid_reader
 
@@ -75,7 +75,7 @@ def domain_type(text: str) -> str:
 def lenient_id(text: str) -> int | None:
     """Read a guest's number; a client's document does not choose it, so it may be anything."""
     try:
-        return int(text)
+        return c_integer(text)
     except ValueError:
         return None
 

@@ -17,7 +17,15 @@ from conf.types.bool import on_off as read_on_off
 from conf.types.bool import write_on_off, yes_no
 from conf.types.cpuset import nonempty_cpuset
 from conf.types.enum import one_of
-from conf.types.integer import int_signed, int_unsigned, uint, uint_positive, unsigned, unsigned_of
+from conf.types.integer import (
+    int_signed,
+    int_unsigned,
+    long_signed,
+    uint,
+    uint_positive,
+    unsigned,
+    unsigned_of,
+)
 from conf.types.repeats import first_repeated
 from conf.types.size import Amount, to_kib
 
@@ -330,13 +338,13 @@ class Cputune:
 
     shares: int | None = text("shares", read=unsigned, omit=0)
     period: int | None = text("period", read=unsigned, omit=0)  # microseconds, as all of these
-    quota: int | None = text("quota", read=int)
+    quota: int | None = text("quota", read=long_signed)
     global_period: int | None = text("global_period", read=unsigned, omit=0)
-    global_quota: int | None = text("global_quota", read=int)
+    global_quota: int | None = text("global_quota", read=long_signed)
     emulator_period: int | None = text("emulator_period", read=unsigned, omit=0)
-    emulator_quota: int | None = text("emulator_quota", read=int)
+    emulator_quota: int | None = text("emulator_quota", read=long_signed)
     iothread_period: int | None = text("iothread_period", read=unsigned, omit=0)
-    iothread_quota: int | None = text("iothread_quota", read=int)
+    iothread_quota: int | None = text("iothread_quota", read=long_signed)
     vcpupins: list[VcpuPin] = children("vcpupin", VcpuPin, check=_check_vcpupins)
     emulatorpin: str | None = attribute(
         "emulatorpin/@cpuset",

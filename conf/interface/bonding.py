@@ -29,7 +29,7 @@ BOND_MODES: Final = (  # in the order of the kernel's numbers (linux/if_bonding.
 )
 MILLISECONDS: Final = range(1 << 31)
 LONGEST_DELAY_S: Final = 30  # that a bridge listens before it forwards
-_SECONDS: Final = re.compile(r"\d{1,2}(\.\d{1,6})?")
+_SECONDS: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?")
 
 
 def seconds(text: str) -> str:

@@ -6,7 +6,7 @@ Owns: the field specifiers and `@element`. Pure.
     @dataclass(slots=True, kw_only=True)
     class Memballoon:
         model: BalloonModel = attribute("@model", read=BalloonModel)
-        period: int | None = attribute("stats/@period", read=int)
+        period: int | None = attribute("stats/@period", read=int_unsigned)
         alias: Alias | None = child("alias", Alias, only="live")
 
 A path leads through elements to an attribute (`stats/@period`), to text (`title`; `.` is the

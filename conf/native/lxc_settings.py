@@ -15,8 +15,8 @@ from conf.errors import ConfError
 MAX_BYTES: Final = 1 << 20
 MAX_INTERFACES: Final = 64
 UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-SIZE: Final = re.compile(r"(\d{1,18})([kmgt]?)b?", re.IGNORECASE)
-NUMBERED_INTERFACE: Final = re.compile(r"lxc\.net\.(\d{1,6})\.(.+)")
+SIZE: Final = re.compile(r"([0-9]{1,18})([kmgt]?)b?", re.IGNORECASE)
+NUMBERED_INTERFACE: Final = re.compile(r"lxc\.net.([0-9]{1,6}).(.+)")
 #: Keys of liblxc before 2.1, and their current names.
 RENAMED: Final = {
     "lxc.utsname": "lxc.uts.name",
@@ -130,6 +130,6 @@ def parse_number(value: str, key: str) -> int:
     Raises:
         ConfError: "invalid_arg": it is none.
     """
-    if not re.fullmatch(r"-?\d{1,18}", value):
+    if not re.fullmatch(r"-?[0-9]{1,18}", value):
         raise ConfError("invalid_arg", f"{key} = {value}: this is no number")
     return int(value)

@@ -44,7 +44,7 @@ FLAGS: Final = ("FIN", "SYN", "RST", "PSH", "ACK", "URG")
 MAX_COMMENT: Final = 256
 LAST_LENGTH: Final = 0x5FF  # an EtherType that small is a frame's length
 
-VARIABLE: Final = re.compile(r"\$([A-Za-z0-9_]+)\s*(?:\[\s*(@?)\s*(\d{1,9})\s*\])?\s*")
+VARIABLE: Final = re.compile(r"\$([A-Za-z0-9_]+)\s*(?:\[\s*(@?)\s*([0-9]{1,9})\s*\])?\s*")
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")
 _SET: Final = re.compile(r"[A-Za-z0-9_.:+\-]{1,31}")
 _SET_FLAGS: Final = re.compile(r"(src|dst)(,(src|dst)){0,5}")

@@ -27,6 +27,7 @@ from conf.nwfilter.model import (
     chain_priority,
 )
 from conf.nwfilter.protocols import PROTOCOLS
+from conf.types.integer import c_integer
 from conf.types.uuid import parse_uuid
 
 ACTIONS: Final = ("drop", "accept", "reject", "return", "continue")
@@ -218,6 +219,6 @@ def _choice(node: etree._Element, name: str, choices: tuple[str, ...]) -> str:
 
 def _number(text: str) -> int | None:
     try:
-        return int(text) if len(text) < 12 else None
+        return c_integer(text) if len(text) < 12 else None
     except ValueError:
         return None

@@ -19,6 +19,7 @@ from conf.errors import ConfError
 from conf.mapper import Mode, Refusal, attribute, child, children, element, text
 from conf.moment.nested_domain import NestedDomain
 from conf.types.enum import one_of
+from conf.types.integer import long_signed
 
 
 class SnapshotState(StrEnum):
@@ -162,7 +163,7 @@ class Snapshot:
     description: str | None = text("description")
     state: str | None = text("state")
     parent: str | None = text("parent/name")
-    creation_time: int | None = text("creationTime", read=int)  # seconds since the epoch
+    creation_time: int | None = text("creationTime", read=long_signed)  # seconds since the epoch
     memory: SnapshotMemory | None = child("memory", SnapshotMemory)
     disks: list[SnapshotDisk] = children("disks/disk", SnapshotDisk)
     revert_disks: list[SnapshotDisk] = children("revertDisks/disk", SnapshotDisk)

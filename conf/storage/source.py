@@ -17,6 +17,7 @@ from conf.storage.adapter import Adapter
 from conf.storage.attributes import clean_path
 from conf.storage.credentials import PoolAuth
 from conf.types.bool import yes_no
+from conf.types.integer import int_signed
 
 
 @element("host")
@@ -25,7 +26,7 @@ class PoolHost:
     """<host>: a storage server."""
 
     name: str | None = attribute("@name")
-    port: int | None = attribute("@port", read=int, omit=0)
+    port: int | None = attribute("@port", read=int_signed, omit=0)
 
     def after_read(self) -> None:
         """Refuse a host without a name; libvirt takes an empty one."""

@@ -12,6 +12,7 @@ from typing import Final
 
 UINT_MAX: Final = 2**32 - 1
 INT_MAX: Final = 2**31 - 1
+LONG_MAX: Final = 2**63 - 1
 ULONG_MAX: Final = 2**64 - 1
 NEGATIVE: Final = "non-negative integer value"
 POSITIVE: Final = "positive integer value"
@@ -89,8 +90,9 @@ class BoundedInteger:
 
 #: unsigned int, in decimal.
 uint: Final = BoundedInteger(0, UINT_MAX, 10, NEGATIVE)
-#: unsigned int, with a prefix or without: addresses and identifiers of devices.
+#: unsigned int, in hexadecimal, with its prefix or without.
 uint_hexadecimal: Final = BoundedInteger(0, UINT_MAX, 16, NEGATIVE)
+#: unsigned int, in decimal, or in hexadecimal or octal with its prefix: addresses of devices.
 uint_any: Final = BoundedInteger(0, UINT_MAX, 0, NEGATIVE)
 #: int that libvirt reads with a sign and checks for being negative.
 int_unsigned: Final = BoundedInteger(0, INT_MAX, 10, SIGNED)
@@ -98,6 +100,8 @@ int_unsigned: Final = BoundedInteger(0, INT_MAX, 10, SIGNED)
 int_any: Final = BoundedInteger(0, INT_MAX, 0, SIGNED)
 #: int of either sign.
 int_signed: Final = BoundedInteger(-INT_MAX - 1, INT_MAX, 10, SIGNED)
+#: long long, of either sign.
+long_signed: Final = BoundedInteger(-LONG_MAX - 1, LONG_MAX, 10, SIGNED)
 #: unsigned int that is not 0.
 uint_positive: Final = BoundedInteger(1, UINT_MAX, 10, POSITIVE)
 

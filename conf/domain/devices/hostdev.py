@@ -27,7 +27,6 @@ TYPES: Final = {
     "subsystem": ("usb", "pci", "scsi", "scsi_host", "mdev"),
     "capabilities": ("storage", "misc", "net"),
 }
-#: The models of those types that have some.
 #: What a USB device is told when its guest starts.
 GUEST_RESETS: Final = one_of("off", "uninitialized", "on")
 #: The fields of <source> that each type has.
@@ -38,6 +37,7 @@ SOURCE_OF_TYPE: Final = {
     "scsi_host": ("protocol", "wwpn"),
     "mdev": ("address",),
 }  # fmt: skip
+#: The models of those types that have some.
 MODELS: Final = {
     "mdev": ("vfio-pci", "vfio-ccw", "vfio-ap"),
     "scsi_host": ("virtio", "virtio-transitional", "virtio-non-transitional"),

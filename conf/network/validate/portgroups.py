@@ -10,6 +10,7 @@ from conf.network.model import Network, PortGroup
 from conf.network.network_xml import mode_of
 from conf.network.validate.errors import dns_error, unsupported, xml_error
 from conf.types.bandwidth import Bandwidth, Rate
+from conf.types.integer import c_integer
 from conf.types.repeats import first_repeated
 from conf.types.uuid import parse_uuid
 from conf.types.virtual_port import VirtualPort
@@ -164,7 +165,7 @@ def _check_parameter(name: str, value: str) -> None:
     try:
         if name in UUIDS:
             parse_uuid(value)
-        elif name in NUMBERS and not 0 <= int(value, 0) <= NUMBERS[name]:
+        elif name in NUMBERS and not 0 <= c_integer(value, 0) <= NUMBERS[name]:
             raise xml_error(f"value of {name} out of range: '{value}' is more than {NUMBERS[name]}")
         elif name == "profileid" and len(value.encode()) > LONGEST_PROFILE:
             raise xml_error(f"profileid parameter too long: at most {LONGEST_PROFILE} characters")

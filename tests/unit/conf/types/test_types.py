@@ -19,7 +19,14 @@ from conf.types.cpuset import (
     parse_cpuset,
 )
 from conf.types.enum import one_of
-from conf.types.integer import int_unsigned, uint, uint_any, unsigned, unsigned_any
+from conf.types.integer import (
+    int_unsigned,
+    long_signed,
+    uint,
+    uint_any,
+    unsigned,
+    unsigned_any,
+)
 from conf.types.mac import parse_mac, unicast_mac
 from conf.types.mode import format_mode, parse_mode
 from conf.types.size import MAX_BYTES, to_bytes, to_kib
@@ -151,3 +158,14 @@ def test_integer_is_what_strtoul_takes_and_nothing_more(text: str) -> None:
         unsigned(text)
     with pytest.raises(ValueError, match="-1"):
         unsigned("-1")
+
+
+def test_signed_integer_is_what_strtoll_takes_and_nothing_more() -> None:
+    assert [long_signed(text) for text in ("-1", " +5", "-9223372036854775808")] == [
+        -1,
+        5,
+        -(2**63),
+    ]
+    for text in ("5 ", "1_0", "٣", "9223372036854775808", "- 1"):
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+            long_signed(text)
