@@ -59,11 +59,17 @@ class LogPipe:
         """Whether its last writer is gone."""
         return self._ended
 
-    def close(self) -> None:
-        """Give the pipe up as it is; another process goes on with it."""
+    async def hand_over(self) -> None:
+        """Stop reading, write what was read, and close both; another process goes on with it.
+
+        What stays in the pipe is the other's. What was taken out of it is not there any more, so
+        the file must have it before that process appends to the file.
+        """
         self._stop_reading()
-        os.close(self.pipe.reader)
-        self.file.close()
+        while self._writing is not None:
+            await asyncio.wait({self._writing})
+        if not self._ended:  # else `_finish` has closed them
+            self._close()
 
     async def drain(self) -> None:
         """Write what is in the pipe now; more may come meanwhile."""
@@ -157,5 +163,9 @@ class LogPipe:
             self._stalled = None
 
     def _finish(self) -> None:
-        self.close()
+        self._close()
         self._on_end(self)
+
+    def _close(self) -> None:
+        os.close(self.pipe.reader)
+        self.file.close()

@@ -28,12 +28,13 @@ from supervisor.drivers.table import DRIVERS
 from supervisor.logd.log_pipe import LogPipe
 from supervisor.logd.records import LogRecord, NamedPipe, Records
 from supervisor.logd.rotating_file import RotatingFile
-from supervisor.logd.takeover import NotTakenOver, take_lock
+from supervisor.logd.takeover import TERM_S, NotTakenOver, take_lock
 from supervisor.messages.logd import LogOpened, LogOutput, OpenLog, ReadLog
 from supervisor.runtime.child import ChildProcess
 
 #: Disks that do not answer hold so many threads at most; then the output of other guests is lost.
 THREADS: Final = 8
+HAND_OVER_S: Final = TERM_S / 2  # the successor kills this process after TERM_S
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +115,19 @@ class Logd:
             return LogOutput(text=await pipe.read_output())
         return LogOutput(text=b"")
 
-    def close(self) -> None:
-        """Give up every pipe; another logd goes on with them."""
-        for pipe in self._pipes.values():
-            pipe.close()
+    async def hand_over(self) -> None:
+        """Give up every pipe, once what was read is written; another logd goes on with them.
+
+        A disk that does not answer until the deadline loses what was read for it: the other
+        process must not wait for it, nor write to the file at the same time.
+        """
+        pipes = list(self._pipes.values())
         self._pipes.clear()
+        flushes = {asyncio.create_task(pipe.hand_over()) for pipe in pipes}
+        if flushes:
+            _, late = await asyncio.wait(flushes, timeout=HAND_OVER_S)
+            if late:
+                log.warning("output of guests is lost: %d files cannot be written", len(late))
 
     async def _check_free(self, path: str) -> None:
         """Refuse a file that a pipe writes, once what its last writer has left is written."""
@@ -208,7 +217,7 @@ async def run(process: ChildProcess) -> None:
     if not ended.is_set() and not logd.idle.is_set():
         log.info("logd goes on until the guests that it writes for have ended")
         await first_of(logd.idle, ended)
-    logd.close()
+    await logd.hand_over()
 
 
 async def first_of(*events: asyncio.Event) -> None:

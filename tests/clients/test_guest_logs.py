@@ -178,8 +178,9 @@ def test_nothing_is_lost_with_the_worker_or_the_root(guest: Chatterer) -> None:
         wait_growth(guest.serial)
     assert guest.qemu() == qemu
     guest.daemon.ok("suspend", "chatter")
-    assert gaps(guest.serial) == set()
+    missing = gaps(guest.serial)
     guest.daemon.ok("resume", "chatter")
+    assert missing == set()
 
 
 def test_the_guest_runs_on_when_logd_is_killed(guest: Chatterer) -> None:

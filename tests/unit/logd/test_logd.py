@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import math
 import os
 import signal
+import termios
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 from conf.settings import LogdConfig
 from ipc.context import CallContext, set_call
 from rpc.errors import ErrorCode, VirError
+from supervisor.logd import main
 from supervisor.logd.main import Logd
 from supervisor.logd.rotating_file import RotatingFile
 from supervisor.logd.takeover import take_lock
@@ -32,7 +36,7 @@ async def running(
     try:
         yield logd
     finally:
-        logd.close()
+        await logd.hand_over()
         (root / "logd/lock").unlink()  # the next one is this process, too
 
 
@@ -44,6 +48,14 @@ async def open_log(logd: Logd, path: Path) -> int:
 
 async def text(logd: Logd, path: Path) -> bytes:
     return (await logd.read_log(ReadLog(path=str(path)))).text
+
+
+async def feed(writer: int, text: bytes) -> None:
+    """Write to the pipe, and wait until logd has read it."""
+    os.write(writer, text)
+    async with asyncio.timeout(5):
+        while fcntl.ioctl(writer, termios.FIONREAD, bytes(4)) != bytes(4):  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 async def test_what_is_written_to_the_pipe_is_in_the_file(tmp_path: Path) -> None:
@@ -82,11 +94,56 @@ async def test_what_is_in_the_pipe_waits_for_the_next_logd(tmp_path: Path) -> No
     async with running(tmp_path) as logd:
         writer = await open_log(logd, path)
         os.write(writer, b"written before the end, and not read")
-        logd.close()
+        await logd.hand_over()
     async with running(tmp_path) as logd:
         await text(logd, path)
         os.close(writer)
     assert path.read_text() == "written before the end, and not read"
+
+
+async def test_what_waits_for_the_disk_is_written_before_the_next_logd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "web.log"
+    may_write = threading.Event()
+    write = RotatingFile.write
+
+    def slow(file: RotatingFile, data: bytes) -> None:
+        assert may_write.wait(5)
+        write(file, data)
+
+    monkeypatch.setattr(RotatingFile, "write", slow)
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, path)
+        await feed(writer, b"with the disk, ")
+        await feed(writer, b"behind it")
+        ending = asyncio.create_task(logd.hand_over())
+        await asyncio.sleep(0)
+        os.write(writer, b", and in the pipe")
+        may_write.set()
+        await ending
+        assert path.read_text() == "with the disk, behind it"
+    async with running(tmp_path) as logd:
+        os.close(writer)
+        async with asyncio.timeout(5):
+            await logd.idle.wait()
+    assert path.read_text() == "with the disk, behind it, and in the pipe"
+
+
+async def test_a_disk_that_does_not_answer_does_not_hold_up_the_next_logd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    may_write = threading.Event()
+    monkeypatch.setattr(RotatingFile, "write", lambda *_: may_write.wait(5))
+    monkeypatch.setattr(main, "HAND_OVER_S", 0.05)
+    async with running(tmp_path) as logd:
+        writer = await open_log(logd, tmp_path / "web.log")
+        await feed(writer, b"text")
+        async with asyncio.timeout(4):
+            await logd.hand_over()
+        may_write.set()
+    os.close(writer)
+    assert "output of guests is lost: 1 files cannot be written" in caplog.text
 
 
 @pytest.mark.parametrize("own", [True, False])
