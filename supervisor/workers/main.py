@@ -19,9 +19,9 @@ from supervisor.objects.domain_phase import DomainPhase
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import boot_id
+from supervisor.runtime.lock_file import LockHeld, remove_lock, take_lock
 from supervisor.runtime.warm_up import warm_up
 from supervisor.workers.context import WorkerContext
-from supervisor.workers.lock_file import LockHeld, remove_lock, take_lock
 from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.worker import Worker
 

@@ -19,7 +19,8 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.hostd.calls.node_device import NodeDeviceCalls
 from supervisor.hostd.devices.sysfs import HostDevice
-from supervisor.objects.device_use import HeldDevice, refuse_second, taken_devices
+from supervisor.objects.device_lock import unused
+from supervisor.objects.device_use import HeldDevice
 from supervisor.runtime.pci import (
     PciDevice,
     bind,
@@ -103,16 +104,9 @@ class PciDeviceCalls:
         await self._unless_used(pci, lambda: reset(pci))
 
     async def _unless_used(self, device: PciDevice, change: Callable[[], None]) -> None:
-        """Change a device that no running guest has, in a thread."""
-
-        def run() -> None:
-            held = HeldDevice.pci(device.address)
-            holder = taken_devices(self._run).get(held)
-            if holder is not None:
-                refuse_second(held, holder, shares=False)
-            change()
-
-        await asyncio.to_thread(run)
+        """Change a device that no running guest has nor takes meanwhile, in a thread."""
+        async with unused(self._run, HeldDevice.pci(device.address)):
+            await asyncio.to_thread(change)
 
 
 def pci_of(device: HostDevice) -> PciDevice:

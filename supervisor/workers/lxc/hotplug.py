@@ -28,7 +28,8 @@ from conf.domain.lxc.values import check_hostdev_names
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import DetachDevice, UpdateDevice
-from supervisor.workers import hostdev_sharing, usb_devices
+from supervisor.objects import device_lock
+from supervisor.workers import usb_devices
 from supervisor.workers.interface_updates import update_interface
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.lxc import device_nodes, host_netdevs, interfaces
@@ -62,7 +63,7 @@ async def attach(container: Container, xml: str) -> None:
     async with AsyncExitStack() as undo:
         undo.callback(_drop, container, tag, device)
         taken = [device] if isinstance(device, Hostdev) else []
-        async with hostdev_sharing.exclusive(container.context.paths, container.name, taken):
+        async with device_lock.exclusive(container.context.paths, container.name, taken):
             insert_device(container.domain, tag, device)
             container.update_xml()
         await _add(container, device, undo)

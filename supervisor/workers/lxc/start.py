@@ -21,10 +21,11 @@ from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.lxc.startable import check_startable
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import Start
+from supervisor.objects import device_lock
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers import hostdev_sharing, usb_devices
+from supervisor.workers import usb_devices
 from supervisor.workers.cgroups import containers, scopes
 from supervisor.workers.cgroups.group import Group, kept_weights
 from supervisor.workers.cgroups.hierarchies import layout
@@ -169,7 +170,7 @@ async def prepare_folder(start: StartContext) -> None:
     start.folder.chmod(0o710)  # mounts in it are for the container's root group only
     save_resources(start.folder, start.resources)
     start.undo.callback(remove_status, paths.status(start.name))
-    async with hostdev_sharing.exclusive(paths, start.name, start.domain.devices.hostdevs):
+    async with device_lock.exclusive(paths, start.name, start.domain.devices.hostdevs):
         write_status(context.paths.status(start.name), start.status, start.xml())
 
 

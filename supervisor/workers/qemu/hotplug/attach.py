@@ -27,8 +27,9 @@ from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
+from supervisor.objects import device_lock
 from supervisor.runtime import scsi_devices
-from supervisor.workers import hostdev_sharing, usb_devices
+from supervisor.workers import usb_devices
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu import passthrough
 from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs, PassedImage
@@ -83,7 +84,7 @@ async def attach(guest: Guest, xml: str, groups: Groups = NO_GROUPS) -> None:
     if isinstance(device, Hostdev) and usb_devices.is_usb(device):
         usb_devices.set_address(device, await usb_devices.list_devices())
     taken = [device] if isinstance(device, Hostdev) else []
-    async with hostdev_sharing.exclusive(guest.context.paths, guest.name, taken):
+    async with device_lock.exclusive(guest.context.paths, guest.name, taken):
         try:
             await _attach(guest, tag, device, groups)
         finally:

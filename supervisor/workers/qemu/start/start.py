@@ -26,9 +26,10 @@ from conf.domain.memory_modules import align_modules, check_slot_count
 from supervisor.images.firmware_descriptors import read_descriptors
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
+from supervisor.objects import device_lock
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime import scsi_devices
-from supervisor.workers import hostdev_sharing, usb_devices
+from supervisor.workers import usb_devices
 from supervisor.workers.bendable_files import give_socket
 from supervisor.workers.cgroups.group import Group
 from supervisor.workers.cgroups.hierarchies import layout
@@ -191,9 +192,7 @@ async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:
         await _prepare_domain(start, ports, undo)
         # Before an image's owner is changed: another guest may use it.
         locked = await locks.lock_for_start(context.config, start.domain, closing)
-        async with hostdev_sharing.exclusive(
-            context.paths, start.name, start.domain.devices.hostdevs
-        ):
+        async with device_lock.exclusive(context.paths, start.name, start.domain.devices.hostdevs):
             await _prepare_files(start, undo)
         fds = await _attach_interfaces(start, closing, undo)
         tpm_sockets = await _start_external_devices(start, undo)

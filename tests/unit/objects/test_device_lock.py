@@ -11,10 +11,10 @@ import pytest
 from conf.domain.devices.hostdev import HostAddress, Hostdev, HostdevSource
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, VirError
+from supervisor.objects.device_lock import exclusive, unused
 from supervisor.objects.device_use import HeldDevice, Holder, held_device, taken_devices
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.paths import Paths
-from supervisor.workers.hostdev_sharing import exclusive
 
 UUID = "c7a5fdbd-edaf-9455-926a-d65c16db1809"
 WAIT_S = 5.0
@@ -96,6 +96,36 @@ async def test_of_two_starts_at_once_one_has_the_device(paths: Paths) -> None:
         late = tasks.create_task(_refusal(second()))
         go_on.set()
     assert "domain web" in late.result()
+
+
+async def test_no_guest_takes_a_device_while_its_driver_is_changed(paths: Paths) -> None:
+    inside, go_on = asyncio.Event(), asyncio.Event()
+    order: list[str] = []
+
+    async def change_driver() -> None:
+        async with unused(paths.run, STICK):
+            inside.set()
+            await go_on.wait()
+            order.append("driver")
+
+    async def start() -> None:
+        async with exclusive(paths, "mail", [stick()]):
+            order.append("guest")
+
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
+        tasks.create_task(change_driver())
+        await inside.wait()
+        tasks.create_task(start())
+        await asyncio.sleep(0)
+        go_on.set()
+    assert order == ["driver", "guest"]
+
+
+async def test_the_driver_of_a_guests_device_is_not_changed(paths: Paths) -> None:
+    run_guest(paths, "web")
+    with pytest.raises(VirError, match=r"USB device 001:004 is in use by driver QEMU, domain web"):
+        async with unused(paths.run, STICK):
+            pytest.fail("the guest has it")
 
 
 async def _refusal(start: object) -> str:

@@ -1,6 +1,7 @@
-"""The lock of a domain's worker: two workers never drive one domain.
+"""A lock on a file, by which one process at a time drives a domain or takes the host's devices.
 
-Owns: taking it. The kernel releases a flock when the process ends, also by SIGKILL.
+Owns: taking it. May touch: its file. The kernel releases a flock when the process ends, also by
+SIGKILL.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ RETRY_S: Final = 0.02
 
 
 class LockHeld(Exception):
-    """Another worker holds the lock and does not end."""
+    """Another process holds the lock and does not release it."""
 
 
 async def take_lock(path: Path, timeout_s: float) -> int:
-    """Take the lock, waiting for the previous worker to end.
+    """Take the lock, waiting for its holder.
 
     Args:
         path: the lock's file; see `remove_lock`.
-        timeout_s: how long the previous worker may take to end.
+        timeout_s: how long the holder may take to release it, as by its end.
 
     Raises:
-        LockHeld: it has not ended.
+        LockHeld: it still holds it.
 
     Returns:
         The descriptor, which must stay open.
@@ -42,7 +43,7 @@ async def take_lock(path: Path, timeout_s: float) -> int:
         except BlockingIOError:
             if loop.time() >= deadline:
                 os.close(fd)
-                detail = f"another worker holds {path} and has not ended in {timeout_s:.0f} s"
+                detail = f"another process has held {path} for {timeout_s:.0f} s"
                 raise LockHeld(detail) from None
             await asyncio.sleep(RETRY_S)
         except BaseException:

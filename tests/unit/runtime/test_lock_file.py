@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.workers.lock_file import LockHeld, remove_lock, take_lock
+from supervisor.runtime.lock_file import LockHeld, remove_lock, take_lock
 
 
 async def test_a_lock_is_held_by_one_worker(tmp_path: Path) -> None:
     path = tmp_path / "run/web.lock"
     fd = await take_lock(path, 1.0)
-    with pytest.raises(LockHeld, match="has not ended"):
+    with pytest.raises(LockHeld, match="another process has held"):
         await take_lock(path, 0.0)
     os.close(fd)
     os.close(await take_lock(path, 0.0))
