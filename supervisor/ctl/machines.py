@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from jeepney import DBusAddress, Message, MessageType, new_method_call
+from jeepney import Message, MessageType, new_method_call
 from jeepney.io.blocking import open_dbus_connection
 from jeepney.low_level import HeaderFields
 
-BOOTED: Final = Path("/run/systemd/system")  # sd_booted(3)
+from supervisor.runtime.system_bus import BOOTED, MACHINED
+
 UNIFIED: Final = Path("/sys/fs/cgroup/cgroup.controllers")  # where version 2 is alone
-NAME: Final = "org.freedesktop.machine1"
-MACHINED: Final = DBusAddress("/org/freedesktop/machine1", NAME, f"{NAME}.Manager")
 NONE: Final = "org.freedesktop.DBus.Error.ServiceUnknown"  # no machined is installed
 ASK_S: Final = 5.0
 

@@ -1,6 +1,6 @@
 """Scopes of guests: units that systemd makes, keeps and shows, and machined's list of machines.
 
-Owns: the calls to systemd and to systemd-machined, and the process that a scope begins with.
+Owns: what systemd and systemd-machined are asked, and the process that a scope begins with.
 May touch: the system's D-Bus; the scope's directory. May not touch: other units.
 
 A scope begins with a process that only waits. So the guest's group is there, with all controllers,
@@ -11,36 +11,27 @@ Source: org.freedesktop.systemd1(5), org.freedesktop.machine1(5), systemd's CGRO
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 import signal
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from jeepney import DBusAddress, DBusErrorResponse, Message, MessageType, new_method_call
+from jeepney import DBusErrorResponse, new_method_call
 from jeepney.bus_messages import MatchRule, message_bus
-from jeepney.io.asyncio import DBusRouter, open_dbus_router
-from jeepney.io.common import RouterClosed
 from jeepney.low_level import HeaderFields
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.runtime.system_bus import MACHINE1, MACHINED, MANAGER, SYSTEMD, system_bus
 from supervisor.workers.cgroups.group import Limit, enable_controllers, kept_weights
 from supervisor.workers.cgroups.hierarchies import UNIFIED, Layout
 from supervisor.workers.cgroups.scope_names import INNER, MachineScope
 
-BOOTED: Final = Path("/run/systemd/system")  # sd_booted(3)
-SOCKET: Final = Path("/run/dbus/system_bus_socket")
-SYSTEMD: Final = "org.freedesktop.systemd1"
-MANAGER: Final = DBusAddress("/org/freedesktop/systemd1", SYSTEMD, f"{SYSTEMD}.Manager")
-MACHINE1: Final = "org.freedesktop.machine1"
-MACHINED: Final = DBusAddress("/org/freedesktop/machine1", MACHINE1, f"{MACHINE1}.Manager")
 NO_UNIT: Final = f"{SYSTEMD}.NoSuchUnit"
 ABSENT: Final = ("org.freedesktop.DBus.Error.ServiceUnknown", NO_UNIT, f"{SYSTEMD}.UnitMasked")
 KNOWN: Final = f"{MACHINE1}.MachineExists"
@@ -51,14 +42,8 @@ WAIT_S: Final = 2.0
 TASKS: Final = 16384  # of a machine, as machined's
 SIGNALS: Final = 4096  # of other jobs, before ours
 WAITING: Final = "start"  # the group of the process that waits: version 2 wants the scope empty
-LOST: Final = (OSError, EOFError, KeyError, RouterClosed)
 
 log = logging.getLogger(__name__)
-
-
-def has_systemd() -> bool:
-    """Return whether systemd is the host's init and can be spoken to."""
-    return BOOTED.is_dir() and SOCKET.exists()
 
 
 class Scope:
@@ -163,48 +148,6 @@ def find_scope(groups: str, unit: str) -> str:
     raise OSError(0, "no process is in it")
 
 
-@dataclass(frozen=True, slots=True)
-class _Bus:
-    """The system's D-Bus, for one purpose within one deadline."""
-
-    router: DBusRouter
-
-    async def call(self, message: Message) -> Message:
-        """Call a method.
-
-        Raises:
-            DBusErrorResponse: it refuses.
-        """
-        reply = await self.router.send_and_get_reply(message)
-        if reply.header.message_type is MessageType.error:
-            raise DBusErrorResponse(reply)
-        return reply
-
-
-@contextlib.asynccontextmanager
-async def _bus(purpose: str, deadline_s: float) -> AsyncIterator[_Bus]:
-    """Connect to the system's D-Bus.
-
-    Raises:
-        VirError: DBUS_SERVICE: a service refuses, or there is no bus; OPERATION_TIMEOUT: it does
-            not answer in time.
-    """
-    try:
-        async with asyncio.timeout(deadline_s), open_dbus_router("SYSTEM") as router:
-            yield _Bus(router)
-    except DBusErrorResponse as error:
-        # libvirt's words, which clients have read for years.
-        text = error.data[0] if error.data and isinstance(error.data[0], str) else ""
-        detail = f"GDBus.Error:{error.name}: {text}"
-        raise VirError(ErrorCode.DBUS_SERVICE, detail, ErrorDomain.DBUS) from error
-    except TimeoutError:
-        detail = f"no answer of systemd or machined in {deadline_s:.0f} s: {purpose}"
-        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.SYSTEMD) from None
-    except LOST as error:
-        detail = f"the system's D-Bus cannot be used to {purpose}: {error}"
-        raise VirError(ErrorCode.DBUS_SERVICE, detail, ErrorDomain.DBUS) from error
-
-
 async def start_unit(scope: MachineScope, pid: int) -> None:
     """Have systemd make a scope around a process, and wait until it is there.
 
@@ -223,7 +166,7 @@ async def start_unit(scope: MachineScope, pid: int) -> None:
     ]
     body: tuple[object, ...] = (scope.unit, "fail", properties, [])
     removed = {"type": "signal", "interface": MANAGER.interface, "member": "JobRemoved"}
-    async with _bus(f"start the scope {scope.unit}", START_S) as bus:
+    async with system_bus(f"start the scope {scope.unit}", START_S) as bus:
         await bus.call(message_bus.AddMatch(MatchRule(sender=SYSTEMD, **removed)))
         await bus.call(new_method_call(MANAGER, "Subscribe"))
         with bus.router.filter(MatchRule(**removed), bufsize=SIGNALS) as signals:
@@ -262,7 +205,7 @@ async def register(scope: MachineScope, leader: int, interfaces: Iterable[int] =
     identity = uuid.UUID(scope.uuid).bytes
     who = (scope.machine, identity, scope.service, scope.kind, leader, "", [*interfaces])
     message = new_method_call(MACHINED, "RegisterMachineWithNetwork", "sayssusai", who)
-    async with _bus(f"register the machine {scope.machine}", START_S) as bus:
+    async with system_bus(f"register the machine {scope.machine}", START_S) as bus:
         try:
             await bus.call(message)
         except DBusErrorResponse as error:
@@ -317,7 +260,7 @@ async def set_weights(unit: str, weights: Iterable[tuple[str, int]]) -> None:
     if not properties:
         return
     message = new_method_call(MANAGER, "SetUnitProperties", "sba(sv)", (unit, True, properties))
-    async with _bus(f"set the weight of {unit}", CHANGE_S) as bus:
+    async with system_bus(f"set the weight of {unit}", CHANGE_S) as bus:
         await bus.call(message)
 
 
@@ -327,7 +270,7 @@ async def stop_unit(unit: str) -> None:
     Without an answer it sees by itself that the scope is empty.
     """
     try:
-        async with _bus(f"stop {unit}", STOP_S) as bus:
+        async with system_bus(f"stop {unit}", STOP_S) as bus:
             await bus.call(new_method_call(MANAGER, "StopUnit", "ss", (unit, "replace")))
     except VirError as error:
         cause = error.__cause__

@@ -25,13 +25,14 @@ from supervisor.objects import device_lock
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.runtime.system_bus import has_systemd
 from supervisor.workers import usb_devices
 from supervisor.workers.cgroups import containers, scopes
 from supervisor.workers.cgroups.group import Group, kept_weights
 from supervisor.workers.cgroups.hierarchies import layout
 from supervisor.workers.cgroups.limits import has_bfq
 from supervisor.workers.cgroups.scope_names import machine_name, machine_scope
-from supervisor.workers.cgroups.scopes import Scope, has_systemd, waiting_process
+from supervisor.workers.cgroups.scopes import Scope, waiting_process
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.interfaces import detach_port

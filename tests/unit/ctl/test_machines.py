@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.ctl import machines
+from supervisor.runtime.system_bus import MACHINE1
 from tests.unit.authd.polkit_under_test import system_bus
 from tests.unit.workers.cgroups.systemd_under_test import systemd
 
@@ -24,9 +25,7 @@ async def ask(folder: Path, error: str, *, machined: bool = True) -> frozenset[i
         return await asyncio.to_thread(machines.unknown_guests, [77])
 
 
-@pytest.mark.parametrize(
-    ("error", "unknown"), [("", set()), (f"{machines.NAME}.NoMachineForPID", {77})]
-)
+@pytest.mark.parametrize(("error", "unknown"), [("", set()), (f"{MACHINE1}.NoMachineForPID", {77})])
 def test_a_guest_is_unknown_if_machined_says_so(
     tmp_path: Path, error: str, unknown: set[int]
 ) -> None:
@@ -43,4 +42,4 @@ def test_without_a_bus_or_with_version_1_nobody_is_asked(
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
     assert not machines.unknown_guests([77])
     monkeypatch.setattr(machines, "UNIFIED", tmp_path / "none")
-    assert not asyncio.run(ask(tmp_path, f"{machines.NAME}.NoMachineForPID"))
+    assert not asyncio.run(ask(tmp_path, f"{MACHINE1}.NoMachineForPID"))

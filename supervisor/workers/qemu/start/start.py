@@ -29,11 +29,12 @@ from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
 from supervisor.objects import device_lock
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime import scsi_devices
+from supervisor.runtime.system_bus import has_systemd
 from supervisor.workers import usb_devices
 from supervisor.workers.bendable_files import give_socket
 from supervisor.workers.cgroups.group import Group
 from supervisor.workers.cgroups.hierarchies import layout
-from supervisor.workers.cgroups.scopes import Scope, has_systemd
+from supervisor.workers.cgroups.scopes import Scope
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
 from supervisor.workers.file_owners import chown_for_guest

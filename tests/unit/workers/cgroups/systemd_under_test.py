@@ -13,7 +13,7 @@ from jeepney.bus_messages import message_bus
 from jeepney.io.asyncio import DBusConnection, open_dbus_connection
 from jeepney.low_level import HeaderFields
 
-from supervisor.workers.cgroups.scopes import MACHINE1, MANAGER, SYSTEMD
+from supervisor.runtime.system_bus import MACHINE1, MANAGER, SYSTEMD
 
 JOB: Final = "/org/freedesktop/systemd1/job/7"
 
