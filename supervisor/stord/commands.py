@@ -6,6 +6,7 @@ May not touch: their arguments, which backends plan.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -40,14 +41,14 @@ def find_program(program: str) -> str:
     """Return a program's path.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED, naming the package to install.
+        VirError: SYSTEM_ERROR (ENOENT), naming the package to install.
     """
     path = shutil.which(program, path=SEARCH_PATH)
     if path is None:
         package = PACKAGES.get(program)
         hint = f"install the package {package}" if package else "install it"
-        detail = f"cannot find program '{program}': {hint}"
-        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
+        detail = f"Cannot find '{program}' in path: {os.strerror(errno.ENOENT)}; {hint}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE, int1=errno.ENOENT)
     return path
 
 
@@ -72,7 +73,7 @@ async def run(
         descriptors: inherited under the same numbers.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED: not installed; OPERATION_TIMEOUT: it was killed.
+        VirError: SYSTEM_ERROR: not installed; OPERATION_TIMEOUT: it was killed.
     """
     # A qemu-img that outlived stord would write a volume that the next one removes or makes again.
     command = [*PDEATHSIG_WRAPPER, find_program(argv[0]), *argv[1:]]

@@ -104,7 +104,7 @@ async def find_exports(spec: str) -> str:
     """Discover the exports of an NFS server.
 
     Raises:
-        VirError: INVALID_ARG without a host; CONFIG_UNSUPPORTED without showmount.
+        VirError: INVALID_ARG without a host; SYSTEM_ERROR without showmount.
     """
     try:
         source = await asyncio.to_thread(parse_source, spec) if spec else None

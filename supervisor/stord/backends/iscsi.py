@@ -61,7 +61,7 @@ class IscsiBackend:
         """Log in, unless there is a session.
 
         Raises:
-            VirError: INTERNAL_ERROR with iscsiadm's message; NO_SECRET; CONFIG_UNSUPPORTED.
+            VirError: INTERNAL_ERROR with iscsiadm's message; NO_SECRET; SYSTEM_ERROR.
         """
         if await self._session():
             return

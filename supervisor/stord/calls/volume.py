@@ -120,7 +120,7 @@ class VolumeCalls:
         """Overwrite a volume by an algorithm.
 
         Raises:
-            VirError: INVALID_ARG for an unknown algorithm; CONFIG_UNSUPPORTED without scrub.
+            VirError: INVALID_ARG for an unknown algorithm; SYSTEM_ERROR without scrub.
         """
         STORAGE_ERRORS.check_flags("storageVolWipePattern", flags)
         if algorithm not in list(Algorithm):
@@ -184,7 +184,7 @@ async def wipe(active: ActivePool, volume: VolumeInfo, algorithm: Algorithm) -> 
     """Overwrite a volume.
 
     Raises:
-        VirError: ARGUMENT_UNSUPPORTED, CONFIG_UNSUPPORTED, INTERNAL_ERROR.
+        VirError: ARGUMENT_UNSUPPORTED, SYSTEM_ERROR, INTERNAL_ERROR.
     """
     if algorithm is Algorithm.TRIM:  # ploop volumes only
         detail = "'trim' algorithm not supported for file and block volumes; use zero"

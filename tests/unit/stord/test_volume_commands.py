@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.storage import Pool, PoolType, parse_pool
+from rpc.errors import ErrorCode, VirError
+from supervisor.stord import commands
 from supervisor.stord.backends import mounts
 from supervisor.stord.backends.base import CreateOptions
 from supervisor.stord.backends.file_volumes import image_spec
@@ -27,6 +29,17 @@ def pool(kind: str, source: str, head: str = "") -> Pool:
         f"<pool type='{kind}'{head}><name>p</name><source>{source}</source>"
         "<target><path>/mnt/p</path></target></pool>"
     )
+
+
+def test_a_program_that_is_missing_is_a_system_error_that_names_its_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commands, "SEARCH_PATH", "/nowhere")
+    with pytest.raises(VirError) as refusal:
+        commands.find_program("scrub")
+    assert refusal.value.code is ErrorCode.SYSTEM_ERROR
+    assert "Cannot find 'scrub' in path: No such file or directory" in str(refusal.value)
+    assert "install the package scrub" in str(refusal.value)
 
 
 def test_a_qcow2_says_its_backing_format() -> None:

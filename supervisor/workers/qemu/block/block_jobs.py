@@ -36,7 +36,11 @@ from supervisor.objects.block_job import (
     BlockJobState,
 )
 from supervisor.workers.qemu.argv.storage import backing_string
-from supervisor.workers.qemu.block.chain_lookup import find_image, relative_name
+from supervisor.workers.qemu.block.chain_lookup import (
+    find_image,
+    no_source_to_commit,
+    relative_name,
+)
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.image_nodes import plan_context
 from supervisor.workers.qemu.block.job_commands import QemuBlockJob
@@ -186,15 +190,14 @@ async def commit(guest: Guest, request: BlockCommit, *, pivots: bool = False) ->
     disk = find_disk(guest.domain, request.path)
     await resolve_volumes(guest.context.node.link("stord"), [disk])
     chain = layers(disk)
-    if not chain:
-        detail = f"could not find base image in chain for '{disk.target.dev}': it has no source"
-        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-    names = await header_names(chain)
     target, flags = disk.target.dev, request.flags
+    shallow = bool(flags & CommitFlags.SHALLOW)
+    if not chain:
+        raise no_source_to_commit(target, request.base, shallow=shallow)
+    names = await header_names(chain)
     top = 0
     if request.top is not None and request.top != target:
         top = find_image(chain, request.top, target, header_names=names)
-    shallow = bool(flags & CommitFlags.SHALLOW)
     if request.base is None and shallow:
         base = top + 1
     else:

@@ -70,6 +70,22 @@ def _not_found(
     return _invalid(f"could not find image '{name}' in chain for '{target}'")
 
 
+def no_source_to_commit(target: str, base: str | None, *, shallow: bool) -> VirError:
+    """Return what a commit is refused with on a disk without a source.
+
+    As in libvirt, only a commit into "the image below" gets past the look-up of its base.
+
+    Args:
+        target: of the disk.
+        base: as the client names the image to merge into.
+        shallow: the flag that takes the image below where no base is named.
+    """
+    if base is None and shallow:
+        detail = f"disk {target} has no source file to be committed"
+        return VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
+    return _invalid(f"could not find base image in chain for '{target}': it has no source")
+
+
 def _is_named(
     chain: Sequence[Layer], place: int, name: str, header_names: Sequence[str | None]
 ) -> bool:

@@ -7,7 +7,11 @@ import pytest
 from conf.domain.devices.disk_chain import Layer
 from conf.domain.devices.source import Source
 from rpc.errors import ErrorCode, VirError
-from supervisor.workers.qemu.block.chain_lookup import find_image, relative_name
+from supervisor.workers.qemu.block.chain_lookup import (
+    find_image,
+    no_source_to_commit,
+    relative_name,
+)
 
 CHAIN = [
     Layer(type="file", source=Source(file=path), format="qcow2", index=index)
@@ -43,6 +47,16 @@ def test_what_is_not_there_is_named(name: str | None, beneath: int | None, messa
         find_image(CHAIN, name, "vda", beneath=beneath)
     assert refused.value.code is ErrorCode.INVALID_ARG
     assert message in str(refused.value)
+
+
+def test_a_commit_without_a_source_is_refused_for_its_base_first() -> None:
+    below = no_source_to_commit("hdc", None, shallow=True)
+    assert below.code is ErrorCode.CONFIG_UNSUPPORTED
+    assert "disk hdc has no source file to be committed" in str(below)
+    for base, shallow in ((None, False), ("/i/base", True)):
+        refusal = no_source_to_commit("hdc", base, shallow=shallow)
+        assert refusal.code is ErrorCode.INVALID_ARG
+        assert "could not find base image in chain for 'hdc'" in str(refusal)
 
 
 def test_a_relative_name_leads_over_the_folders_between() -> None:
