@@ -39,6 +39,8 @@ class DomainChange:
     #: The fields of the definition that the edit changes; None: it may change any.
     fields: tuple[str, ...] | None = None
     size: int = 0  # characters of the client's document
+    #: False: `live_request` does not read the running guest's definition, which can be large.
+    reads_live: bool = True
     #: Refuses the change before it is planned; it gets the running guest's definition and the
     #: persistent one, each None where the change does not concern it.
     check: Callable[[Definition | None, Definition | None], None] | None = None
@@ -79,9 +81,8 @@ class DomainChanger:
                 change.check(live, config)
             planned = await self._plan(config, change) if config is not None else None
             if live is not None:
-                request = await off_loop(
-                    len(live.xml) + change.size, lambda: change.live_request(live)
-                )
+                size = change.size + (len(live.xml) if change.reads_live else 0)
+                request = await off_loop(size, lambda: change.live_request(live))
                 await self._domains.run_change(domain, request)
             if planned is not None:
                 await self._definitions.replace(domain, planned)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.descriptions import read_descriptions
 from conf.domain.migratable import format_migratable
 from conf.domain.resources import read_resources
 from rpc.enums import DomainShutoffReason, DomainState
@@ -53,6 +54,11 @@ class Definition:
     def resources(self) -> Domain:
         """A model that has the resources at least; it is shared and must not be changed."""
         return self.__dict__.get("domain") or read_resources(self.xml)
+
+    @cached_property
+    def descriptions(self) -> Domain:
+        """A model that has title, description and metadata at least; it must not be changed."""
+        return self.__dict__.get("domain") or read_descriptions(self.xml)
 
     @cached_property
     def public_xml(self) -> str:

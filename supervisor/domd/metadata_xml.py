@@ -6,7 +6,8 @@ Source: libvirt 9.0 virDomainSetMetadata, virDomainGetMetadata.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from typing import Final
 
 from lxml import etree
 
@@ -15,6 +16,14 @@ from conf.errors import ConfError
 from conf.mapper.safe_parse import parse_tree
 from rpc.enums import DomainMetadataType
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.worker import DescriptionField
+
+#: The field of `Domain` that each kind is.
+FIELDS: Final[dict[DomainMetadataType, DescriptionField]] = {
+    DomainMetadataType.TITLE: "title",
+    DomainMetadataType.DESCRIPTION: "description",
+    DomainMetadataType.ELEMENT: "metadata",
+}
 
 
 def read_metadata(domain: Domain, kind: int, uri: str | None) -> str:
@@ -37,25 +46,35 @@ def read_metadata(domain: Domain, kind: int, uri: str | None) -> str:
     return text
 
 
-def change_metadata(
-    domain: Domain, kind: int, value: str | None, key: str | None, uri: str | None
-) -> Domain:
-    """Return the domain with a title, description or element set; None removes it.
+def changed_field(
+    metadata: Callable[[], str | None],
+    kind: int,
+    value: str | None,
+    key: str | None,
+    uri: str | None,
+) -> tuple[DescriptionField, str | None]:
+    """Return which field of a domain is set, and its new text; None: it has none.
 
     `check_kind` has passed.
+
+    Args:
+        metadata: reads what the domain has; called only where an element of it is set.
+        kind: virDomainMetadataType.
+        value: the title, the description, or the element; None removes it.
+        key: the prefix of an element's namespace.
+        uri: the namespace.
 
     Raises:
         VirError: INVALID_ARG for what cannot be; XML_ERROR for an element that is no XML.
     """
-    if kind == DomainMetadataType.TITLE:
-        if value is not None and "\n" in value:
-            raise refused("metadata title can't contain newlines")
-        return replace(domain, title=value or None)
-    if kind == DomainMetadataType.DESCRIPTION:
-        return replace(domain, description=value or None)
-    if not uri:
-        raise refused("uri in virDomainSetMetadata must not be NULL")
-    return replace(domain, metadata=change_element(domain.metadata, value, key, uri))
+    field = FIELDS[DomainMetadataType(kind)]
+    if kind == DomainMetadataType.ELEMENT:
+        if not uri:
+            raise refused("uri in virDomainSetMetadata must not be NULL")
+        return field, change_element(metadata(), value, key, uri)
+    if kind == DomainMetadataType.TITLE and value is not None and "\n" in value:
+        raise refused("metadata title can't contain newlines")
+    return field, value or None
 
 
 def read_element(metadata: str | None, uri: str) -> str | None:

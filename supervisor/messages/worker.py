@@ -6,7 +6,7 @@ Clients' own calls on a running guest go as `supervisor.messages.calls.ClientReq
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -283,16 +283,19 @@ class SetLifecycleAction(
     action: str  # as in the XML
 
 
-class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_metadata"):
-    """Set title, description and metadata of the live XML.
+#: The fields of `Domain` that describe it.
+DescriptionField = Literal["title", "description", "metadata"]
 
-    No `StatusChanged` is sent for it: the reply has the XML. None: there is no such element.
+
+class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_metadata"):
+    """Set the title, description or metadata of the live XML.
+
+    No `StatusChanged` is sent for it: the reply has the XML.
     """
 
     deadline_s = 5.0
-    title: str | None
-    description: str | None
-    metadata: str | None
+    field: DescriptionField
+    text: str | None  # None: there is no such element
 
 
 class AttachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.attach_device"):

@@ -199,12 +199,10 @@ class Worker(Generic[G]):
 
     @handles(SetMetadata)
     def set_metadata(self, request: SetMetadata) -> DomainStatus:
-        """Change the title, description and metadata of the live XML."""
+        """Change the title, description or metadata of the live XML."""
         guest = self.guest()
-        domain = guest.domain
-        domain.title, domain.description = request.title, request.description
-        domain.metadata = request.metadata
-        guest.update_xml({"title", "description", "metadata"})
+        setattr(guest.domain, request.field, request.text)
+        guest.update_xml({request.field})
         return guest.get_status()
 
     @handles(AttachDevice)

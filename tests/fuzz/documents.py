@@ -37,7 +37,7 @@ from conf.snapshot.snapshot_xml import format_stored, parse_snapshot, parse_stor
 from conf.storage import PoolType, format_pool, format_volume
 from rpc.errors import VirError
 from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion
-from supervisor.domd.metadata_xml import change_metadata, read_metadata
+from supervisor.domd.metadata_xml import changed_field, read_metadata
 from supervisor.hostd.calls.node_device import cannot_be_made
 from supervisor.hostd.cpu.cpu_xml import read_cpu
 from supervisor.netd.dnsmasq.config import plan_config as plan_dnsmasq
@@ -268,7 +268,10 @@ def stored_again(text: str) -> str:
 
 def metadata(data: str) -> None:
     """Set and read a metadata element."""
-    changed = change_metadata(parse_domain(BASE), 2, data, "key", "http://example.org/app")
+    changed = parse_domain(BASE)
+    setattr(
+        changed, *changed_field(lambda: changed.metadata, 2, data, "key", "http://example.org/app")
+    )
     read_metadata(changed, 2, "http://example.org/app")
     define(QEMU, format_domain(changed, secure=True))
 

@@ -6,16 +6,19 @@ May touch: definitions and running guests, through `change_domain`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from conf.domain import Domain
+from conf.domain.descriptions import DESCRIPTIONS
 from rpc.enums import DomainEventID, DomainMetadataType
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import Publisher
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
-from supervisor.domd.metadata_xml import change_metadata, check_kind, read_metadata
+from supervisor.domd.metadata_xml import changed_field, check_kind, read_metadata
 from supervisor.domd.registry import DomainRegistry
-from supervisor.messages.worker import SetMetadata
+from supervisor.messages.worker import DescriptionField, SetMetadata
 from supervisor.objects.impact import IMPACT_FLAGS, select_for_query
 
 
@@ -42,7 +45,7 @@ class MetadataCalls:
         self._errors.check_flags("DomainGetMetadata", flags, IMPACT_FLAGS)
         domain = self._registry.find(dom)
         check_kind(type)
-        return read_metadata(select_for_query(domain, flags).domain, type, uri)
+        return read_metadata(select_for_query(domain, flags).descriptions, type, uri)
 
     async def domain_set_metadata(
         self,
@@ -61,31 +64,29 @@ class MetadataCalls:
         """
         self._errors.check_flags("DomainSetMetadata", flags, IMPACT_FLAGS)
 
-        def changed(domain: Domain) -> Domain:
+        def changed(read: Callable[[], str | None]) -> tuple[DescriptionField, str | None]:
             check_kind(type)
-            return change_metadata(domain, type, metadata, key, uri)
+            return changed_field(read, type, metadata, key, uri)
 
         def edit(domain: Domain) -> None:
-            result = changed(domain)
-            domain.title, domain.description = result.title, result.description
-            domain.metadata = result.metadata
+            setattr(domain, *changed(lambda: domain.metadata))
 
         def live_request(live: Definition) -> SetMetadata:
-            result = changed(live.domain)
-            return SetMetadata(
-                title=result.title, description=result.description, metadata=result.metadata
-            )
+            field, text = changed(lambda: live.descriptions.metadata)
+            return SetMetadata(field=field, text=text)
 
+        element = type == DomainMetadataType.ELEMENT
         # Metadata means nothing to the emulator: its capabilities need not be probed for it.
         change = DomainChange(
             name="metadata",
             edit=edit,
             live_request=live_request,
             revalidates=False,
+            fields=DESCRIPTIONS,
+            reads_live=element,
             size=len(metadata or ""),
         )
         domain = await self._changer.change_domain(dom, flags, change)
-        element = type == DomainMetadataType.ELEMENT
         self._publisher.publish(
             domain,
             DomainEventID.METADATA_CHANGE,

@@ -12,8 +12,8 @@ from rpc.enums import DomainMetadataType
 from rpc.enums import DomainModificationImpact as Impact
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import UInt, params
-from supervisor.messages.worker import UpdateDevice
-from tests.unit.domd.domd_under_test import DOM, Domd, FakeWorker, domd
+from supervisor.messages.worker import SetMetadata, UpdateDevice
+from tests.unit.domd.domd_under_test import DOM, XML, Domd, FakeWorker, domd
 
 MAC = "52:54:00:00:00:01"
 INACTIVE = 2  # VIR_DOMAIN_XML_INACTIVE
@@ -96,5 +96,36 @@ def test_a_title_is_set_in_the_definition_alone_while_the_domain_is_off(tmp_path
             kind = DomainMetadataType.TITLE
             await service.call("domain_set_metadata", DOM, kind, "A web server", None, None, 0)
             assert "<title>A web server</title>" in await service.xml()
+
+    asyncio.run(story())
+
+
+def test_a_live_element_is_set_beside_those_that_the_guest_has(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with domd(tmp_path) as service:
+            metadata = "</name><metadata><a:x xmlns:a='urn:a'/></metadata>"
+            await service.define(XML["qemu"].replace("</name>", metadata))
+            await service.start()
+            kind, live = DomainMetadataType.ELEMENT, Impact.LIVE
+            await service.call("domain_set_metadata", DOM, kind, "<y/>", "b", "urn:b", live)
+            sent = [one for one in service.tree.worker.requests if isinstance(one, SetMetadata)]
+            assert [one.field for one in sent] == ["metadata"]
+            assert "urn:a" in (sent[0].text or "")
+            assert "urn:b" in (sent[0].text or "")
+
+    asyncio.run(story())
+
+
+def test_a_live_title_is_set_without_reading_the_guests_definition(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with domd(tmp_path) as service:
+            await service.define()
+            await service.start()
+            kind, live = DomainMetadataType.TITLE, Impact.LIVE
+            with pytest.raises(VirError, match="can't contain newlines"):
+                await service.call("domain_set_metadata", DOM, kind, "a\nb", None, None, live)
+            await service.call("domain_set_metadata", DOM, kind, "", None, None, live)
+            sent = [one for one in service.tree.worker.requests if isinstance(one, SetMetadata)]
+            assert sent == [SetMetadata(field="title", text=None)]
 
     asyncio.run(story())

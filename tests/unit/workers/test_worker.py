@@ -165,7 +165,7 @@ async def test_a_source_that_the_driver_does_not_implement_is_refused(
         Destroy(),
         Suspend(),
         AttachDevice(xml="<x/>"),
-        SetMetadata(title=None, description=None, metadata=None),
+        SetMetadata(field="title", text=None),
     ],
 )
 async def test_a_worker_without_a_guest_refuses(tmp_path: Path, request_: object) -> None:
