@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from supervisor.authd.auxprop import AuxpropPlugin
+
 APPLICATION: Final = b"libvirt"
 LIBRARY: Final = "libsasl2.so.2"
 SASL_OK: Final = 0
@@ -64,8 +66,8 @@ class Step:
 
 
 @cache
-def library() -> ctypes.CDLL:
-    """Load libsasl2 and initialise its server side.
+def library() -> tuple[ctypes.CDLL, AuxpropPlugin]:
+    """Load libsasl2 and initialise its server side; our plugin comes before its sasldb.
 
     Raises:
         SaslError: the host does not have it, or its configuration is wrong.
@@ -76,10 +78,12 @@ def library() -> ctypes.CDLL:
         raise SaslError(f"Cyrus SASL is not installed ({LIBRARY}): {error}") from error
     loaded.sasl_errstring.restype = ctypes.c_char_p
     loaded.sasl_errdetail.restype = ctypes.c_char_p
-    result = loaded.sasl_server_init(None, APPLICATION)
+    plugin = AuxpropPlugin(loaded)
+    result = loaded.sasl_server_init(plugin.callbacks, APPLICATION)
     if result != SASL_OK:
         raise SaslError(f"cannot initialise Cyrus SASL: {_describe(loaded, result)}")
-    return loaded
+    plugin.install()
+    return loaded, plugin
 
 
 def _describe(loaded: ctypes.CDLL, result: int) -> str:
@@ -99,7 +103,8 @@ class SaslConnection:
         Raises:
             SaslError: libsasl2 refuses.
         """
-        self._library = library()
+        self._library, self._plugin = library()
+        self._mechanism = ""
         self._handle = ctypes.c_void_p()
         self._check(
             self._library.sasl_server_new(
@@ -152,6 +157,8 @@ class SaslConnection:
         Raises:
             SaslError: the client is refused.
         """
+        self._mechanism = mechanism
+        self._plugin.note_mechanism(mechanism)
         answer, length = ctypes.c_void_p(), ctypes.c_uint()
         result = self._library.sasl_server_start(
             self._handle,
@@ -169,6 +176,7 @@ class SaslConnection:
         Raises:
             SaslError: the client is refused.
         """
+        self._plugin.note_mechanism(self._mechanism)
         answer, length = ctypes.c_void_p(), ctypes.c_uint()
         result = self._library.sasl_server_step(
             self._handle, data, len(data or b""), ctypes.byref(answer), ctypes.byref(length)

@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import os
 import struct
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from supervisor.authd.cyrus import ConnectionFacts, SaslConnection, SaslError, Step
 from tests.fuzz.limits import data_size
-from tests.unit.authd.sasl_client import Scram, plain, write_users
+from tests.unit.authd.sasl_client import RightClient, write_users
 
 MECHANISMS: Final = (
     *("SCRAM-SHA-256", "SCRAM-SHA-1", "DIGEST-MD5", "PLAIN", "EXTERNAL", "LOGIN", "CRAM-MD5"),
@@ -47,59 +45,6 @@ SETTLED: Final = 3_000  # inputs after which memory should grow no more
 MAX_GROWTH: Final = 48 * 1024 * 1024
 
 
-def digest_md5(challenge: bytes) -> bytes:
-    """DIGEST-MD5's response (RFC 2831)."""
-    fields = dict(
-        part.split("=", 1) for part in challenge.decode(errors="replace").split(",") if "=" in part
-    )
-    nonce, realm = fields.get("nonce", '""').strip('"'), fields.get("realm", '""').strip('"')
-    uri, cnonce = "libvirt/localhost", "abcdefgh"
-    # With encryption where it is offered: not below TLS.
-    qop = "auth-conf" if b"auth-conf" in challenge else "auth"
-
-    def digest(*parts: bytes) -> bytes:
-        return hashlib.md5(b":".join(parts)).digest()
-
-    def hexed(data: bytes) -> bytes:
-        return data.hex().encode()
-
-    secret = digest(b"alice", realm.encode(), b"secret")
-    one = hexed(digest(secret, nonce.encode(), cnonce.encode()))
-    two = hexed(digest(b"AUTHENTICATE", uri.encode(), *([b"0" * 32] if qop == "auth-conf" else [])))
-    response = hexed(
-        digest(one, nonce.encode(), b"00000001", cnonce.encode(), qop.encode(), two)
-    ).decode()
-    return (
-        f'username="alice",realm="{realm}",nonce="{nonce}",cnonce="{cnonce}",nc=00000001,'
-        f"qop={qop},{'cipher=rc4,' if qop == 'auth-conf' else ''}maxbuf=65536,"
-        f'digest-uri="{uri}",response={response}'
-    ).encode()
-
-
-class RightClient:
-    """What a client that knows the password sends, as far as a mechanism is known here."""
-
-    def __init__(self, mechanism: str) -> None:
-        self._scram = Scram("alice", "secret")
-        steps: dict[str, tuple[Callable[[bytes], bytes], ...]] = {
-            "SCRAM-SHA-256": (lambda _: self._scram.first(), self._scram.final),
-            "SCRAM-SHA-1": (lambda _: self._scram.first(), self._scram.final),
-            "DIGEST-MD5": (lambda _: b"", digest_md5),
-            "PLAIN": (lambda _: plain("alice", "secret"),),
-            "EXTERNAL": (lambda _: b"",),
-        }
-        self._steps = list(steps.get(mechanism, ()))
-
-    def message(self, challenge: bytes) -> bytes:
-        """Make the next message."""
-        if not self._steps:
-            return b""
-        try:
-            return self._steps.pop(0)(challenge)
-        except (KeyError, ValueError):  # the challenge is not what it should be
-            return b""
-
-
 def messages(data: bytes) -> list[tuple[int, int, bytes]]:
     """Split an input into messages: how each is made, a place in it, bytes."""
     found: list[tuple[int, int, bytes]] = []
@@ -114,7 +59,7 @@ def converse(data: bytes) -> None:
     """Take the messages of an input; a refusal ends it."""
     mechanism = MECHANISMS[(data[0] if data else 0) % len(MECHANISMS)]
     connection = SaslConnection(BARE if data[1:2] == b"\1" else PROTECTED)
-    client, challenge, is_first = RightClient(mechanism), b"", True
+    client, challenge, is_first = RightClient(mechanism, "alice", "secret"), b"", True
     try:
         with contextlib.suppress(SaslError):
             connection.mechanisms()

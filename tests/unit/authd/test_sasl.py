@@ -30,21 +30,13 @@ from supervisor.messages.authd import (
     StepSasl,
 )
 from supervisor.messages.calls import ClientClosed
-from tests.unit.authd.sasl_client import Scram, needs_sasl, plain, write_users
+from tests.unit.authd.sasl_client import Scram, needs_sasl, plain
 
 DEADLINE_S = 20.0
-MECHANISMS = "scram-sha-256 scram-sha-1 digest-md5 plain external"
 TLS = SaslPeer(id="1", name="c", is_protected=True, external_ssf=256)
 TCP = SaslPeer(id="1", name="c", local="127.0.0.1;1", remote="127.0.0.1;2")
 
 pytestmark = needs_sasl
-
-
-@pytest.fixture(scope="module")
-def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sasl")
-    write_users(folder, MECHANISMS, alice="secret", bob="secret")
-    return folder
 
 
 @asynccontextmanager
