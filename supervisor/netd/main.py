@@ -37,9 +37,8 @@ from supervisor.netd.network.calls.query import QueryCalls
 from supervisor.netd.network.calls.update import UpdateCalls
 from supervisor.netd.network.definition_builder import DefinitionBuilder
 from supervisor.netd.network.files import NetworkFiles
-from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.network_services import NetworkServices
-from supervisor.netd.network.networks import Networks, bridge_of
+from supervisor.netd.network.networks import Networks
 from supervisor.netd.network.registry import network_definitions, network_registry
 from supervisor.netd.network.step_executor import StepExecutor
 from supervisor.netd.nwfilter.calls import FilterCalls
@@ -47,10 +46,12 @@ from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.setup import InterfaceFilters, open_filters
 from supervisor.netd.ports.addresses import AddressService
 from supervisor.netd.ports.calls import PortCalls
+from supervisor.netd.ports.devices import PortDevices
 from supervisor.netd.ports.floors import Floors
 from supervisor.netd.ports.network_ports import NetworkPorts
 from supervisor.netd.ports.ports import Ports
 from supervisor.netd.ports.records import PortRecords
+from supervisor.netd.ports.restore import PortRestorer
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
@@ -89,15 +90,18 @@ async def run(process: ChildProcess) -> None:
         session=process.session,
     )
     network_ports = NetworkPorts(registry, files, hooks, Floors(links))
+    records = PortRecords(paths.network_status_dir() / "taps")
+    devices = PortDevices(links, sysctl, records)
     ports = Ports(
         network_ports,
-        PortRecords(paths.network_status_dir() / "taps"),
+        records,
         links,
-        sysctl,
+        devices,
         None if process.session else InterfaceFilters(filters),
         session=process.session,
     )
-    networks.after_start.append(lambda obj: restore_ports(ports, obj))
+    restorer = PortRestorer(network_ports, records, links, devices)
+    networks.after_start.append(restorer.restore)
     definitions = network_definitions(registry, files, publisher)
     builder = DefinitionBuilder(registry, links, session=process.session)
     interfaces = InterfaceCalls(
@@ -121,12 +125,10 @@ async def run(process: ChildProcess) -> None:
         await asyncio.to_thread(install_script, paths.dnsmasq())
         await recovery.define_default(files, registry)
         await filters.load(stock_filters)
-        recovering = recovery.recover(
-            registry, networks, interrupted, lambda obj: restore_ports(ports, obj)
-        )
+        recovering = recovery.recover(registry, networks, interrupted, restorer.restore)
         recovering.append(asyncio.ensure_future(filters.recover()))
         if ports.any():
-            recovering.append(asyncio.ensure_future(restore_ports(ports)))
+            recovering.append(asyncio.ensure_future(restorer.restore()))
         await asyncio.sleep(0)  # each task takes its lock before the first call is answered
     process.node.serve(Dispatcher("netd", *targets, guard=open_guard(process)))
     process.node.serve(ports)
@@ -170,17 +172,6 @@ async def before_autostart(
     """
     await asyncio.gather(*recovering, return_exceptions=True)
     await start_interfaces()
-
-
-async def restore_ports(ports: Ports, obj: NetworkObject | None = None) -> None:
-    """Attach guests' interfaces again, of one network or all; failures are logged."""
-    try:
-        if obj is None:
-            await ports.restore()
-        else:
-            await ports.restore(obj.uuid_text, bridge_of(obj.current))
-    except (OSError, TimeoutError) as error:
-        log.error("guests' interfaces cannot be checked: %s", error)
 
 
 async def collect_garbage(ports: Ports, stopping: asyncio.Event) -> None:

@@ -18,7 +18,7 @@ from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.schema import log_unknown
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.kernel.netlink import Rtnetlink
-from supervisor.netd.network.networks import bridge_of
+from supervisor.netd.network.network import bridge_of
 from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import NetworkRegistry
 from supervisor.netd.network.virtual_functions import refuse_other_devices

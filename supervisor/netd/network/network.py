@@ -45,3 +45,8 @@ class NetworkObject(LibvirtObject[Network, NetworkRuntime]):
     def identity(self) -> NetworkId:
         """The network as clients name it."""
         return NetworkId(self.name, self.uuid)
+
+
+def bridge_of(network: Network) -> str:
+    """Return the name of a network's bridge; "": none."""
+    return network.bridge.name or "" if network.bridge is not None else ""

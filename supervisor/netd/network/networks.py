@@ -24,7 +24,7 @@ from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network import steps
 from supervisor.netd.network.files import NetworkFiles
-from supervisor.netd.network.network import NetworkObject, NetworkRuntime
+from supervisor.netd.network.network import NetworkObject, NetworkRuntime, bridge_of
 from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.plan import firewall_facts, makes_bridge, plan_start, subnets_of
 from supervisor.netd.network.registry import NetworkRegistry
@@ -272,11 +272,6 @@ class Networks:
             name = next((link.name for link in links if link.index == conflict[1].index), "another")
             detail = f"Network is already in use by interface {name}: {conflict[0]}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
-
-
-def bridge_of(network: Network) -> str:
-    """Return the name of a network's bridge; "": none."""
-    return network.bridge.name or "" if network.bridge is not None else ""
 
 
 def shares_bridge(network: Network, other: Network) -> bool:

@@ -28,8 +28,8 @@ from supervisor.netd.network.definition_builder import (
     with_bridge,
 )
 from supervisor.netd.network.files import NetworkFiles
-from supervisor.netd.network.network import NetworkObject, NetworkRuntime
-from supervisor.netd.network.networks import Networks, bridge_of
+from supervisor.netd.network.network import NetworkObject, NetworkRuntime, bridge_of
+from supervisor.netd.network.networks import Networks
 from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import NETWORK_XML, NetworkRegistry
 from supervisor.netd.network.status_xml import parse_status

@@ -24,7 +24,7 @@ from supervisor.netd.kernel.bandwidth import (
     run_commands,
 )
 from supervisor.netd.kernel.netlink import Rtnetlink
-from supervisor.netd.network.network import NetworkRuntime
+from supervisor.netd.network.network import NetworkRuntime, bridge_of
 from supervisor.netd.ports.interface_xml import KernelErrors
 
 FIRST_CLASS: Final = 3  # 1:1 is of all traffic, 1:2 of the ports without a floor
@@ -104,11 +104,6 @@ def inbound(network: Network) -> RateLimit | None:
     """Return a network's limit of what its guests receive."""
     limits = rate_limits(network.bandwidth)
     return limits.inbound if limits is not None and limits.inbound is not None else None
-
-
-def bridge_of(network: Network) -> str:
-    """Return the name of a network's bridge."""
-    return (network.bridge.name if network.bridge is not None else None) or ""
 
 
 def free_class(taken: set[int]) -> int:

@@ -22,10 +22,10 @@ from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.dnsmasq.mac_map import format_macs
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.network.files import NetworkFiles
-from supervisor.netd.network.network import NetworkObject, NetworkRuntime
+from supervisor.netd.network.network import NetworkObject, NetworkRuntime, bridge_of
 from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import NetworkRegistry, not_active
-from supervisor.netd.ports.floors import Floors, bridge_of
+from supervisor.netd.ports.floors import Floors
 from supervisor.netd.ports.interface_xml import KernelErrors
 from supervisor.netd.ports.plan import PortPlan, plan_attach, plan_interface
 

@@ -1,7 +1,8 @@
 """Attaches and detaches guests' interfaces.
 
 Owns: the taps, macvtaps, veth pairs and macvlans of guests, and their records.
-May touch: links, /dev/net/tun, records, ports of networks, filters; each through its module.
+May touch: links, /dev/net/tun, records, ports of networks, filters; each through its module. What
+guests lost while netd did not run, `netd.ports.restore` attaches again.
 May not touch: definitions of networks.
 
 The kernel deletes a tap with its last descriptor; its record is removed by `DetachPort`. A macvtap
@@ -14,6 +15,8 @@ import logging
 from contextlib import AsyncExitStack
 from typing import Final, Protocol
 from uuid import UUID, uuid4
+
+from msgspec.structs import replace
 
 from conf.domain.devices.interface import FilterRef, Interface, InterfaceSource
 from conf.types.bandwidth import Bandwidth
@@ -30,7 +33,6 @@ from supervisor.messages.netd import (
     UpdatePort,
 )
 from supervisor.netd.kernel.netlink import Rtnetlink
-from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.ports.devices import PortDevices
 from supervisor.netd.ports.ifup_scripts import run_script, try_script
 from supervisor.netd.ports.interface_xml import (
@@ -47,7 +49,6 @@ from supervisor.netd.ports.plan import (
     live_interface,
     merge_virtual_ports,
     plan_attach,
-    plan_interface,
 )
 from supervisor.netd.ports.records import PortRecord, PortRecords
 from supervisor.netd.ports.virtual_switch import VirtualSwitches, is_driven
@@ -77,7 +78,7 @@ class Ports:
         network_ports: NetworkPorts,
         records: PortRecords,
         links: Rtnetlink,
-        sysctl: Sysctl,
+        devices: PortDevices,
         filters: Filters | None,
         *,
         session: bool,
@@ -86,7 +87,7 @@ class Ports:
         self._network_ports = network_ports
         self._records = records
         self._links = links
-        self._devices = PortDevices(links, sysctl, records)
+        self._devices = devices
         self._filters = filters
         self._switches = switches or VirtualSwitches()
         self._session = session
@@ -173,27 +174,29 @@ class Ports:
         """Set the bandwidth limits of an interface."""
         record = self._record(request.uuid, request.tap)
         bandwidth = read_bandwidth(request.bandwidth) if request.bandwidth else None
-        check_limits(read_interface(record.interface), bandwidth)
+        interface = read_interface(record.interface)
+        check_limits(interface, bandwidth)
         obj = self._network_ports.network(record.network)
         if obj is not None and record.port:
             await self._network_ports.limit(obj, UUID(record.port), bandwidth)
-        with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
-            await self._devices.set_bandwidth(record.device, bandwidth)
-        interface = read_interface(record.interface)
-        interface.bandwidth = bandwidth
-        await self._save(record, interface)
+        await self._limit(record, interface, bandwidth)
         return Ack()
 
     async def limit_port(self, port: str, bandwidth: Bandwidth) -> None:
         """Set the bandwidth limits of a network port's device, if a guest of ours has it."""
         record = next((candidate for candidate in self._records if candidate.port == port), None)
         if record is not None:
-            check_limits(read_interface(record.interface), bandwidth)
-            with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
-                await self._devices.set_bandwidth(record.device, bandwidth)
             interface = read_interface(record.interface)
-            interface.bandwidth = bandwidth
-            await self._save(record, interface)
+            check_limits(interface, bandwidth)
+            await self._limit(record, interface, bandwidth)
+
+    async def _limit(
+        self, record: PortRecord, interface: Interface, bandwidth: Bandwidth | None
+    ) -> None:
+        with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
+            await self._devices.set_bandwidth(record.device, bandwidth)
+        interface.bandwidth = bandwidth
+        self._save(record, interface)
 
     @handles(UpdatePort)
     async def update(self, request: UpdatePort) -> PortAttached:
@@ -203,60 +206,6 @@ class Ports:
             record = self._record(request.uuid, request.tap)
             async with self._network_ports.hold_network(interface):
                 return await run_to_completion(self._update(record, interface))
-
-    async def restore(self, network: str = "", own_bridge: str = "") -> None:
-        """Attach running guests' interfaces again where they lost their bridge.
-
-        After a restart of netd, and after the start of a network: its guests ran on while it was
-        stopped.
-
-        Args:
-            network: its UUID as text; "": the interfaces that name no network, but a bridge.
-            own_bridge: the network's bridge, which interfaces may name instead of the network.
-        """
-        records = [
-            record
-            for record in self._records
-            if record.network == network or (own_bridge and record.bridge == own_bridge)
-        ]
-        # A switch of its own keeps its ports: its taps have no bridge of the kernel's.
-        records = [
-            record
-            for record in records
-            if not is_driven(read_interface(record.interface).virtualport)
-        ]
-        if not records:
-            return  # the links are listed only where it matters: a host may have thousands
-        links = {link.name: link for link in await self._links.links()}
-        for record in records:
-            device, bridge = links.get(record.device), links.get(record.bridge)
-            if device is None or bridge is None:
-                continue
-            try:
-                await self._restore(record, joined=device.master == bridge.index)
-            except (OSError, TimeoutError, VirError) as error:
-                log.error(
-                    "'%s' of domain '%s' cannot be attached: %s",
-                    record.device,
-                    record.domain,
-                    error,
-                )
-
-    async def _restore(self, record: PortRecord, *, joined: bool) -> None:
-        interface = read_interface(record.interface)
-        obj = self._network_ports.network(record.network)
-        if obj is None or obj.runtime is None:
-            if not joined and not record.network:
-                await self._devices.set_master(record.device, interface, plan_interface(interface))
-            return
-        users = self._network_ports.device_users(obj)
-        plan = plan_attach(interface, obj.runtime.network, users)
-        if not joined:
-            await self._devices.set_master(record.device, interface, plan)
-        port = UUID(record.port)
-        if port.bytes not in obj.runtime.ports:
-            described = describe_port(interface, plan, port, record.domain, record.uuid)
-            await self._network_ports.add(obj, port, described)
 
     async def collect_garbage(self) -> None:
         """Remove ports whose device is gone: the worker died before it could detach."""
@@ -399,12 +348,8 @@ class Ports:
             if interface.filterref != before.filterref:
                 rollback.push_async_callback(self._apply_filter, record, before.filterref)
                 await self._apply_filter(record, interface.filterref)
-            changed = PortRecord(
-                device=record.device,
-                kind=record.kind,
-                domain=record.domain,
-                uuid=record.uuid,
-                mac=record.mac,
+            changed = replace(
+                record,
                 interface=write_interface(live),
                 network=obj.uuid_text if obj is not None else "",
                 port=str(uuid) if obj is not None else "",
@@ -433,7 +378,7 @@ class Ports:
         source = before.source or InterfaceSource()
         live = live_interface(interface, plan, record.device, source.portid or "")
         live.virtualport = port
-        await self._save(record, live)
+        self._save(record, live)
         return PortAttached(
             interface=write_interface(live), tap=record.device, taps=[], vhosts=[], host_mtu=0
         )
@@ -442,10 +387,9 @@ class Ports:
         if record.bridge:
             await self._links.set_master(record.device, record.bridge)
 
-    async def _save(self, record: PortRecord, interface: Interface) -> None:
-        fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    def _save(self, record: PortRecord, interface: Interface) -> None:
         with KernelErrors(f"cannot store port '{record.device}'"):
-            self._records.save(PortRecord(**{**fields, "interface": write_interface(interface)}))
+            self._records.save(replace(record, interface=write_interface(interface)))
 
     def _record(self, uuid: str, device: str) -> PortRecord:
         record = self._records.get(device)

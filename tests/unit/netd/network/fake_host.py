@@ -78,6 +78,12 @@ class FakeLinks(Rtnetlink):
         link = self._link(name)
         self.by_name[name] = replace(link, up=options.get("state", "") == "up" or link.up)
 
+    async def attach_port(self, name: str, bridge: str, **options: object) -> None:
+        self.by_name[name] = replace(self._link(name), up=True, master=self._link(bridge).index)
+
+    async def set_port(self, name: str, **options: object) -> None:
+        self._link(name)
+
     async def delete(self, name: str) -> None:
         self.by_name.pop(name, None)
         self.address_list = [each for each in self.address_list if each[0] != name]

@@ -13,6 +13,7 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.messages.netd import AdoptPort, DetachPort
 from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network.network import NetworkObject
+from supervisor.netd.ports.devices import PortDevices
 from supervisor.netd.ports.floors import Floors
 from supervisor.netd.ports.network_ports import NetworkPorts
 from supervisor.netd.ports.ports import Ports
@@ -93,7 +94,9 @@ ATTACHED = f"""<interface type='{{kind}}'><mac address='52:54:00:00:00:07'/>
 
 def guests_ports(netd: FakeNetd, folder: Path) -> Ports:
     records = PortRecords(folder / "taps")
-    return Ports(ports_of(netd), records, netd.host.links, Sysctl(folder), None, session=False)
+    links = netd.host.links
+    devices = PortDevices(links, Sysctl(folder), records)
+    return Ports(ports_of(netd), records, links, devices, None, session=False)
 
 
 def adoption(kind: str = "network", network: str = "n") -> AdoptPort:
