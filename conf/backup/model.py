@@ -12,7 +12,7 @@ from typing import Final
 
 from lxml import etree
 
-from conf.domain.devices.disk import FORMATS
+from conf.domain.devices.backing_store import FORMATS
 from conf.domain.devices.disk_chain import Layer, local_path
 from conf.domain.devices.source import Source
 from conf.errors import ConfError

@@ -17,7 +17,14 @@ from conf.mapper.spec import (
     texts,
     verbatim,
 )
-from conf.mapper.writing import Mode, join_parts, write, write_parts
+from conf.mapper.writing import (
+    Mode,
+    escape_attribute,
+    join_parts,
+    write,
+    write_element,
+    write_parts,
+)
 
 __all__ = [
     "NAMESPACES",
@@ -29,6 +36,7 @@ __all__ = [
     "child",
     "children",
     "element",
+    "escape_attribute",
     "flag",
     "join_parts",
     "parse",
@@ -38,5 +46,6 @@ __all__ = [
     "texts",
     "verbatim",
     "write",
+    "write_element",
     "write_parts",
 ]

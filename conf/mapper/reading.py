@@ -112,7 +112,8 @@ def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
 
     Args:
         model: its class. A static method `before_read` of it is called with the element before
-            any field is read: for what libvirt checks first.
+            any field is read: for what libvirt checks first. Of a child's class, a `read_whole`
+            may read the element in a shorter way, or return None.
         node: the element.
         repeated: further elements of the same name, for a child with `merge`.
 
@@ -301,7 +302,10 @@ def _read_child(step: ReadStep, nodes: list[etree._Element], values: Values) -> 
     if not nodes or (spec.empty_is_absent and not string_value(nodes[0])):
         return
     first, *others = nodes
-    values[step.name] = read(class_of(spec, first), first, *(others if spec.merge else ()))
+    model = class_of(spec, first)
+    read_whole = getattr(model, "read_whole", None)
+    whole = read_whole(first) if read_whole is not None else None
+    values[step.name] = whole or read(model, first, *(others if spec.merge else ()))
 
 
 def _read_children(step: ReadStep, nodes: list[etree._Element], values: Values) -> None:

@@ -71,12 +71,19 @@ def write(model: object, mode: Mode, *, level: int = 0, tag: str = "") -> str:
 
 
 def write_element(model: object, mode: Mode, lines: list[str], level: int, tag: str = "") -> None:
-    """Add a model's lines; its `before_write` may put another in its place, or None for nothing."""
+    """Add a model's lines.
+
+    Its `before_write` may put another in its place, or None for nothing; its `write_whole` may add
+    them, and says whether it has.
+    """
     prepare = getattr(model, "before_write", None)
     if prepare is not None:
         model = prepare(mode)
         if model is None:
             return
+    whole = getattr(model, "write_whole", None)
+    if whole is not None and whole(mode, lines, level):
+        return
     name = tag or model.__element__  # type: ignore[attr-defined]
     keep = not getattr(model, "__omit_empty__", False)
     _part(_write_plan(type(model)), name, model, mode, lines, level, keep=keep)
@@ -189,7 +196,7 @@ def _attributes(part: WritePlan, model: Any, mode: Mode) -> str:  # noqa: ANN401
     for name, spec in part.attributes:
         value = getattr(model, name)
         if value is not None and (formatted := _text(value, spec, mode)) is not None:
-            escaped = formatted if formatted.isalnum() else _attribute(formatted)
+            escaped = formatted if formatted.isalnum() else escape_attribute(formatted)
             written += f" {spec.name}='{escaped}'"
     return written
 
@@ -224,5 +231,6 @@ def _escaped(text: str) -> str:
     return text.translate(_ESCAPES) if _needs_escape(text) else text
 
 
-def _attribute(text: str) -> str:
+def escape_attribute(text: str) -> str:
+    """Escape the value of an attribute."""
     return text.translate(_ATTRIBUTE_ESCAPES) if _needs_escape(text) else text

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from conf.domain.devices.disk import FORMATS, CacheSize
-from conf.domain.devices.disk import TYPES as SOURCE_TYPES
+from conf.domain.devices.backing_store import FORMATS, CacheSize
+from conf.domain.devices.backing_store import TYPES as SOURCE_TYPES
 from conf.domain.devices.disk_chain import location, source_name
 from conf.domain.devices.source import Source
 from conf.errors import ConfError

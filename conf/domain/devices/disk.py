@@ -8,38 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
-from conf.domain.devices.source import Auth, Encryption, Source, lenient_index
-from conf.errors import ConfError
+from conf.domain.devices.backing_store import (
+    FORMATS,
+    TYPES,
+    BackingFormat,
+    BackingStore,
+    CacheSize,
+)
+from conf.domain.devices.source import Auth, Encryption, Source
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
 from conf.types.integer import uint, uint_positive, unsigned
-from conf.types.size import to_bytes
 
-TYPES = one_of("file", "block", "dir", "network", "volume", "nvme", "vhostuser", "vhostvdpa")
 BUSES = one_of("ide", "fdc", "scsi", "virtio", "xen", "usb", "uml", "sata", "sd")
 DEVICES = one_of("disk", "lun", "cdrom", "floppy")
 SNAPSHOTS = one_of("no", "internal", "external", "manual")
-FORMATS = one_of(
-    "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop",
-    "cow", "qcow", "qcow2", "qed", "vmdk", "luks",
-    unknown="unknown driver format value '{}'",
-)  # fmt: skip
-BACKING_FORMATS = one_of(*FORMATS.values, unknown="unknown storage source format '{}'", kind="xml")
 CACHES = one_of("default", "none", "writethrough", "writeback", "directsync", "unsafe")
-
-
-@element("max_size")
-@dataclass(slots=True, kw_only=True)
-class CacheSize:
-    """<max_size>: bytes of metadata kept in memory."""
-
-    unit: str = attribute("@unit", default="bytes")
-    amount: int = text(".", read=unsigned, default=0)
-
-    def after_read(self) -> None:
-        """Count in bytes."""
-        self.amount, self.unit = to_bytes(self.amount, self.unit), "bytes"
 
 
 @element("driver")
@@ -83,45 +68,6 @@ class DiskTarget:
     tray: str | None = attribute("@tray", read=one_of("open", "closed"), omit="closed")
     removable: bool | None = attribute("@removable", read=on_off, write=write_on_off)
     rotation_rate: int | None = attribute("@rotation_rate", read=uint)
-
-
-@element("format")
-@dataclass(slots=True, kw_only=True)
-class BackingFormat:
-    """<format> of a backing file."""
-
-    type: str = attribute("@type", read=BACKING_FORMATS, default="")
-    metadata_cache: CacheSize | None = child(
-        "metadata_cache/max_size", CacheSize, merge=True, empty_is_absent=True
-    )
-
-
-@element("backingStore")
-@dataclass(slots=True, kw_only=True)
-class BackingStore:
-    """<backingStore>: what lies under an image; an empty one says that nothing does."""
-
-    type: str | None = attribute("@type", read=TYPES)
-    index: int | None = attribute("@index", read=lenient_index, only="live")
-    format: BackingFormat | None = child("format", BackingFormat, merge=True)
-    source: Source | None = child("source", Source)
-    backing_store: BackingStore | None = child("backingStore", lambda: BackingStore)
-
-    def after_read(self) -> None:
-        """Check that an image has its parts; without type= it is the end of the chain.
-
-        Raises:
-            ConfError: "xml": a part is missing.
-        """
-        path = "backingStore"
-        if self.type is None:
-            self.format = self.source = self.backing_store = None
-            return
-        if self.format is None or not self.format.type:
-            raise ConfError("xml", "missing disk backing store format", f"{path}/format/@type")
-        if self.source is None:
-            raise ConfError("xml", "missing disk backing store source", f"{path}/source")
-        self.source.keep_type(self.type)
 
 
 @element("format")

@@ -10,14 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conf.domain.devices.disk import (
-    BackingFormat,
-    BackingStore,
-    CacheSize,
-    Disk,
-    DiskDriver,
-    is_empty,
-)
+from conf.domain.devices.backing_store import BackingFormat, BackingStore, CacheSize
+from conf.domain.devices.disk import Disk, DiskDriver, is_empty
 from conf.domain.devices.source import Source
 
 

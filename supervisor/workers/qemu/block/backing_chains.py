@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.devices.disk import BackingFormat, BackingStore, Disk, is_empty
+from conf.domain.devices.backing_store import BackingFormat, BackingStore
+from conf.domain.devices.disk import Disk, is_empty
 from conf.domain.devices.source import Source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images import CHAINED, resolve_chain

@@ -14,7 +14,8 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Final
 
-from conf.domain.devices.disk import BackingFormat, Disk, Mirror
+from conf.domain.devices.backing_store import BackingFormat
+from conf.domain.devices.disk import Disk, Mirror
 from conf.domain.devices.disk_chain import Layer, layers, source_name
 from rpc.enums import ConnectDomainEventBlockJobStatus as JobStatus
 from rpc.enums import DomainBlockCommitFlags as CommitFlags

@@ -14,7 +14,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
-from conf.domain.devices.disk import BackingStore, Disk, DiskDriver
+from conf.domain.devices.backing_store import BackingStore
+from conf.domain.devices.disk import Disk, DiskDriver
 from conf.domain.devices.disk_chain import Layer, layers
 from conf.domain.devices.disk_defaults import complete_encryption
 from conf.mapper import parse

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from conf.domain.devices.disk import BackingFormat, BackingStore, Disk, DiskDriver, Mirror
+from conf.domain.devices.backing_store import BackingFormat, BackingStore
+from conf.domain.devices.disk import Disk, DiskDriver, Mirror
 from conf.domain.devices.disk_chain import Layer, layers, set_layers
 from supervisor.workers.qemu.block.image_nodes import add_image
 from supervisor.workers.qemu.guest import Guest

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from conf.domain.devices.disk import BackingStore, Disk, is_empty
+from conf.domain.devices.backing_store import BackingStore
+from conf.domain.devices.disk import Disk, is_empty
 from conf.domain.devices.disk_chain import Layer, layers
 from conf.domain.devices.source import Source
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.domain import format_domain, parse_domain
-from conf.domain.devices.disk import BackingFormat, BackingStore, Disk, DiskDriver, DiskTarget
+from conf.domain.devices.backing_store import BackingFormat, BackingStore
+from conf.domain.devices.disk import Disk, DiskDriver, DiskTarget
 from conf.domain.devices.source import Source
 from supervisor.workers.qemu.block.nodes import (
     disk_of_node,
