@@ -9,6 +9,7 @@ A daemon whose sockets demand no authentication, and that is not announced, runs
 
 from __future__ import annotations
 
+import logging
 import socket
 
 from supervisor.authd.mdns import Announcer, service_of
@@ -17,6 +18,8 @@ from supervisor.authd.polkit_actions import PolkitActions
 from supervisor.authd.sasl import SaslCalls
 from supervisor.messages.calls import ClientClosed
 from supervisor.runtime.child import ChildProcess
+
+log = logging.getLogger(__name__)
 
 
 async def run(process: ChildProcess) -> None:
@@ -28,9 +31,16 @@ async def run(process: ChildProcess) -> None:
 
     sasl = SaslCalls(lambda: process.config, process.paths.root)
     process.node.serve(sasl)
-    process.node.serve(PolkitCalls())
-    actions = PolkitActions()
+    polkit, actions = PolkitCalls(), PolkitActions()
+    process.node.serve(polkit)
     process.node.serve(actions)
+
+    def renew() -> None:
+        if polkit.is_idle and actions.is_idle:
+            log.info("authd is renewed: what libsasl2 has lost of its memory comes back")
+            process.stopping.set()
+
+    sasl.on_worn_out = renew
     process.node.subscribe("rpcd", ClientClosed, sasl.client_closed)
     process.node.on_peer_lost.append(sasl.client_process_lost)
     if not process.session:

@@ -39,6 +39,11 @@ class PolkitCalls:
     def __init__(self) -> None:
         self._under_way = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no question is under way."""
+        return not self._under_way
+
     @handles(CheckPolkit)
     async def check(self, request: CheckPolkit) -> Ack:
         """Ask polkit.

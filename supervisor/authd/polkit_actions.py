@@ -41,6 +41,12 @@ class PolkitActions:
         self._connection: DBusConnection | None = None
         self._opening = asyncio.Lock()
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._under_way = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no question is under way."""
+        return not self._under_way
 
     @handles(CheckActions)
     async def check(self, request: CheckActions) -> AllowedActions:
@@ -53,6 +59,7 @@ class PolkitActions:
         if started is None:
             raise polkit_error(ErrorCode.AUTH_FAILED, "the client has ended")
         process = (request.pid, started, request.uid)
+        self._under_way += 1
         try:
             async with asyncio.timeout(ANSWER_S):
                 try:
@@ -65,6 +72,8 @@ class PolkitActions:
             log.warning("polkit does not answer about pid %d: %r", request.pid, error)
             detail = "polkit does not answer: is the service polkitd running?"
             raise polkit_error(ErrorCode.AUTH_FAILED, detail) from error
+        finally:
+            self._under_way -= 1
 
     async def _ask_all(
         self, process: tuple[int, int, int], actions: Sequence[PolkitAction]

@@ -30,7 +30,7 @@ from supervisor.messages.authd import (
     StepSasl,
 )
 from supervisor.messages.calls import ClientClosed
-from tests.unit.authd.sasl_client import Scram, needs_sasl, plain
+from tests.unit.authd.sasl_client import RightClient, Scram, needs_sasl, plain
 
 DEADLINE_S = 20.0
 TLS = SaslPeer(id="1", name="c", is_protected=True, external_ssf=256)
@@ -202,6 +202,45 @@ async def test_there_is_a_limit_to_conversations(
         with pytest.raises(VirError):
             await begun(handlers, SaslPeer(id="2", name="d", is_protected=True))
         await begun(handlers)  # the client's own ends with the next
+
+
+async def test_authd_is_renewed_after_many_layers_once_it_has_no_client(
+    users: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sasl_module, "MAX_LAYERS", 2)
+    worn = asyncio.Event()
+    async with asyncio.timeout(DEADLINE_S), calls(users) as handlers:
+        handlers.on_worn_out = worn.set
+        first = await layer_opened(handlers, "1")
+        second = await layer_opened(handlers, "2")
+        await closed(first)
+        assert not worn.is_set()  # it has a client still
+        await closed(second)
+        await worn.wait()
+
+
+async def layer_opened(handlers: SaslCalls, client: str) -> tuple[socket.socket, socket.socket]:
+    """Authenticate a client by DIGEST-MD5; both ends of its layer, the plain one last."""
+    peer = SaslPeer(id=client, name="c", local="127.0.0.1;1", remote="127.0.0.1;2")
+    user = RightClient("DIGEST-MD5", "alice", "secret")
+    start = StartSasl(peer=peer, mechanism="DIGEST-MD5", data=user.message(b"") or None)
+    challenge = await handlers.start(start)
+    answer = user.message(challenge.data or b"")
+    assert (await handlers.step(StepSasl(id=client, data=answer))).ssf == 128
+    ours, theirs = socket.socketpair()
+    request = OpenSaslLayer(id=client, client=Descriptor(theirs.detach()))
+    plain_end = socket.socket(fileno=(await handlers.open_layer(request)).plain.take())
+    for end in (ours, plain_end):
+        end.settimeout(0)
+    return ours, plain_end
+
+
+async def closed(ends: tuple[socket.socket, socket.socket]) -> None:
+    """Close a client's connection, and wait until its layer has ended."""
+    client, plain_end = ends
+    client.close()
+    assert await asyncio.get_running_loop().sock_recv(plain_end, 1) == b""
+    plain_end.close()
 
 
 async def test_no_layer_without_a_complete_conversation(users: Path) -> None:
