@@ -8,8 +8,11 @@ May not touch: images.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from copy import copy
+from pathlib import Path
 
 from conf.domain import Domain, format_domain
 from ipc import BusError
@@ -20,6 +23,8 @@ from supervisor.domd.workers import Workers
 from supervisor.messages.block import DiskChangesSaved
 from supervisor.objects.disk_change import DiskChange, apply_changes
 from supervisor.runtime.off_loop import off_loop
+
+Follow = Callable[[Mapping[Path, str]], Awaitable[bool]]
 
 log = logging.getLogger(__name__)
 
@@ -41,20 +46,36 @@ class DiskChanges:
         if not domain.disk_changes:
             return
         # Every report of the guest has them until the worker knows that they are written.
-        domain.following = domain.following or asyncio.Lock()
-        async with domain.following:
-            await self._follow(domain)
+        async with _turn(domain):
+            await self._follow(domain, {})
 
-    async def _follow(self, domain: DomainObject) -> None:
-        changes = domain.disk_changes
+    @contextlib.asynccontextmanager
+    async def following(self, domain: DomainObject) -> AsyncIterator[Follow]:
+        """Let nobody else follow a domain's changes while the body makes one.
+
+        The body gets what follows them, and writes other documents of the domain with the
+        definition: a wait for the disk less. It says whether it has: not, where the definition
+        does not change. The caller holds the domain's change lock.
+        """
+        async with _turn(domain):
+            yield lambda beside: self._follow(domain, beside)
+
+    async def _follow(self, domain: DomainObject, beside: Mapping[Path, str]) -> bool:
+        """Write what a guest has changed; whether the other documents are written, too.
+
+        Raises:
+            VirError: as `follow`.
+        """
+        changes, written = domain.disk_changes, False
         if not changes:
-            return
+            return False
         started_from = domain.source
         is_defined = domain.definition is started_from  # it was not redefined since
         if domain.definition is not None:
             changed = await followed(domain.definition, changes)
             if changed is not None:
-                await self._definitions.replace(domain, changed)
+                await self._definitions.replace(domain, changed, beside)
+                written = True
                 if is_defined and domain.source is started_from:
                     domain.source = changed
         if started_from is not None and domain.source is started_from:
@@ -66,12 +87,18 @@ class DiskChanges:
             task = asyncio.create_task(self._acknowledge(domain, changes[-1].number))
             self._acknowledging.add(task)
             task.add_done_callback(self._acknowledging.discard)
+        return written
 
     async def _acknowledge(self, domain: DomainObject, number: int) -> None:
         try:
             await self._workers.call(domain, DiskChangesSaved(up_to=number))
         except (BusError, VirError) as error:
             log.info("the worker of %s keeps changes of disks: %s", domain.name, error)
+
+
+def _turn(domain: DomainObject) -> asyncio.Lock:
+    domain.following = domain.following or asyncio.Lock()
+    return domain.following
 
 
 async def followed(definition: Definition, changes: list[DiskChange]) -> Definition | None:

@@ -130,7 +130,8 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     def config() -> QemuConfig:
         return process.qemu_config
 
-    domains.follow_disks = DiskChanges(definitions, workers).follow
+    changes = DiskChanges(definitions, workers)
+    domains.follow_disks = changes.follow
     store = SnapshotStore(paths, publisher.invalidate, definition_files, definitions.settle_soon)
     checkpoints = CheckpointStore(paths, publisher.invalidate, BitmapPresence(workers).is_made)
     checkpoint_creator = CheckpointCreator(checkpoints, builder, domains, workers)
@@ -138,6 +139,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         store=store,
         checkpoints=checkpoints,
         definitions=definitions,
+        changes=changes,
         builder=builder,
         domains=domains,
         workers=workers,

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
@@ -112,17 +113,24 @@ class DefinitionFiles:
         self._journal.settle_now()
         write_document(self._definition(name), above + self._header(name) + xml)
 
-    def replace(self, name: str, xml: str) -> None:
+    def replace(
+        self, name: str, xml: str, beside: Mapping[Path, str] = MappingProxyType({})
+    ) -> None:
         """Replace a definition; on return it survives a loss of power.
 
         The file itself is durable after `settle`: the caller calls it soon.
 
+        Args:
+            name: of the object.
+            xml: its definition.
+            beside: documents that are written with it, as by `write_beside`.
+
         Raises:
-            OSError: nothing has changed.
+            OSError: nothing has changed; or the definition has, and one of the documents has not.
         """
         data = (self._header(name) + xml).encode()
         check_size(self._definition(name), data)
-        self._journal.replace(f"{name}.xml", data)
+        self._journal.replace_all({f"{name}.xml": data, **_encoded(beside)})
 
     def write_beside(self, documents: Mapping[Path, str]) -> None:
         """Write other documents of objects, in folders of their own, with the same durability.
@@ -135,12 +143,7 @@ class DefinitionFiles:
         Raises:
             OSError: as `ChangeJournal.replace_all`; EFBIG: one could not be read back.
         """
-        encoded = {path: text.encode() for path, text in documents.items()}
-        for path, data in encoded.items():
-            check_size(path, data)
-        for folder in {path.parent for path in documents}:
-            make_folder(folder)
-        self._journal.replace_all({str(path): data for path, data in encoded.items()})
+        self._journal.replace_all(_encoded(documents))
 
     def settle_now(self) -> None:
         """Make all changes durable in their own files, before some of these are removed.
@@ -239,6 +242,20 @@ class DefinitionFiles:
 
     def _autostart_done(self) -> Path:
         return self._folders.status / "autostarted"
+
+
+def _encoded(documents: Mapping[Path, str]) -> dict[str, bytes]:
+    """Encode documents for the journal, and make their folders.
+
+    Raises:
+        OSError: a folder cannot be made; EFBIG: a document could not be read back.
+    """
+    encoded = {path: text.encode() for path, text in documents.items()}
+    for path, data in encoded.items():
+        check_size(path, data)
+    for folder in {path.parent for path in documents}:
+        make_folder(folder)
+    return {str(path): data for path, data in encoded.items()}
 
 
 def read_xml_files(folder: Path) -> Iterator[tuple[str, str]]:

@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
 from supervisor.dispatch.events import Publisher
@@ -135,13 +137,20 @@ class Definitions(Generic[E, D]):
         """
         await run_to_completion(self._undefine(obj, before_remove))
 
-    async def replace(self, obj: E, definition: D) -> None:
+    async def replace(
+        self, obj: E, definition: D, beside: Mapping[Path, str] = MappingProxyType({})
+    ) -> None:
         """Change a definition without an event; the caller holds the object's change lock.
+
+        Args:
+            obj: the object.
+            definition: its new one.
+            beside: other documents of it, by their paths, which are written after it.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        await run_to_completion(self._replace(obj, definition))
+        await run_to_completion(self._replace(obj, definition, beside))
 
     async def set_autostart(self, obj: E, *, on: bool) -> None:
         """Have an object start with the host, or not; the caller holds its change lock.
@@ -181,10 +190,12 @@ class Definitions(Generic[E, D]):
                 self._registry.remove(obj)
             self._publisher.lifecycle(obj, UNDEFINED)
 
-    async def _replace(self, obj: E, definition: D) -> None:
+    async def _replace(self, obj: E, definition: D, beside: Mapping[Path, str]) -> None:
         text = self._xml.format(definition)
         async with self._turn.hold("change"):
-            await self._change_disk("change", obj, lambda: self._files.replace(obj.name, text))
+            await self._change_disk(
+                "change", obj, lambda: self._files.replace(obj.name, text, beside)
+            )
             self.settle_soon()
             self._publisher.invalidate()
             obj.definition = definition

@@ -19,7 +19,7 @@ import msgspec
 from conf.domain import Domain
 from conf.domain.device_xml import parse_device
 from conf.domain.devices.disk import Disk
-from conf.domain.devices.disk_chain import Layer, layers, set_layers
+from conf.domain.devices.disk_chain import Layer, layers, push_overlay, set_layers
 
 
 class DiskChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +55,12 @@ def _apply(disk: Disk, change: DiskChange) -> bool:
     if [one.location for one in current] == [one.location for one in new[: len(current)]]:
         return False  # it was applied before, or changes nothing that is named
     below, terminated = _below(disk, current, new, change, ends=device.chain_ends())
-    previous = (current, disk.chain_ends())
+    ends = disk.chain_ends()
+    if len(below) == len(current) and terminated == ends:
+        push_overlay(disk, new[0])
+        return True
     set_layers(disk, [new[0], *below], terminated=terminated)
-    return previous != (layers(disk), disk.chain_ends())
+    return (current, ends) != (layers(disk), disk.chain_ends())
 
 
 def _below(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -134,12 +135,24 @@ def interface_counters(name: str) -> tuple[int, ...] | None:
     return None
 
 
-def open_files(pid: int) -> set[tuple[int, int]]:
-    """Return device and inode of each file that a process has open; none if it cannot be read."""
-    found: set[tuple[int, int]] = set()
-    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
-        for entry in entries:
+class OpenFiles(Container[object]):
+    """The files that a process has open, as device and inode; none if they cannot be read.
+
+    They are looked at from the newest descriptor on, and no further than is asked for.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._folder = f"/proc/{pid}/fd"
+        self._found: set[tuple[int, int]] = set()
+        self._left: list[int] | None = None
+
+    def __contains__(self, file: object) -> bool:
+        if self._left is None:
+            self._left = []
+            with contextlib.suppress(OSError):
+                self._left = sorted(map(int, os.listdir(self._folder)))
+        while file not in self._found and self._left:
             with contextlib.suppress(OSError):  # closed meanwhile
-                status = os.stat(entry.path)
-                found.add((status.st_dev, status.st_ino))
-    return found
+                status = os.stat(f"{self._folder}/{self._left.pop()}")
+                self._found.add((status.st_dev, status.st_ino))
+        return file in self._found

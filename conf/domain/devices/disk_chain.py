@@ -71,16 +71,9 @@ def location(type_: str, source: Source) -> str:
 
 def layers(disk: Disk) -> list[Layer]:
     """List a disk's images from the top down; none in an empty drive."""
-    if disk.source is None or is_empty(disk.source):
+    top = top_layer(disk)
+    if top is None:
         return []
-    driver = disk.driver
-    top = Layer(
-        type=disk.type,
-        source=_with_own_secrets(disk),
-        format=(driver.type if driver else None) or "raw",
-        index=disk.source.index,
-        cache=driver.metadata_cache if driver else None,
-    )
     found = [top]
     store = disk.backing_store
     while store is not None and store.type is not None and store.source is not None:
@@ -96,6 +89,20 @@ def layers(disk: Disk) -> list[Layer]:
         )
         store = store.backing_store
     return found
+
+
+def top_layer(disk: Disk) -> Layer | None:
+    """Return the image that the guest writes to; None in an empty drive."""
+    if disk.source is None or is_empty(disk.source):
+        return None
+    driver = disk.driver
+    return Layer(
+        type=disk.type,
+        source=_with_own_secrets(disk),
+        format=(driver.type if driver else None) or "raw",
+        index=disk.source.index,
+        cache=driver.metadata_cache if driver else None,
+    )
 
 
 def _with_own_secrets(disk: Disk) -> Source:
@@ -121,26 +128,43 @@ def set_layers(disk: Disk, chain: Sequence[Layer], *, terminated: bool) -> None:
         terminated: nothing is below the last image, and the XML says so (<backingStore/>).
     """
     top, *below = chain
+    _set_top(disk, top)
+    store = BackingStore() if terminated else None
+    for layer in reversed(below):
+        store = _store_of(layer, store)
+    disk.backing_store = store
+
+
+def _set_top(disk: Disk, top: Layer) -> None:
     if top.location != location(disk.type, disk.source or Source()):
         disk.auth = disk.encryption = None  # those were the old top's, and are in its layer
     disk.type = top.type
     disk.source = replace(top.source, index=top.index, type=top.source.type, place=top.source.place)
     driver = disk.driver or DiskDriver(name="qemu")
     disk.driver = replace(driver, type=top.format, metadata_cache=top.cache)
-    store = BackingStore() if terminated else None
-    for layer in reversed(below):
-        store = BackingStore(
-            type=layer.type,
-            index=layer.index,
-            format=BackingFormat(type=layer.format, metadata_cache=layer.cache),
-            source=replace(
-                layer.source, index=None, type=layer.source.type, place=layer.source.place
-            ),
-            backing_store=store,
-        )
-    disk.backing_store = store
+
+
+def _store_of(layer: Layer, below: BackingStore | None) -> BackingStore:
+    source = replace(layer.source, index=None, type=layer.source.type, place=layer.source.place)
+    return BackingStore(
+        type=layer.type,
+        index=layer.index,
+        format=BackingFormat(type=layer.format, metadata_cache=layer.cache),
+        source=source,
+        backing_store=below,
+    )
 
 
 def push_overlay(disk: Disk, overlay: Layer) -> None:
-    """Put a new image on top of a disk's chain, which ends as before."""
-    set_layers(disk, [overlay, *layers(disk)], terminated=disk.chain_ends())
+    """Put a new image on top of a disk's chain, which ends as before; its elements are kept."""
+    top = top_layer(disk)
+    if top is not None:
+        disk.backing_store = _store_of(top, disk.backing_store)
+    _set_top(disk, overlay)
+
+
+def take_chain(disk: Disk, other: Disk) -> None:
+    """Give a disk the chain of another one, which shares it from now on."""
+    disk.type, disk.source, disk.driver = other.type, other.source, other.driver
+    disk.auth, disk.encryption = other.auth, other.encryption
+    disk.backing_store = other.backing_store

@@ -120,16 +120,19 @@ class MomentStore(ABC, Generic[M, K]):
         Raises:
             VirError: INTERNAL_ERROR: a disk error; those before it are written.
         """
-        tree = await self.tree(domain)
-        texts = [(moment.name, self.text(domain, moment, tree)) for moment in moments]
-        folder = self.folder(domain)
-
-        header = HEADER.format(kind=self.kind)
-        documents = {folder / f"{name}.xml": header + text for name, text in texts}
-        names = ", ".join(name for name, _ in texts)
+        documents = self.documents(domain, await self.tree(domain), moments)
+        names = ", ".join(path.stem for path in documents)
         what = f"save metadata for {self.kind} {names}"
         await self.change(domain, what, lambda: self._write(documents))
         self._invalidate()  # what is saved may have been changed in place
+
+    def documents(self, domain: DomainObject, tree: K, moments: Iterable[M]) -> dict[Path, str]:
+        """Return moments' files, by their paths."""
+        folder, header = self.folder(domain), HEADER.format(kind=self.kind)
+        return {
+            folder / f"{moment.name}.xml": header + self.text(domain, moment, tree)
+            for moment in moments
+        }
 
     async def remove(self, domain: DomainObject, names: Iterable[str]) -> None:
         """Remove moments from the tree, and their files.

@@ -35,16 +35,17 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.events import Publisher
 from supervisor.dispatch.schema import require_valid
-from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.checkpoints.store import CheckpointStore
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import DomainDefinitions
+from supervisor.domd.disk_changes import DiskChanges
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.guest_jobs import GuestJobs, JobRequest
 from supervisor.domd.registry import refuse_block_jobs
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.saved_images import SavedImages
+from supervisor.domd.snapshots.create_flags import check_flags
 from supervisor.domd.snapshots.off_overlays import put_overlay, remove_created
 from supervisor.domd.snapshots.prepare import check_snapshot, refuse_mirrors
 from supervisor.domd.snapshots.qemu_img import for_each_image
@@ -58,18 +59,6 @@ from supervisor.objects.job import AsyncJob, JobKind, JobRecord
 
 CALL: Final = "remoteDispatchDomainSnapshotCreateXML"
 SCHEMA: Final = "domainsnapshot.rng"
-#: Flags that exclude each other, and flags that need another one.
-EXCLUSIVE: Final = (
-    (CreateFlags.REDEFINE, CreateFlags.NO_METADATA),
-    (CreateFlags.REDEFINE, CreateFlags.HALT),
-    (CreateFlags.LIVE, CreateFlags.REDEFINE),
-    (CreateFlags.LIVE, CreateFlags.HALT),
-)
-NEEDED: Final = (
-    (CreateFlags.CURRENT, CreateFlags.REDEFINE),
-    (CreateFlags.QUIESCE, CreateFlags.DISK_ONLY),
-)
-
 log = logging.getLogger(__name__)
 
 
@@ -80,6 +69,7 @@ class SnapshotServices:
     store: SnapshotStore
     checkpoints: CheckpointStore
     definitions: DomainDefinitions
+    changes: DiskChanges
     builder: DefinitionBuilder
     domains: RunningDomains
     workers: Workers
@@ -96,6 +86,7 @@ class SnapshotCreator:
     def __init__(self, services: SnapshotServices) -> None:
         self._store = services.store
         self._definitions = services.definitions
+        self._changes = services.changes
         self._builder = services.builder
         self._domains = services.domains
         self._workers = services.workers
@@ -168,6 +159,9 @@ class SnapshotCreator:
         self, domain: DomainObject, tree: SnapshotTree, snapshot: Snapshot, flags: int
     ) -> Snapshot:
         overlays = await self._prepare(domain, tree, snapshot, flags)
+        if domain.is_active and flags & CreateFlags.DISK_ONLY and not flags & CreateFlags.HALT:
+            await self._take_disks(domain, tree, snapshot, flags)
+            return snapshot
         if domain.is_active:
             await self._take_active(domain, snapshot, flags)
         elif overlays:
@@ -276,22 +270,36 @@ class SnapshotCreator:
             return check_snapshot(snapshot, model, active=domain.is_active, reuse=reuse)
 
     async def _take_active(self, domain: DomainObject, snapshot: Snapshot, flags: int) -> None:
-        """Have the worker make the snapshot of its guest."""
+        """Have the worker make the snapshot of its guest, and end the guest if that is wanted."""
         if flags & CreateFlags.DISK_ONLY:
-            if any(item.snapshot == SnapshotLocation.MANUAL for item in snapshot.disks):
-                # Who makes the others' snapshots by hand resumes the guest afterwards.
-                await self._workers.call_running(domain, Suspend())
-            external = [item for item in snapshot.disks if item.is_external]
-            request = CreateOverlays(
-                disks=[write(item, Mode(secure=True)) for item in external],
-                reuse=bool(flags & CreateFlags.REUSE_EXT),
-                quiesce=bool(flags & CreateFlags.QUIESCE),
-            )
-            await self._domains.run_change(domain, request)
+            await self._put_overlays(domain, snapshot, flags)
             await self._domains.follow_disks(domain)
         else:
             await self._domains.run_change(domain, SaveInternal(name=snapshot.name))
         await self._halt(domain, flags)
+
+    async def _take_disks(
+        self, domain: DomainObject, tree: SnapshotTree, snapshot: Snapshot, flags: int
+    ) -> None:
+        """Put overlays on a running guest's disks; its definition and the record are one write."""
+        async with self._changes.following(domain) as follow:
+            await self._put_overlays(domain, snapshot, flags)
+            if flags & CreateFlags.NO_METADATA:
+                await follow({})
+                return
+            tree.put(snapshot)
+            await self._store.set_current(domain, snapshot, follow)
+
+    async def _put_overlays(self, domain: DomainObject, snapshot: Snapshot, flags: int) -> None:
+        if any(item.snapshot == SnapshotLocation.MANUAL for item in snapshot.disks):
+            # Who makes the others' snapshots by hand resumes the guest afterwards.
+            await self._workers.call_running(domain, Suspend())
+        request = CreateOverlays(
+            disks=[write(item, Mode(secure=True)) for item in snapshot.disks if item.is_external],
+            reuse=bool(flags & CreateFlags.REUSE_EXT),
+            quiesce=bool(flags & CreateFlags.QUIESCE),
+        )
+        await self._domains.run_change(domain, request)
 
     async def _halt(self, domain: DomainObject, flags: int) -> None:
         if flags & CreateFlags.HALT and domain.is_active:
@@ -345,27 +353,6 @@ async def refuse_checkpoints(services: SnapshotServices, domain: DomainObject) -
 def guest_state(domain: DomainObject) -> SnapshotState:
     """Return the state that a snapshot of a domain has."""
     return SnapshotState(DomainState(domain.state[0]).name.lower())
-
-
-def check_flags(flags: int, errors: ServiceErrors) -> None:
-    """Refuse flags that do not go together.
-
-    Raises:
-        VirError: INVALID_ARG.
-    """
-    for first, second in EXCLUSIVE:
-        if flags & first and flags & second:
-            prefix = "VIR_DOMAIN_SNAPSHOT_CREATE_"
-            pair = f"'{prefix}{first.name}' and '{prefix}{second.name}'"
-            detail = f"Flags {pair} are mutually exclusive"
-            raise errors.invalid_arg(detail)
-    for flag, needed in NEEDED:
-        if flags & flag and not flags & needed:
-            detail = (
-                f"Flag 'VIR_DOMAIN_SNAPSHOT_CREATE_{needed.name}' is required by flag "
-                f"'VIR_DOMAIN_SNAPSHOT_CREATE_{flag.name}'"
-            )
-            raise errors.invalid_arg(detail)
 
 
 def check_name(name: str, domain: DomainObject) -> None:

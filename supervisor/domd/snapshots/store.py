@@ -19,6 +19,7 @@ from conf.snapshot.model import Snapshot
 from conf.snapshot.snapshot_xml import format_stored, parse_stored
 from rpc.errors import ErrorCode
 from supervisor.domd.definition_files import DomainDefinitionFiles
+from supervisor.domd.disk_changes import Follow
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.moments.store import MomentStore, read_files
 from supervisor.domd.snapshots.tree import SnapshotTree
@@ -84,11 +85,18 @@ class SnapshotStore(MomentStore[Snapshot, SnapshotTree]):
     def _before_removal(self) -> None:
         self._files.settle_now()
 
-    async def set_current(self, domain: DomainObject, snapshot: Snapshot | None) -> None:
+    async def set_current(
+        self, domain: DomainObject, snapshot: Snapshot | None, write: Follow | None = None
+    ) -> None:
         """Make a snapshot the current one, and write it and the previous one.
 
+        Args:
+            domain: whose it is.
+            snapshot: None: none is the current one any more.
+            write: writes them with the definition, unless that does not change.
+
         Raises:
-            VirError: INTERNAL_ERROR: a disk error; none is current then.
+            VirError: INTERNAL_ERROR: a disk error; none is current then. What `write` raises.
         """
         tree = await self.tree(domain)
         previous = tree.get(tree.current or "")
@@ -96,7 +104,9 @@ class SnapshotStore(MomentStore[Snapshot, SnapshotTree]):
         changed = [one for one in (snapshot, previous) if one is not None]
         unique = [one for number, one in enumerate(changed) if one not in changed[:number]]
         try:
-            await self.save(domain, unique)
+            if write is None or not await write(self.documents(domain, tree, unique)):
+                await self.save(domain, unique)
+            self._invalidate()
         except BaseException:
             tree.current = None
             raise

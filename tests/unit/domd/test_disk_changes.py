@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from conf.domain import format_domain, parse_domain
@@ -32,10 +34,14 @@ class SlowDisk:
 
     def __init__(self) -> None:
         self.written: list[str] = []
+        self.beside: list[Mapping[Path, str]] = []
 
-    async def replace(self, domain: DomainObject, definition: Definition) -> None:
+    async def replace(
+        self, domain: DomainObject, definition: Definition, beside: Mapping[Path, str]
+    ) -> None:
         await asyncio.sleep(0.01)
         self.written.append(definition.xml)
+        self.beside.append(beside)
         domain.definition = definition
 
 
@@ -53,6 +59,27 @@ def test_who_follows_at_the_same_time_writes_once() -> None:
     assert len(disk.written) == 1
     assert "/web.s1" in disk.written[0]
     assert not domain.disk_changes
+
+
+def test_other_documents_are_written_with_the_definition_by_who_makes_the_change() -> None:
+    disk = SlowDisk()
+    domain = DomainRegistry(QEMU).make("web", bytes(16))
+    domain.definition = Definition(XML)
+    changes = DiskChanges(cast(Any, disk), cast(Any, None))
+    record = {Path("/s1.xml"): "<domainsnapshot/>"}
+
+    async def work() -> None:
+        async with changes.following(domain) as follow:
+            domain.disk_changes = [CHANGE]
+            other = asyncio.create_task(changes.follow(domain))  # as the worker's report has it
+            await asyncio.sleep(0)
+            assert await follow(record)
+            assert not await follow(record), "there is nothing to write them with"
+        await other
+
+    asyncio.run(work())
+    assert disk.beside == [record]
+    assert "/web.s1" in disk.written[0]
 
 
 def test_the_former_definition_is_what_it_was() -> None:

@@ -13,7 +13,13 @@ from collections.abc import Sequence
 from conf.domain import Domain
 from conf.domain.device_xml import format_device
 from conf.domain.devices.disk import Disk
-from conf.domain.devices.disk_chain import Layer, layers, set_layers, source_name
+from conf.domain.devices.disk_chain import (
+    Layer,
+    layers,
+    set_layers,
+    source_name,
+    take_chain,
+)
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.block_job import BlockJobRecord
 from supervisor.objects.disk_change import DiskChange
@@ -81,11 +87,25 @@ def change_chain(
     before = [layer.location for layer in layers(disk)]
     set_layers(disk, chain, terminated=terminated)
     if config:
-        guest.status.last_disk_change += 1
-        change = DiskChange(
-            number=guest.status.last_disk_change,
-            target=disk.target.dev,
-            before=before,
-            disk=format_device(disk),
-        )
-        guest.status.disk_changes = [*guest.status.disk_changes, change]
+        _record(guest, disk, before)
+
+
+def put_overlay(guest: Guest, disk: Disk, after: Disk) -> None:
+    """Give a disk of the live model the chain of its copy, which has one image more.
+
+    The definition is to follow; the caller writes the status file.
+    """
+    before = [layer.location for layer in layers(disk)]
+    take_chain(disk, after)
+    _record(guest, disk, before)
+
+
+def _record(guest: Guest, disk: Disk, before: list[str]) -> None:
+    guest.status.last_disk_change += 1
+    change = DiskChange(
+        number=guest.status.last_disk_change,
+        target=disk.target.dev,
+        before=before,
+        disk=format_device(disk),
+    )
+    guest.status.disk_changes = [*guest.status.disk_changes, change]

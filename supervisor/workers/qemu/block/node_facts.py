@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images import read_image_as
 from supervisor.images.image import HEADER_BYTES
 from supervisor.images.new_qcow2 import SECTOR
-from supervisor.runtime.procfs import open_files
+from supervisor.runtime.procfs import OpenFiles
 from supervisor.workers.qemu.block.bitmaps import NodeBitmaps
 from supervisor.workers.qemu.block.image_nodes import bitmaps_of, query_nodes, virtual_size
 from supervisor.workers.qemu.block.nodes import free_index, live_nodes
@@ -121,12 +121,12 @@ async def _read_tops(disks: Sequence[Disk], pid: int) -> dict[str, Top]:
 
 
 def _read_all(chosen: dict[str, Layer], pid: int) -> dict[str, Top]:
-    opened = open_files(pid)
+    opened = OpenFiles(pid)
     read = ((target, read_top(layer, opened)) for target, layer in chosen.items())
     return {target: top for target, top in read if top is not None}
 
 
-def read_top(layer: Layer, opened: Set[tuple[int, int]]) -> Top | None:
+def read_top(layer: Layer, opened: Container[object]) -> Top | None:
     """Read the header of an image.
 
     The format is what the XML says: a guest that writes a header to a raw disk changes nothing.

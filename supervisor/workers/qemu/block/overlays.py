@@ -16,7 +16,7 @@ from typing import Final
 
 from conf.domain.device_xml import format_device, parse_device
 from conf.domain.devices.disk import Disk
-from conf.domain.devices.disk_chain import Layer, layers, push_overlay
+from conf.domain.devices.disk_chain import Layer, layers, push_overlay, top_layer
 from conf.domain.devices.disk_defaults import complete_encryption
 from conf.mapper import parse
 from conf.snapshot.model import SnapshotDisk
@@ -36,14 +36,14 @@ from supervisor.workers.qemu.block.image_nodes import (
 )
 from supervisor.workers.qemu.block.job_commands import end_create_jobs
 from supervisor.workers.qemu.block.live_disks import (
-    change_chain,
     check_no_job,
     check_supports_jobs,
     find_disk,
+    put_overlay,
 )
 from supervisor.workers.qemu.block.new_files import remove_file
 from supervisor.workers.qemu.block.node_facts import NodeFacts, find_facts, take_numbers
-from supervisor.workers.qemu.block.nodes import PREFIX, ImageNodes, live_nodes
+from supervisor.workers.qemu.block.nodes import PREFIX, ImageNodes, layer_nodes
 from supervisor.workers.qemu.block.overlay_files import OverlayFiles
 from supervisor.workers.qemu.disk_locks.locks import unlock_lower
 from supervisor.workers.qemu.guest import Guest
@@ -68,7 +68,9 @@ class Overlay:
     @property
     def top(self) -> ImageNodes:
         """The image that the guest writes to until then."""
-        return live_nodes(self.disk).images[0]
+        top = top_layer(self.disk)
+        assert top is not None, "an empty drive has no overlay"
+        return layer_nodes(top, read_only=bool(self.disk.readonly))
 
 
 async def create_overlays(
@@ -111,7 +113,7 @@ async def create_overlays(
                 )
                 undo.pop_all()
                 for one in overlays:
-                    _apply(guest, one.disk, one.after)
+                    put_overlay(guest, one.disk, one.after)
                 guest.status.overlays = []
                 guest.update_and_publish({"devices"})
     finally:
@@ -235,17 +237,12 @@ def _forget(guest: Guest) -> None:
     guest.save()
 
 
-def _apply(guest: Guest, disk: Disk, after: Disk) -> None:
-    """Put an overlay that QEMU uses into the live model; the caller writes the status file."""
-    change_chain(guest, disk, layers(after), terminated=after.chain_ends())
-
-
 def _apply_pending(guest: Guest, pending: Sequence[PendingOverlay]) -> None:
-    """Put the overlays of a previous worker into the live model; as `_apply`."""
+    """Put the overlays of a previous worker into the live model; the caller writes the status."""
     for overlay in pending:
         _, after = parse_device(overlay.disk)
         assert isinstance(after, Disk), "written by `_give_file`"
-        _apply(guest, find_disk(guest.domain, overlay.target), after)
+        put_overlay(guest, find_disk(guest.domain, overlay.target), after)
     guest.status.overlays = []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from copy import deepcopy
+from copy import copy, deepcopy
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from conf.domain import format_domain, parse_domain
 from conf.domain.device_xml import format_device, parse_device
 from conf.domain.devices.disk import Disk, DiskTarget
-from conf.domain.devices.disk_chain import Layer, layers, push_overlay, set_layers
+from conf.domain.devices.disk_chain import Layer, layers, push_overlay, set_layers, take_chain
 from conf.domain.devices.source import Auth, Encryption, SecretReference, Source
 from supervisor.runtime.child import RECURSION_LIMIT
 
@@ -99,3 +99,23 @@ def test_the_longest_chain_is_written_copied_and_read_again() -> None:
     assert [layer.location for layer in layers(again.devices.disks[0])] == [
         f"file:/{n}" for n in range(200)
     ]
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), st.booleans())
+def test_an_overlay_is_put_on_a_chain_as_if_it_were_built_anew(
+    names: list[str], ends: bool
+) -> None:
+    chain = [
+        Layer(type="file", source=Source(file=f"/{name}"), format="raw", index=number)
+        for number, name in enumerate(names)
+    ]
+    overlay = Layer(type="file", source=Source(file="/new"), format="qcow2", index=100)
+    disk, anew = Disk(target=DiskTarget(dev="vda")), Disk(target=DiskTarget(dev="vda"))
+    set_layers(disk, chain, terminated=ends)
+    set_layers(anew, [overlay, *chain], terminated=ends)
+    before = copy(disk)
+    push_overlay(disk, overlay)
+    assert disk == anew
+    assert [one.path for one in layers(before)] == [one.path for one in chain]
+    take_chain(before, disk)
+    assert before == anew

@@ -11,7 +11,7 @@ import pytest
 from conf.domain.device_xml import parse_device
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer, layers
-from supervisor.runtime.procfs import open_files
+from supervisor.runtime.procfs import OpenFiles
 from supervisor.workers.qemu.block.node_facts import Top, read_top
 from supervisor.workers.qemu.block.nodes import highest_index
 
@@ -97,10 +97,10 @@ def test_qemu_is_asked_where_another_file_is_at_the_path(tmp_path: Path) -> None
     with path.open("rb"):
         path.rename(tmp_path / "moved")
         qemu_img("create", "-f", "qcow2", path, "3M")
-        assert read_top(top(path, "qcow2"), open_files(os.getpid())) is None
+        assert read_top(top(path, "qcow2"), OpenFiles(os.getpid())) is None
         path.unlink()
         (tmp_path / "moved").rename(path)
-        seen = read_top(top(path, "qcow2"), open_files(os.getpid()))
+        seen = read_top(top(path, "qcow2"), OpenFiles(os.getpid()))
         assert seen == Top(7 * MIB, has_bitmaps=False)
 
 
