@@ -20,7 +20,7 @@ from typing import Final
 cache_last: Final = lru_cache(maxsize=1)
 DEVICES: Final = "\n  <devices>\n"
 DEVICES_END: Final = "\n  </devices>\n"
-DEVICE: Final = re.compile("    <[^/]")
+DEVICE: Final = "    <"  # but for the end of one
 INDEX: Final = re.compile(r"\sindex='(\d+)'")
 SOURCE: Final = re.compile(r"\s*<source(?: [^>]*?)?(/?)>$")
 STORE: Final = re.compile(r"\s*<backingStore [^>]*>$")
@@ -57,7 +57,7 @@ def highest_index(live_xml: str) -> int:
 
 @cache_last
 def _highest_index(devices: str) -> int:
-    lines = devices.split("\n")
+    lines = (line for line in devices.split("\n") if " index='" in line)
     found = (INDEX.search(line) for line in lines if SOURCE.match(line) or STORE.match(line))
     return max((int(match[1]) for match in found if match), default=0)
 
@@ -94,7 +94,7 @@ def _devices(lines: list[str]) -> Iterator[list[str]]:
     """Split the devices' lines into one list a device."""
     device: list[str] = []
     for line in lines:
-        if DEVICE.match(line) and device:
+        if device and line.startswith(DEVICE) and line[len(DEVICE)] != "/":
             yield device
             device = []
         device.append(line)
@@ -105,15 +105,19 @@ def _disk(lines: list[str]) -> Iterator[str]:
     bus = target = alias = index = ""
     copies = False
     for line in lines[:-1]:
-        copies = copies or COPY_ON_READ.match(line) is not None
-        if (found := TARGET.match(line)) is not None:
-            target, bus = found[1], found[2]
-        if (found := ALIAS.match(line)) is not None:
-            alias = found[1]
-        if STORE.match(line):
+        tag, source = line.lstrip(), None
+        # A chain has hundreds of lines, and most are <format> and ends of elements.
+        if tag.startswith("<source"):
+            source = SOURCE.match(line)
+        elif tag.startswith("<backingStore") and STORE.match(line):
             number = INDEX.search(line)
             index = number[1] if number else ""
-        source = SOURCE.match(line)
+        elif tag.startswith("<driver"):
+            copies = copies or COPY_ON_READ.match(line) is not None
+        elif tag.startswith("<target") and (found := TARGET.match(line)) is not None:
+            target, bus = found[1], found[2]
+        elif tag.startswith("<alias") and (found := ALIAS.match(line)) is not None:
+            alias = found[1]
         number = INDEX.search(line) if source else None
         index = number[1] if number else index
         if source is None or not index:
