@@ -158,8 +158,14 @@ class Machine:
 
     def running(self, name: str) -> int:
         """The pid of a process of the daemon, once it runs: 0 would be the tests' own group."""
-        wait_until(f"a running {name}", lambda: self.pid_of(name) != 0)
-        return self.pid_of(name)
+        found: list[int] = []
+
+        def runs() -> bool:
+            found.append(self.pid_of(name))
+            return found[-1] != 0  # a moment later it may have been replaced by a smaller one
+
+        wait_until(f"a running {name}", runs)
+        return found[-1]
 
     def answers(self) -> bool:
         """Whether the guest can be asked, if there is one."""

@@ -57,8 +57,7 @@ class NotedMachine(Machine):
             return
         name = self.name("k")
         victim = self.random.choice(["domd", "qemu:data"])
-        wait_until(f"a running {victim}", lambda: self.pid_of(victim) != 0)
-        former = self.pid_of(victim)
+        former = self.running(victim)
         doomed = self.random.choice([None, *sorted(self.since)])
         with self.killed_soon(former), contextlib.suppress(libvirt.libvirtError):
             if doomed is None:
