@@ -5,6 +5,7 @@ May touch: nothing; it reads.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,18 @@ def run_ms(pids: Iterable[int]) -> float:
                 with suppress(OSError):
                     total += int((task / "schedstat").read_text().split()[0])
     return total / 1e6
+
+
+def share_niceness(pids: Iterable[int]) -> None:
+    """Have the sessions of these processes, and our own, scheduled by our niceness.
+
+    With autogroups (sched(7)) the kernel shares the processors among sessions: a process's niceness
+    counts within its own alone, and a daemon may have begun one of its own.
+    """
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    for pid in (os.getpid(), *pids):
+        with suppress(OSError):  # no autogroups
+            Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
 
 
 def private_kib(pids: Iterable[int]) -> int:
