@@ -25,12 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from supervisor.runtime.atomic_file import make_folder, sync_folder, write_file
+from supervisor.runtime.atomic_file import make_folder, swap_file, sync_folder, write_file
 from supervisor.runtime.host import boot_id
 
 SIZE: Final = 1 << 20
 BLOCK: Final = 4096  # of records: an interrupted write of one damages no other
 MODE: Final = 0o600
+MAX_FORMER: Final = 64  # descriptors
 
 _MAGIC: Final = b"vvchange"
 #: Magic, epoch, time, bytes of the boot's id, of the file's name and of its contents, checksum.
@@ -70,9 +71,12 @@ class ChangeJournal:
         self._unsettled: set[str] = set()  # of which there is a record
         self._unsynced: dict[str, int] = {}  # of these, and the number of the last change
         self._changes = 0  # counts `replace_all`
+        self._former: list[int] = []  # descriptors of files that were replaced (`free_former`)
 
     def replace(self, name: str, data: bytes) -> None:
         """Replace a file of the folder; on return the change survives a loss of power.
+
+        `free_former` is to be called when the change has been acknowledged.
 
         Args:
             name: of the file, which exists.
@@ -94,17 +98,28 @@ class ChangeJournal:
         Raises:
             OSError: those before the one that it names have changed.
         """
+        self.free_former()  # of a change after which nobody did
         with self._lock:
             self._changes += 1
             in_journal = self._is_open() and self._append(files)
             try:
                 for name, data in files.items():
                     path = self._folder / name
-                    write_file(path, data, mode=MODE, durable=not in_journal, reserve=in_journal)
+                    if in_journal:
+                        self._swap(path, data)
+                    else:
+                        write_file(path, data, mode=MODE)
             except OSError:
                 if in_journal:
                     self._settle_now()  # or a loss of power would bring the refused change
                 raise
+
+    def free_former(self) -> None:
+        """Give the file system back what the replaced files had."""
+        with self._lock:
+            former, self._former = self._former, []
+        for fd in former:
+            os.close(fd)
 
     def settle(self) -> bool:
         """Make the files durable, and forget their changes.
@@ -115,6 +130,7 @@ class ChangeJournal:
         Raises:
             OSError: the disk does not take them; the journal has them still.
         """
+        self.free_former()  # of changes after which nobody did
         with self._lock:
             if not self._unsettled:
                 return True
@@ -160,6 +176,7 @@ class ChangeJournal:
 
     def close(self) -> None:
         """Close the file."""
+        self.free_former()
         with self._lock:
             if self._fd >= 0:
                 os.close(self._fd)
@@ -192,6 +209,13 @@ class ChangeJournal:
             raise
         self._end += len(records)
         return True
+
+    def _swap(self, path: Path, data: bytes) -> None:
+        former = swap_file(path, data, mode=MODE)
+        if former >= 0 and len(self._former) < MAX_FORMER:
+            self._former.append(former)
+        elif former >= 0:
+            os.close(former)
 
     def _settle_now(self) -> None:
         if self._unsettled:

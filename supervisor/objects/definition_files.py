@@ -118,7 +118,8 @@ class DefinitionFiles:
     ) -> None:
         """Replace a definition; on return it survives a loss of power.
 
-        The file itself is durable after `settle`: the caller calls it soon.
+        The file itself is durable after `settle`: the caller calls it soon; and `free_former` when
+        the change has been acknowledged.
 
         Args:
             name: of the object.
@@ -131,6 +132,10 @@ class DefinitionFiles:
         data = (self._header(name) + xml).encode()
         check_size(self._definition(name), data)
         self._journal.replace_all({f"{name}.xml": data, **_encoded(beside)})
+
+    def free_former(self) -> None:
+        """Give the file system back what the replaced files had: it takes longer than a change."""
+        self._journal.free_former()
 
     def write_beside(self, documents: Mapping[Path, str]) -> None:
         """Write other documents of objects, in folders of their own, with the same durability.

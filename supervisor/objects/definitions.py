@@ -14,9 +14,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
@@ -28,7 +25,8 @@ from supervisor.objects.definition_xml import DefinitionXml
 from supervisor.objects.object import LibvirtObject
 from supervisor.objects.object_type import ObjectType
 from supervisor.objects.registry import Registry
-from supervisor.runtime.shield import run_to_completion
+from supervisor.runtime.disk_thread import DiskThread
+from supervisor.runtime.shield import finish, run_to_completion
 
 DISK_S: Final = 20.0  # for the disk to take a change
 SETTLE_S: Final = 1.0  # from a change to its file's being durable, too
@@ -78,9 +76,7 @@ class Definitions(Generic[E, D]):
         self._redefined_detail = redefined_detail
         self._turn = ChangeLock("definitions", registry.errors)
         self._settling: asyncio.Task[None] | None = None
-        # A thread of its own: changes follow each other, and each thread that waits in a pool of
-        # several is woken up for every task of the pool (CPython's SimpleQueue hands its lock on).
-        self._disk = ThreadPoolExecutor(1, "definitions")
+        self._disk = DiskThread("definitions")
 
     async def define(self, definition: D) -> E:
         """Define an object, or give it another definition.
@@ -150,7 +146,20 @@ class Definitions(Generic[E, D]):
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        await run_to_completion(self._replace(obj, definition, beside))
+        text = self._xml.format(definition)
+        async with self._turn.hold("change"):
+            # Only the wait is shielded: a task of its own for all of this would cost more.
+            cancelled = await self._finish_on_disk(
+                "change",
+                obj,
+                lambda: self._files.replace(obj.name, text, beside),
+                self._files.free_former,
+            )
+            self.settle_soon()
+            self._publisher.invalidate()
+            obj.definition = definition
+        if cancelled:
+            raise asyncio.CancelledError
 
     async def set_autostart(self, obj: E, *, on: bool) -> None:
         """Have an object start with the host, or not; the caller holds its change lock.
@@ -190,16 +199,6 @@ class Definitions(Generic[E, D]):
                 self._registry.remove(obj)
             self._publisher.lifecycle(obj, UNDEFINED)
 
-    async def _replace(self, obj: E, definition: D, beside: Mapping[Path, str]) -> None:
-        text = self._xml.format(definition)
-        async with self._turn.hold("change"):
-            await self._change_disk(
-                "change", obj, lambda: self._files.replace(obj.name, text, beside)
-            )
-            self.settle_soon()
-            self._publisher.invalidate()
-            obj.definition = definition
-
     def settle_soon(self) -> None:
         """Have the files of changes be made durable a moment later."""
         if self._settling is None:
@@ -233,9 +232,22 @@ class Definitions(Generic[E, D]):
     async def _change_disk(self, operation: str, obj: E, change: Callable[[], None]) -> None:
         object_type = self._registry.object_type
         with disk_errors(object_type, f"{operation} {object_type.name} '{obj.name}'"):
-            async with asyncio.timeout(DISK_S):
-                change = partial(copy_context().run, change)
-                await asyncio.get_running_loop().run_in_executor(self._disk, change)
+            await self._disk.start(change, deadline_s=DISK_S)
+
+    async def _finish_on_disk(
+        self,
+        operation: str,
+        obj: E,
+        change: Callable[[], None],
+        afterwards: Callable[[], None],
+    ) -> bool:
+        """Change the disk, to the end; return whether the caller was cancelled meanwhile."""
+        object_type = self._registry.object_type
+        with disk_errors(object_type, f"{operation} {object_type.name} '{obj.name}'"):
+            done = self._disk.start(change, afterwards, deadline_s=DISK_S)
+            cancelled = await finish(done)
+            done.result()
+        return cancelled
 
 
 @contextlib.contextmanager

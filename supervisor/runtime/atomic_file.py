@@ -42,6 +42,30 @@ def write_file(
         sync_folder(folder)
 
 
+def swap_file(path: Path, data: bytes, *, mode: int = 0o600) -> int:
+    """Replace a file's contents, as `write_file` with `reserve` and without a wait for the disk.
+
+    The file that was there is kept open: the last close frees its blocks, for which ext4 waits for
+    its journal, longer than all the rest takes. The caller does that when nobody waits for it.
+
+    Returns:
+        A descriptor of the former file, which the caller closes; -1: there was none.
+
+    Raises:
+        OSError: nothing has changed; it names the file.
+    """
+    former = -1
+    with contextlib.suppress(OSError):  # too many open files: what is slow is done at once then
+        former = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        write_file(path, data, mode=mode, durable=False, reserve=True)
+    except BaseException:
+        if former >= 0:
+            os.close(former)
+        raise
+    return former
+
+
 def _write(path: str, data: bytes, mode: int, *, durable: bool, reserve: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(path, flags, mode)

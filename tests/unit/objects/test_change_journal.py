@@ -177,7 +177,7 @@ def test_a_refused_change_does_not_come_back(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(change_journal, "write_file", refuse)
+        patched.setattr(change_journal, "swap_file", refuse)
         with pytest.raises(OSError, match="No space"):
             journal.replace("a.xml", b"refused")
     lose_power(monkeypatch)
@@ -253,7 +253,7 @@ def test_a_change_that_the_disk_refused_does_not_come_back(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as full:
-        full.setattr(change_journal, "write_file", fail)
+        full.setattr(change_journal, "swap_file", fail)
         with pytest.raises(OSError, match="No space"):
             journal.replace_all({"a.xml": b"new", "b.xml": b"newer"})
     lose_power(monkeypatch)
@@ -283,3 +283,29 @@ def test_a_file_that_is_durable_is_not_synced_again_for_the_changes_of_others(
     assert journal.settle()
     assert "b.xml" in seen
     assert "a.xml" not in seen
+
+
+def test_replaced_files_are_closed_when_their_changes_are_known(
+    journal: ChangeJournal, tmp_path: Path
+) -> None:
+    journal.replace("a.xml", b"first")
+    before = len(os.listdir("/proc/self/fd"))
+    journal.replace("a.xml", b"second")
+    assert len(os.listdir("/proc/self/fd")) == before, "one at most waits to be closed"
+    journal.free_former()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+    journal.replace("b.xml", b"first")
+    assert journal.settle()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_a_change_of_many_files_keeps_few_open(journal: ChangeJournal, tmp_path: Path) -> None:
+    names = [f"{number}.xml" for number in range(change_journal.MAX_FORMER + 9)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"old")
+    journal.replace("a.xml", b"opens the journal")
+    journal.free_former()
+    before = len(os.listdir("/proc/self/fd"))
+    journal.replace_all(dict.fromkeys(names, b"new"))
+    assert len(os.listdir("/proc/self/fd")) == before + change_journal.MAX_FORMER
+    journal.close()
