@@ -62,6 +62,7 @@ class ClientCall:
     stream: Stream | None = None
     cacheable: bool = False  # the reply holds until this service publishes a change
     of_host: bool = False  # … of the host itself, as in `ClientReply`
+    of_state: bool = False  # … whatever the settings, as in `ClientReply`
     cpu_time_of: Descriptor | None = None  # … but for its last field: as in `ClientReply`
     #: Arguments and results of the same procedure, as cacheable, that may be asked for next.
     readahead: list[tuple[tuple[Any, ...], Any]] = field(default_factory=list)
@@ -291,6 +292,7 @@ def _reply(procedure: Procedure, call: ClientCall, payload: bytes) -> ClientRepl
         stream=call.stream,
         cacheable=call.cacheable,
         of_host=call.of_host,
+        of_state=call.of_state,
         cpu_time_of=call.cpu_time_of,
         readahead=[
             (procedure.encode_args(arguments), procedure.encode_ret(result))

@@ -106,13 +106,14 @@ class Publisher:
         """Publish an event that a worker encoded."""
         self._bus.publish(event)
 
-    def invalidate(self, *, of_host: bool = False) -> None:
+    def invalidate(self, *, of_host: bool = False, settings: bool = False) -> None:
         """Have rpcd drop its cached replies before a change without an event is acknowledged.
 
         Args:
             of_host: also those that are about the host alone.
+            settings: only a setting of an object has changed, as in `InvalidateCache`.
         """
-        self._bus.publish(InvalidateCache(of_host=of_host))
+        self._bus.publish(InvalidateCache(of_host=of_host, settings=settings))
 
 
 class KeepRunningVote:

@@ -107,6 +107,12 @@ class DomainRuntime:
         return DomainRuntime(status, LiveDefinition(xml), status.xml_version)
 
 
+def has_same_state(before: DomainStatus, after: DomainStatus) -> bool:
+    """Return whether no more than a guest's settings differ between two reports of it."""
+    names = ("id", "pid", "state", "reason", "controllers")
+    return all(getattr(before, name) == getattr(after, name) for name in names)
+
+
 class LiveDefinition(Definition):
     """A running guest's XML."""
 

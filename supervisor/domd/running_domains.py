@@ -20,7 +20,7 @@ from rpc.errors import VirError
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd import fd_groups
 from supervisor.domd.definition_builder import DefinitionBuilder
-from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
+from supervisor.domd.domain import Definition, DomainObject, DomainRuntime, has_same_state
 from supervisor.domd.domain_ids import IdAllocator
 from supervisor.domd.guest_launcher import GuestFoundError, GuestLauncher, LaunchedGuest
 from supervisor.domd.job_reports import JobReports
@@ -255,11 +255,13 @@ class RunningDomains:
         """Record the status that the worker reported, unless a newer one was recorded before."""
         if domain.runtime is not None and status.reported_ns < domain.runtime.status.reported_ns:
             return
-        runtime = DomainRuntime.from_status(status, domain.runtime)
+        previous = domain.runtime
+        runtime = DomainRuntime.from_status(status, previous)
         if runtime is None:
             log.error("%s is reported without its XML", domain.name)
             return
-        self._publisher.invalidate()
+        same = previous is not None and has_same_state(previous.status, status)
+        self._publisher.invalidate(settings=same)
         self._ids.seen(status.id)
         domain.runtime = runtime
         if runtime.is_outdated:  # the report with the newer XML is on its way, or was missed

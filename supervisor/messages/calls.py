@@ -59,6 +59,10 @@ class ClientReply(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     #: With a cacheable reply: it is about the host alone. Only an `InvalidateCache` that says so
     #: outdates it, no change of a guest does.
     of_host: bool = False
+    #: With a cacheable reply: it depends on which objects there are and on their state, and not on
+    #: their settings. An `InvalidateCache` that says that only these have changed does not outdate
+    #: it.
+    of_state: bool = False
     #: Of a cacheable reply: open /proc/PID/stat. The payload ends with the CPU time (8 bytes, ns)
     #: of that process, which rpcd reads anew for each repetition.
     cpu_time_of: Descriptor | None = None
@@ -168,3 +172,4 @@ class InvalidateCache(Event, frozen=True, kw_only=True, tag="calls.invalidate_ca
     """
 
     of_host: bool = False  # also those that are about the host alone
+    settings: bool = False  # not those that are `of_state`: a setting of an object has changed

@@ -156,7 +156,7 @@ class Definitions(Generic[E, D]):
                 self._files.free_former,
             )
             self.settle_soon()
-            self._publisher.invalidate()
+            self._publisher.invalidate(settings=True)
             obj.definition = definition
         if cancelled:
             raise asyncio.CancelledError

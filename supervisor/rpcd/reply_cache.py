@@ -23,6 +23,7 @@ MAX_REPLIES: Final = 4096
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_DESCRIPTORS: Final = 512
 MAX_OF_HOST: Final = 64  # replies
+MAX_OF_STATE: Final = 1024  # small ones
 CPU_TIME: Final = struct.Struct(">Q")
 
 Key = tuple[int, int, str, bytes]  # program, procedure, driver, encoded arguments
@@ -48,6 +49,7 @@ class ReplyCache:
         self.generation = 0  # counts invalidations
         self._replies: dict[Key, bytes] = {}
         self._of_host: dict[Key, bytes] = {}  # that outlive a guest's changes
+        self._of_state: dict[Key, bytes] = {}  # that outlive changes of settings
         self._timed: dict[Key, TimedReply] = {}
         self._bytes = 0
 
@@ -56,6 +58,8 @@ class ReplyCache:
         reply = self._replies.get(key)
         if reply is None and (timed := self._timed.get(key)) is not None:
             reply = timed.payload()
+        if reply is None:
+            reply = self._of_state.get(key)
         return reply if reply is not None else self._of_host.get(key)
 
     def put(
@@ -88,15 +92,25 @@ class ReplyCache:
         if generation == self.generation and len(self._of_host) < MAX_OF_HOST:
             self._of_host[key] = payload
 
-    def clear(self, *, of_host: bool = True) -> None:
+    def put_of_state(self, key: Key, payload: bytes, generation: int) -> None:
+        """Keep a reply that no change of settings outdates; the arguments are `put`'s."""
+        if generation == self.generation:
+            if len(self._of_state) >= MAX_OF_STATE:
+                self._of_state.clear()
+            self._of_state[key] = payload
+
+    def clear(self, *, of_host: bool = True, settings: bool = False) -> None:
         """Drop every reply: something changed.
 
         Args:
             of_host: whether it may have been the host itself.
+            settings: whether it was only a setting of an object.
         """
         self.generation += 1
         if of_host:
             self._of_host.clear()
+        if not settings:
+            self._of_state.clear()
         self._replies.clear()
         self._timed.clear()  # closes the descriptors
         self._bytes = 0

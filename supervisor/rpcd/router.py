@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from ipc import BusError, Descriptor, Node, PeerGone
+from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import Procedure, ProtocolTable
 from supervisor.access.control import AccessControl
@@ -126,6 +127,9 @@ class Router:
         if reply.of_host:
             self.cache.put_of_host(key, reply.payload, generation)
             return
+        if reply.of_state:
+            self.cache.put_of_state(key, reply.payload, generation)
+            return
         self.cache.put(key, reply.payload, generation, reply.cpu_time_of)
         for arguments, ahead in reply.readahead:
             self.cache.put(cache_key(procedure, arguments, driver), ahead, generation)
@@ -143,10 +147,12 @@ class Router:
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.STREAMS) from error
 
     def _invalidate_cache(self, change: InvalidateCache) -> None:
-        self.cache.clear(of_host=change.of_host)
+        self.cache.clear(of_host=change.of_host, settings=change.settings)
 
     def _event(self, event: ClientEvent) -> None:
-        self.cache.clear(of_host=False)
+        # A limit that changes is the only event that tells of a setting alone.
+        settings = event.family == "domain" and event.event_id == DomainEventID.TUNABLE
+        self.cache.clear(of_host=False, settings=settings)
         for callback in self.on_event:
             callback(event)
 

@@ -60,6 +60,8 @@ class TuningCalls:
         """
         self._access.refuse_in_session("cpu")
         self._access.require_controller(self._access.registry.find(dom), "cpu")
+        # Bindings ask before each change of a parameter, and that would outdate it.
+        call.cacheable = call.of_state = True
         return "posix", len(self._scheduler)
 
     async def domain_get_scheduler_parameters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import time
@@ -42,6 +43,7 @@ def test_the_reply_of_a_process_that_has_exited_is_not_repeated() -> None:
 
 
 def test_descriptors_are_closed_with_their_replies() -> None:
+    gc.collect()  # what other tests have left is closed meanwhile
     cache = ReplyCache()
     before = len(os.listdir("/proc/self/fd"))
     for number in range(MAX_DESCRIPTORS + 10):
@@ -59,3 +61,17 @@ def test_a_descriptor_whose_reply_is_outdated_is_closed() -> None:
     before = len(os.listdir("/proc/self/fd"))
     cache.put(KEY, bytes(8), requested, stat_of(os.getpid()))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_change_of_settings_leaves_what_depends_on_the_state_alone() -> None:
+    cache = ReplyCache()
+    cache.put(KEY, b"setting", cache.generation)
+    cache.put_of_state((1, 3, "qemu", b""), b"state", cache.generation)
+    requested = cache.generation
+    cache.clear(of_host=False, settings=True)
+    assert cache.get(KEY) is None
+    assert cache.get((1, 3, "qemu", b"")) == b"state"
+    cache.clear(of_host=False)
+    assert cache.get((1, 3, "qemu", b"")) is None
+    cache.put_of_state((1, 3, "qemu", b""), b"state", requested)
+    assert cache.get((1, 3, "qemu", b"")) is None, "it was requested before the change"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from ipc.messages import Event
+from ipc.messages import Event, tag_of
 from rpc import table as wire_table
+from rpc.enums import DomainEventID
 from rpc.values import Domain
 from supervisor.messages.calls import ClientEvent, ClientReply, InvalidateCache
 from supervisor.rpcd.reply_cache import cache_key
@@ -52,6 +54,27 @@ async def test_a_reply_about_the_host_outlives_a_guests_changes() -> None:
         assert handler is not None
         handler.run(InvalidateCache(of_host=True))
         assert router.cache.get(cache_key(procedure, arguments, "qemu")) is None
+
+
+async def test_a_reply_about_the_state_outlives_changes_of_limits() -> None:
+    procedure = wire_table.load().named("domain_get_scheduler_type")
+    arguments = procedure.encode_args((Domain("a", bytes(16), 1),))
+    reply = ClientReply(payload=procedure.encode_ret(("posix", 9)), cacheable=True, of_state=True)
+    tunable = msgspec.structs.replace(DEFINED, event_id=DomainEventID.TUNABLE)
+    async with client() as peer:
+        router = peer.server.router
+        key = cache_key(procedure, arguments, "qemu")
+        for change, is_kept in (
+            (tunable, True),
+            (InvalidateCache(settings=True), True),
+            (DEFINED, False),
+            (InvalidateCache(), False),
+        ):
+            router.keep(procedure, arguments, "qemu", reply, router.cache.generation)
+            handler = peer.server.node.handlers.find(tag_of(type(change)))
+            assert handler is not None
+            handler.run(change)
+            assert (router.cache.get(key) is not None) == is_kept
 
 
 async def test_what_was_read_ahead_is_answered_without_asking_its_service() -> None:
