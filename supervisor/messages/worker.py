@@ -369,7 +369,23 @@ class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.get_stats"
     groups: int
 
 
-class GetTuning(Request[Stats], frozen=True, kw_only=True, tag="worker.get_tuning"):
+class LimitFile(msgspec.Struct, frozen=True, array_like=True):
+    """An open file of the guest's cgroup."""
+
+    fields: tuple[str, ...]  # the parameters that its words are; "max" is -1
+    file: Descriptor
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits in force."""
+
+    statistics: list[StatsParam]
+    #: Where to read those named in them from now on. The others stay as they are until the guest's
+    #: live XML changes.
+    files: list[LimitFile] = msgspec.field(default_factory=list)
+
+
+class GetTuning(Request[Tuning], frozen=True, kw_only=True, tag="worker.get_tuning"):
     """Query the limits in force, by libvirt's parameter names.
 
     Errors: OPERATION_INVALID: the guest's cgroup lacks the controller.
@@ -377,6 +393,7 @@ class GetTuning(Request[Stats], frozen=True, kw_only=True, tag="worker.get_tunin
 
     deadline_s = 5.0
     controller: str  # "cpu", "memory", "blkio" or "cpuset"
+    open_files: bool = False  # pass the files on, where the driver can
 
 
 class StatusChanged(Event, frozen=True, kw_only=True, tag="worker.status_changed"):

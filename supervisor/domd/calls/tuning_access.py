@@ -19,6 +19,7 @@ from rpc.values import TypedParam
 from supervisor.domd.calls.tuning_values import Values
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.limit_files import LimitFiles
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.workers import Workers
 from supervisor.drivers.driver import TYPED_STRINGS, Driver
@@ -61,6 +62,7 @@ class TuningAccess:
         self.errors = registry.errors
         self.changer = changer
         self._workers = workers
+        self._limit_files = LimitFiles()
         self._driver = driver
         self._session = session
 
@@ -94,7 +96,13 @@ class TuningAccess:
         Raises:
             VirError: OPERATION_INVALID: it is in no cgroup with that controller.
         """
-        sampled = await self._workers.call_running(domain, GetTuning(controller=controller))
+        cpu = controller == "cpu"
+        if cpu and (values := self._limit_files.read(domain)) is not None:
+            return values
+        request = GetTuning(controller=controller, open_files=cpu)
+        sampled = await self._workers.call_running(domain, request)
+        if cpu:
+            self._limit_files.keep(domain, sampled)
         return {statistic.field: int(statistic.value) for statistic in sampled.statistics}
 
     async def read(
@@ -162,15 +170,25 @@ class TuningAccess:
             VirError, ConfError: as `DomainChanger.change_domain`.
         """
         request = SetTuning(controller=controller, values=dict(values), tunable=tuple(tunable))
+        domain = self.registry.find(dom)
+        before: int | None = None  # None: the running guest is not changed
+
+        def live_request(_: Definition) -> SetTuning:
+            nonlocal before
+            before = domain.runtime.status.xml_version if domain.runtime is not None else None
+            return request
+
         change = DomainChange(
             name="tuning",
             edit=edit,
             check=None if check is None else lambda live, _: check(live),
-            live_request=lambda _: request,
+            live_request=live_request,
             revalidates=revalidates,
             fields=FIELDS[controller],
         )
         await self.changer.change_domain(dom, flags, change)
+        if before is not None:
+            self._limit_files.limits_changed(domain, before)
 
 
 def read_values(params: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:

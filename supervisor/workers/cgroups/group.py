@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ipc import Descriptor
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.kernel_files import read_file, write_file
 from supervisor.workers.cgroups.hierarchies import UNIFIED, Layout
@@ -100,6 +101,19 @@ class Group:
         path = self.layout.file(controller, self.path, file)
         try:
             return read_file(path)
+        except OSError as error:
+            detail = f"Unable to read from '{path}': {error.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from error
+
+    def open(self, controller: str, file: str) -> Descriptor:
+        """Open a value for reading; each read from the file's begin is of the value then.
+
+        Raises:
+            VirError: SYSTEM_ERROR naming the file.
+        """
+        path = self.layout.file(controller, self.path, file)
+        try:
+            return Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
             detail = f"Unable to read from '{path}': {error.strerror}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from error

@@ -41,7 +41,19 @@ def shares(group: Group) -> int:
     Raises:
         VirError: SYSTEM_ERROR.
     """
-    return int(group.read("cpu", "cpu.shares" if group.is_v1("cpu") else "cpu.weight"))
+    return int(group.read("cpu", shares_file(group)))
+
+
+def shares_file(group: Group) -> str:
+    """Name the file of the CPU weight."""
+    return "cpu.shares" if group.is_v1("cpu") else "cpu.weight"
+
+
+def bandwidth_files(group: Group) -> dict[str, tuple[str, ...]]:
+    """Name the files of the CFS bandwidth, with what their words are."""
+    if group.is_v1("cpu"):
+        return {"cpu.cfs_period_us": ("period",), "cpu.cfs_quota_us": ("quota",)}
+    return {"cpu.max": ("quota", "period")}
 
 
 def bandwidth(group: Group) -> CpuBandwidth:

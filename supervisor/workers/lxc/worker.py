@@ -15,7 +15,7 @@ from rpc.enums import DomainEventID, DomainShutoffReason
 from rpc.errors import ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.drivers.lxc import LXC
-from supervisor.messages.worker import DomainStatus, GetTuning, SetTuning, Stats
+from supervisor.messages.worker import DomainStatus, GetTuning, SetTuning, Tuning
 from supervisor.objects.cgroup_controllers import require_controller
 from supervisor.objects.domain_phase import PhaseTrigger
 from supervisor.workers.context import WorkerContext
@@ -81,9 +81,9 @@ class LxcWorker(Worker[Container]):
         return guest.get_status()
 
     @handles(GetTuning)
-    def get_tuning(self, request: GetTuning) -> Stats:
+    def get_tuning(self, request: GetTuning) -> Tuning:
         """Read the limits."""
-        return Stats(statistics=get_tuning(self.guest(), request.controller))
+        return Tuning(statistics=get_tuning(self.guest(), request.controller))
 
     async def _init_exited(self, guest: Container) -> None:
         """Wait for the monitor, which exits after init; one that hangs is killed."""

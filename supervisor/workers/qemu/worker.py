@@ -35,6 +35,7 @@ from supervisor.messages.worker import (
     SetLifecycleAction,
     SetTuning,
     Stats,
+    Tuning,
     Wakeup,
     WorkerStatus,
 )
@@ -61,6 +62,7 @@ from supervisor.workers.qemu.block.backup_ends import abort_backup
 from supervisor.workers.qemu.block.io_limits import get_io_limits, set_io_limits
 from supervisor.workers.qemu.cgroup.tuning import (
     get_tuning,
+    open_scheduler,
     publish_tunable,
     set_tuning,
 )
@@ -161,9 +163,12 @@ class QemuWorker(ImageRequests):
         return guest.get_status()
 
     @handles(GetTuning)
-    def get_tuning(self, request: GetTuning) -> Stats:
+    def get_tuning(self, request: GetTuning) -> Tuning:
         """Read the limits of the guest's cgroup."""
-        return Stats(statistics=get_tuning(self.guest(), request.controller))
+        guest = self.guest()
+        limits = get_tuning(guest, request.controller)
+        cpu = request.open_files and request.controller == "cpu"
+        return Tuning(statistics=limits, files=open_scheduler(guest.cgroup) if cpu else [])
 
     @handles(Save)
     async def save(self, request: Save) -> Ack:

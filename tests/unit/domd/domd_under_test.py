@@ -67,9 +67,9 @@ from supervisor.messages.worker import (
     Shutdown,
     ShutoffInfo,
     Start,
-    Stats,
     StatusChanged,
     Suspend,
+    Tuning,
     UpdateDevice,
     WorkerStatus,
 )
@@ -292,8 +292,8 @@ class FakeWorker:
         return await self._run(request, tuned)  # type: ignore[no-any-return]
 
     @handles(GetTuning)
-    async def get_tuning(self, request: GetTuning) -> Stats:
-        async def in_no_cgroup(worker: FakeWorker, request: GetTuning) -> Stats:
+    async def get_tuning(self, request: GetTuning) -> Tuning:
+        async def in_no_cgroup(worker: FakeWorker, request: GetTuning) -> Tuning:
             detail = f"cgroup {request.controller} controller is not mounted"
             raise worker.host.driver.errors.operation_invalid(detail)
 

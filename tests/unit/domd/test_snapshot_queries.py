@@ -11,7 +11,7 @@ from rpc.errors import ErrorCode, VirError
 from rpc.params import ParamType
 from rpc.values import DomainSnapshot
 from supervisor.drivers.lxc import LXC
-from supervisor.messages.worker import GetTuning, Stats, StatsParam
+from supervisor.messages.worker import GetTuning, StatsParam, Tuning
 from tests.unit.domd.domd_under_test import DOM, UUID, XML, FakeWorker, domd
 
 EMPTY: tuple[tuple[str, tuple[Any, ...], Any], ...] = (
@@ -130,8 +130,8 @@ async def test_the_scheduler_of_a_guest_without_cgroup_is_known_only_while_it_is
 
 
 async def test_a_containers_scheduler_has_three_parameters(tmp_path: Path) -> None:
-    async def limited(_: FakeWorker, request: GetTuning) -> Stats:
-        return Stats(statistics=[StatsParam("cpu_shares", ParamType.ULLONG, 512)])
+    async def limited(_: FakeWorker, request: GetTuning) -> Tuning:
+        return Tuning(statistics=[StatsParam("cpu_shares", ParamType.ULLONG, 512)])
 
     async with domd(tmp_path, LXC) as service:
         await service.define()

@@ -20,7 +20,7 @@ from rpc.enums import TypedParameterType as P
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import TypedParam, TypedValue
 from supervisor.drivers.qemu import QEMU
-from supervisor.messages.worker import StatsParam
+from supervisor.messages.worker import LimitFile, StatsParam
 from supervisor.objects.cgroup_controllers import require_controller
 from supervisor.objects.tuning_edits import FIELDS, edit_running
 from supervisor.workers.cgroups import readings, scopes
@@ -204,16 +204,37 @@ def get_tuning(guest: Guest, controller: str) -> list[StatsParam]:
     return list(READERS[controller](cgroup)) if controller in READERS else []
 
 
-def _scheduler(cgroup: GuestCgroup) -> Iterator[StatsParam]:
-    yield StatsParam("cpu_shares", P.ULLONG, readings.shares(cgroup.group.weights))
+def open_scheduler(cgroup: GuestCgroup) -> list[LimitFile]:
+    """Open the files that `_scheduler` reads: whoever has them reads them without this process.
+
+    Raises:
+        VirError: SYSTEM_ERROR: one cannot be opened.
+    """
+    weights = cgroup.group.weights
+    opened = [LimitFile(("cpu_shares",), weights.open("cpu", readings.shares_file(weights)))]
+    for prefix, group in _bandwidth_groups(cgroup).items():
+        if group is None:
+            continue
+        for file, words in readings.bandwidth_files(group).items():
+            fields = tuple(f"{prefix}_{word}" for word in words)
+            opened.append(LimitFile(fields, group.open("cpu", file)))
+    return opened
+
+
+def _bandwidth_groups(cgroup: GuestCgroup) -> dict[str, Group | None]:
+    """Find the groups that have a bandwidth, by the parameters' prefix; None: there is none."""
     names = sorted(cgroup.thread_names())
-    groups = {
+    return {
         "vcpu": _first(cgroup, names, VCPU),
         "global": cgroup.group,
         "emulator": _first(cgroup, names, EMULATOR),
         "iothread": _first(cgroup, names, IOTHREAD),
     }
-    for prefix, group in groups.items():
+
+
+def _scheduler(cgroup: GuestCgroup) -> Iterator[StatsParam]:
+    yield StatsParam("cpu_shares", P.ULLONG, readings.shares(cgroup.group.weights))
+    for prefix, group in _bandwidth_groups(cgroup).items():
         bandwidth = readings.bandwidth(group) if group is not None else None
         yield StatsParam(f"{prefix}_period", P.ULLONG, bandwidth.period if bandwidth else 0)
         yield StatsParam(f"{prefix}_quota", P.LLONG, bandwidth.quota if bandwidth else 0)
