@@ -1,7 +1,7 @@
 """An empty qcow2 image, version 3, as a few blocks of bytes. Pure.
 
-Owns: that layout, the one that `qemu-img create` gives an image with default options. May not
-touch: files.
+Owns: that layout, the one that `qemu-img create` gives an image with default options but for the
+size of its clusters. May not touch: files.
 Source: QEMU's docs/interop/qcow2.txt.
 
 | cluster | has |
@@ -20,8 +20,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-CLUSTER_BITS: Final = 16
-CLUSTER: Final = 1 << CLUSTER_BITS  # bytes
+CLUSTER: Final = 1 << 16  # bytes, where nothing else is asked for
+CLUSTERS: Final = range(9, 22)  # bits of their sizes
+SMALLEST_EXTENDED: Final = 1 << 14  # bytes of a cluster whose parts are allocated each
 SECTOR: Final = 512  # bytes
 MAX_L1: Final = 32 << 20  # bytes: QEMU opens no image with a larger table
 MAX_NAME: Final = 1023  # bytes of the backing file's name
@@ -35,7 +36,10 @@ _END: Final = 0
 #: compression type, padding.
 _HEADER: Final = struct.Struct(">IIQIIQIIQQIIQQQQIIB7x")
 _REFCOUNT_ORDER: Final = 4  # 1 << 4 bits
-_L2_ENTRY: Final = 8  # bytes; of an L1 entry, too
+_REFCOUNT: Final = 2  # bytes, those bits
+_L1_ENTRY: Final = 8  # bytes; of an L2 entry, too, unless it is an extended one
+_EXTENDED_L2_ENTRY: Final = 16  # bytes
+_EXTENDED_L2: Final = 1 << 4  # the incompatible feature
 _FIRST_L1: Final = 3  # cluster
 
 
@@ -51,36 +55,53 @@ class NewQcow2:
     blocks: tuple[tuple[int, bytes], ...]
 
 
-def new_qcow2(size: int, backing: str = "", backing_format: str = "") -> NewQcow2:
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a new image has of the one that it is put on, or is a copy of."""
+
+    size: int  # bytes that the guest sees
+    cluster: int = CLUSTER  # bytes; of a qcow2 image of which the other is one, too
+    extended_l2: bool = False  # the same
+
+
+def new_qcow2(shape: Shape, backing: str = "", backing_format: str = "") -> NewQcow2:
     """Lay out an empty image.
 
     Args:
-        size: bytes that the guest sees; a multiple of 512.
+        shape: its size is a multiple of 512.
         backing: the file below it, as the header names it; "": none.
         backing_format: that one's format.
 
     Raises:
         NotSupported: a size or a name that such an image cannot have.
     """
+    size, cluster = shape.size, shape.cluster
     if size <= 0 or size % SECTOR:
         raise NotSupported(f"{size} bytes are no number of sectors")
-    mapped = CLUSTER // _L2_ENTRY * CLUSTER  # bytes of the disk, by an entry of the L1 table
+    smallest = SMALLEST_EXTENDED if shape.extended_l2 else SECTOR
+    if cluster < smallest or cluster not in [1 << bits for bits in CLUSTERS]:
+        raise NotSupported(f"{cluster} bytes are no size of clusters")
+    l2_entry = _EXTENDED_L2_ENTRY if shape.extended_l2 else _L1_ENTRY
+    mapped = cluster // l2_entry * cluster  # bytes of the disk, by an entry of the L1 table
     entries = -(-size // mapped)
-    if entries * _L2_ENTRY > MAX_L1:
-        raise NotSupported(f"{size} bytes are too many for clusters of {CLUSTER}")
-    clusters = _FIRST_L1 + -(-entries * _L2_ENTRY // CLUSTER)
-    refcounts = b"\0\1" * clusters
+    clusters = _FIRST_L1 + -(-entries * _L1_ENTRY // cluster)
+    if entries * _L1_ENTRY > MAX_L1 or clusters * _REFCOUNT > cluster:
+        raise NotSupported(f"{size} bytes are too many for clusters of {cluster}")
+    header = _header(shape, entries, backing, backing_format)
+    if len(header) > cluster:
+        raise NotSupported(f"the header does not fit into {cluster} bytes")
     return NewQcow2(
-        length=clusters * CLUSTER,
+        length=clusters * cluster,
         blocks=(
-            (0, _header(size, entries, backing, backing_format)),
-            (CLUSTER, struct.pack(">Q", 2 * CLUSTER)),
-            (2 * CLUSTER, refcounts),
+            (0, header),
+            (cluster, struct.pack(">Q", 2 * cluster)),
+            (2 * cluster, b"\0\1" * clusters),
         ),
     )
 
 
-def _header(size: int, entries: int, backing: str, backing_format: str) -> bytes:
+def _header(shape: Shape, entries: int, backing: str, backing_format: str) -> bytes:
+    cluster, features = shape.cluster, _EXTENDED_L2 if shape.extended_l2 else 0
     name = backing.encode(errors="surrogateescape")
     if len(name) > MAX_NAME or b"\0" in name:
         raise NotSupported("the backing file's name is too long")
@@ -88,8 +109,9 @@ def _header(size: int, entries: int, backing: str, backing_format: str) -> bytes
     extensions += _extension(_END, b"")
     at = _HEADER.size + len(extensions) if name else 0
     fields = (
-        *(_MAGIC, 3, at, len(name), CLUSTER_BITS, size, 0, entries, _FIRST_L1 * CLUSTER),
-        *(CLUSTER, 1, 0, 0, 0, 0, 0, _REFCOUNT_ORDER, _HEADER.size, 0),
+        *(_MAGIC, 3, at, len(name), cluster.bit_length() - 1, shape.size, 0, entries),
+        *(_FIRST_L1 * cluster, cluster, 1, 0, 0, features, 0, 0, _REFCOUNT_ORDER),
+        *(_HEADER.size, 0),
     )
     return _HEADER.pack(*fields) + extensions + name
 

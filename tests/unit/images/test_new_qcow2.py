@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import pytest
 
-from supervisor.images.new_qcow2 import CLUSTER, NewQcow2, NotSupported, new_qcow2
+from supervisor.images.new_qcow2 import CLUSTER, CLUSTERS, NewQcow2, NotSupported, Shape, new_qcow2
 
 MIB: Final = 1 << 20
+GIB: Final = 1 << 30
 SIZES: Final = (512, MIB, 512 * MIB, 512 * MIB + 512, 1 << 40, (4 << 40) + 512, 63 << 40)
 NAMES: Final = ("", "base.img", "/images/über base'&.qcow2", "b" * 200)
 
@@ -37,12 +38,16 @@ def described(path: Path) -> dict[str, Any]:
     return info
 
 
-def assert_like_qemus(tmp_path: Path, size: int, backing: str, backing_format: str) -> None:
+def assert_like_qemus(tmp_path: Path, shape: Shape, backing: str, backing_format: str) -> None:
     ours, theirs = tmp_path / "ours.qcow2", tmp_path / "theirs.qcow2"
-    write(ours, new_qcow2(size, backing, backing_format))
+    write(ours, new_qcow2(shape, backing, backing_format))
+    options = f"cluster_size={shape.cluster},extended_l2={'on' if shape.extended_l2 else 'off'}"
     below = ["-u", "-b", backing, "-F", backing_format] if backing else []
     subprocess.run(
-        ["qemu-img", "create", "-q", "-f", "qcow2", *below, str(theirs), str(size)],
+        [
+            *("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, *below),
+            *(str(theirs), str(shape.size)),
+        ],
         check=True,
         timeout=60,
     )
@@ -59,12 +64,44 @@ def assert_like_qemus(tmp_path: Path, size: int, backing: str, backing_format: s
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size_of_disk_is_as_qemu_img_makes_it(tmp_path: Path, size: int) -> None:
-    assert_like_qemus(tmp_path, size, "", "")
+    assert_like_qemus(tmp_path, Shape(size), "", "")
+
+
+@pytest.mark.parametrize("bits", CLUSTERS)
+def test_every_size_of_clusters_is_as_qemu_img_makes_it(tmp_path: Path, bits: int) -> None:
+    # Of the smallest clusters, one of refcounts is enough for a small disk alone.
+    assert_like_qemus(tmp_path, Shape(2 * MIB, 1 << bits), "base", "raw")
+    assert_like_qemus(tmp_path, Shape(GIB if bits > 11 else 4 * MIB, 1 << bits), "", "")
+
+
+@pytest.mark.parametrize("bits", [14, 16, 17, 21])
+def test_clusters_with_parts_are_as_qemu_img_makes_them(tmp_path: Path, bits: int) -> None:
+    assert_like_qemus(tmp_path, Shape(GIB, 1 << bits, extended_l2=True), "base", "qcow2")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(MIB, 1000),
+        Shape(MIB, 1 << 8),
+        Shape(MIB, 1 << 22),
+        Shape(MIB, 1 << 13, extended_l2=True),
+        Shape(GIB, 512),
+    ],
+)
+def test_other_shapes_are_left_to_qemu(shape: Shape) -> None:
+    with pytest.raises(NotSupported):
+        new_qcow2(shape)
+
+
+def test_a_header_that_a_cluster_has_no_room_for_is_left_to_qemu() -> None:
+    with pytest.raises(NotSupported):
+        new_qcow2(Shape(MIB, 512), "b" * 500, "raw")
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_backing_names_are_as_qemu_img_writes_them(tmp_path: Path, name: str) -> None:
-    assert_like_qemus(tmp_path, 64 * MIB, name, "raw")
+    assert_like_qemus(tmp_path, Shape(64 * MIB), name, "raw")
 
 
 def test_random_images_are_as_qemu_img_makes_them(tmp_path: Path) -> None:
@@ -72,7 +109,7 @@ def test_random_images_are_as_qemu_img_makes_them(tmp_path: Path) -> None:
     for _ in range(8):
         size = rng.randrange(1, 1 << rng.randrange(1, 37)) * 512
         form = rng.choice(("raw", "qcow2", "qed", "vmdk"))
-        assert_like_qemus(tmp_path, size, rng.choice(NAMES), form)
+        assert_like_qemus(tmp_path, Shape(size), rng.choice(NAMES), form)
 
 
 def test_a_header_is_the_one_that_qemu_writes_but_for_the_names_of_features(tmp_path: Path) -> None:
@@ -80,7 +117,7 @@ def test_a_header_is_the_one_that_qemu_writes_but_for_the_names_of_features(tmp_
     words = ["create", "-q", "-f", "qcow2", "-u", "-b", "base", "-F", "raw", str(path), "1G"]
     subprocess.run(["qemu-img", *words], check=True, timeout=60)
     theirs = path.read_bytes()
-    (_, header), (_, table), (_, block) = new_qcow2(1 << 30, "base", "raw").blocks
+    (_, header), (_, table), (_, block) = new_qcow2(Shape(1 << 30), "base", "raw").blocks
     # The backing name's offset, in bytes 8 to 16, depends on the extensions before it.
     assert header[:8] + header[16:120] == theirs[:8] + theirs[16:120]
     assert theirs[CLUSTER : 2 * CLUSTER].rstrip(b"\0") == table.rstrip(b"\0")
@@ -93,12 +130,12 @@ def test_a_header_is_the_one_that_qemu_writes_but_for_the_names_of_features(tmp_
 )
 def test_what_an_image_cannot_have_is_refused(size: int, name: str) -> None:
     with pytest.raises(NotSupported):
-        new_qcow2(size, name, "raw")
+        new_qcow2(Shape(size), name, "raw")
 
 
 def test_an_image_takes_writes_and_keeps_them(tmp_path: Path) -> None:
     path = tmp_path / "image.qcow2"
-    write(path, new_qcow2(3 << 40))
+    write(path, new_qcow2(Shape(3 << 40)))
     commands = ["-c", "write -P 7 0 64k", "-c", "write -P 9 2T 1M", "-c", "write -P 8 3071G 64k"]
     subprocess.run(["qemu-io", "-f", "qcow2", *commands, str(path)], check=True, timeout=60)
     commands = ["-c", "read -P 7 0 64k", "-c", "read -P 9 2T 1M", "-c", "read -P 0 1T 64k"]

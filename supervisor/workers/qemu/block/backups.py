@@ -19,7 +19,7 @@ from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.images.new_qcow2 import NewQcow2, NotSupported, new_qcow2
+from supervisor.images.new_qcow2 import NewQcow2, NotSupported, Shape, new_qcow2
 from supervisor.messages.block import BeginBackup
 from supervisor.messages.hostd import GetSecret
 from supervisor.objects.backup_job import BackupDiskRecord, BackupRecord, DiskState
@@ -182,9 +182,9 @@ async def _make_store(
         VirError: INVALID_ARG: the file is there; SYSTEM_ERROR.
     """
     layer, disk = plan.item.layer, find_disk(guest.domain, record.target)
-    new = None if request.reuse else NewImage(facts.size_of(record.target))
+    new = None if request.reuse else NewImage(facts.shape_of(record.target))
     if new is not None and plan.item.created_path:
-        image = _lay_out(layer, new.size)
+        image = _lay_out(layer, new.shape)
         await asyncio.to_thread(_create, guest, record, plan.item.created_path, image)
         new = new if image is None else None
     elif layer.path:
@@ -196,12 +196,12 @@ async def _make_store(
     return Store(await plan_image(guest, holder, layer, below=below), new)
 
 
-def _lay_out(layer: Layer, size: int) -> NewQcow2 | None:
+def _lay_out(layer: Layer, shape: Shape) -> NewQcow2 | None:
     """Lay out an empty image; None: QEMU is to make it."""
     if layer.format != "qcow2" or layer.source.encryption is not None:
         return None
     try:
-        return new_qcow2(size)
+        return new_qcow2(shape)
     except NotSupported:
         return None
 

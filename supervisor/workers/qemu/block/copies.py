@@ -22,6 +22,7 @@ from conf.mapper import parse
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images import read_image
 from supervisor.images.files import read_image_file
+from supervisor.images.new_qcow2 import Shape
 from supervisor.messages.block import BlockCopy
 from supervisor.objects.block_job import BlockJobKind, BlockJobRecord
 from supervisor.workers.qemu.block import backing_chains
@@ -31,7 +32,7 @@ from supervisor.workers.qemu.block.image_nodes import (
     NewImage,
     add_image,
     query_nodes,
-    virtual_size,
+    shape_of,
 )
 from supervisor.workers.qemu.block.mirrors import add_backing_nodes, make_mirror
 from supervisor.workers.qemu.block.new_files import create_file, remove_file
@@ -80,8 +81,8 @@ async def copy(guest: Guest, request: BlockCopy) -> None:
             image = Disk(type=layer.type, source=layer.source)
             given = await chown_files(guest, image, writes=layer is chain[0])
             undo.push_async_callback(give_back, guest, given)
-        size = virtual_size(found, top.format_name)
-        late = await _add_nodes(guest, plan, request, chain, size, undo)
+        shape = shape_of(found, top)
+        late = await _add_nodes(guest, plan, request, chain, shape, undo)
         arguments: dict[str, object] = {
             "job-id": job,
             "device": images.top_name,
@@ -117,7 +118,7 @@ async def _add_nodes(
     plan: Copy,
     request: BlockCopy,
     chain: list[Layer],
-    size: int,
+    shape: Shape,
     undo: AsyncExitStack,
 ) -> bool:
     """Add the nodes of the copy's images; whether its chain is opened at the pivot only."""
@@ -131,7 +132,7 @@ async def _add_nodes(
         backing = layer_nodes(chain[1], read_only=True)
     elif plan.shallow:
         backing = live_nodes(plan.disk).images[1]
-    new = None if plan.exists and chain[0].format == "raw" else NewImage(size, backing)
+    new = None if plan.exists and chain[0].format == "raw" else NewImage(shape, backing)
     below = backing.format_name if backing is not None else None
     await add_image(guest, plan.disk, chain[0], undo, new=new, below=below)
     return False

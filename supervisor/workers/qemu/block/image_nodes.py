@@ -19,6 +19,7 @@ import msgspec
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.images.new_qcow2 import CLUSTER, Shape
 from supervisor.workers.qemu.argv.disk import shared_node_options
 from supervisor.workers.qemu.argv.launch_inputs import Context
 from supervisor.workers.qemu.argv.storage import (
@@ -45,10 +46,25 @@ LUKS_PREFIX: Final = "-encryption-secret0"
 log = logging.getLogger(__name__)
 
 
+class FormatData(msgspec.Struct, frozen=True, rename="kebab"):
+    """What QEMU says of an image of a format, as far as it is qcow2's."""
+
+    extended_l2: bool = False
+
+
+class FormatSpecific(msgspec.Struct, frozen=True, rename="kebab"):
+    """That, with the format's name."""
+
+    type: str = ""
+    data: FormatData = FormatData()
+
+
 class NodeImage(msgspec.Struct, frozen=True, rename="kebab"):
     """The "image" of a node."""
 
     virtual_size: int = 0
+    cluster_size: int = CLUSTER
+    format_specific: FormatSpecific = FormatSpecific()
 
 
 class NamedNode(msgspec.Struct, frozen=True, rename="kebab"):
@@ -63,7 +79,7 @@ class NamedNode(msgspec.Struct, frozen=True, rename="kebab"):
 class NewImage:
     """An image that QEMU is to make."""
 
-    size: int  # bytes that the guest sees
+    shape: Shape
     backing: ImageNodes | None = None  # what its header names
 
 
@@ -164,7 +180,9 @@ async def add_planned(
         return
     is_raw = new.backing is None and format_driver(planned.nodes) == "raw"
     if is_raw:
-        await asyncio.to_thread(_grow, planned.nodes, new.size)  # before QEMU asks for its size
+        await asyncio.to_thread(
+            _grow, planned.nodes, new.shape.size
+        )  # before QEMU asks for its size
     await add_steps(guest, planned.storage, undo)
     if not is_raw:
         await _make_image(guest, planned.context, planned.nodes, new)
@@ -173,7 +191,12 @@ async def add_planned(
 
 async def _make_image(guest: Guest, context: Context, nodes: ImageNodes, new: NewImage) -> None:
     driver = format_driver(nodes)
-    options: dict[str, object] = {"driver": driver, "file": nodes.storage_name, "size": new.size}
+    shape, storage = new.shape, nodes.storage_name
+    options: dict[str, object] = {"driver": driver, "file": storage, "size": shape.size}
+    if driver == "qcow2":
+        options["cluster-size"] = shape.cluster
+        if shape.extended_l2:
+            options["extended-l2"] = True
     if new.backing is not None:
         options["backing-file"] = backing_string(context, new.backing)
         options["backing-fmt"] = format_driver(new.backing)
@@ -232,14 +255,19 @@ async def remove_images(guest: Guest, chain: Sequence[Layer]) -> None:
             await _undo(guest, "object-del", {"id": f"{nodes.format_name}{LUKS_PREFIX}"})
 
 
-def virtual_size(found: dict[str, NamedNode], name: str) -> int:
-    """Return the size of an image as the guest sees it.
+def shape_of(found: dict[str, NamedNode], nodes: ImageNodes) -> Shape:
+    """Return what a new image has of one that QEMU has.
 
     Raises:
         VirError: INTERNAL_ERROR: QEMU has no such node.
     """
+    name = nodes.format_name
     node = found.get(name)
     if node is None or node.image.virtual_size <= 0:
         detail = f"failed to query size of image of block node '{name}'"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
-    return node.image.virtual_size
+    image = node.image
+    if nodes.format != "qcow2":
+        return Shape(image.virtual_size)
+    extended = image.format_specific.type == "qcow2" and image.format_specific.data.extended_l2
+    return Shape(image.virtual_size, image.cluster_size, extended)

@@ -23,10 +23,10 @@ from conf.domain.devices.disk_chain import Layer, layers
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images import read_image_as
 from supervisor.images.image import HEADER_BYTES
-from supervisor.images.new_qcow2 import SECTOR
+from supervisor.images.new_qcow2 import CLUSTER, SECTOR, Shape
 from supervisor.runtime.procfs import OpenFiles
 from supervisor.workers.qemu.block.bitmaps import NodeBitmaps
-from supervisor.workers.qemu.block.image_nodes import bitmaps_of, query_nodes, virtual_size
+from supervisor.workers.qemu.block.image_nodes import bitmaps_of, query_nodes, shape_of
 from supervisor.workers.qemu.block.nodes import free_index, live_nodes
 from supervisor.workers.qemu.guest import Guest
 
@@ -39,25 +39,25 @@ class NodeFacts:
     """What is known of a guest's nodes."""
 
     bitmaps: NodeBitmaps
-    sizes: Mapping[str, int]  # bytes of disks, by their targets
+    shapes: Mapping[str, Shape]  # of disks' top images, by their targets
 
-    def size_of(self, target: str) -> int:
-        """Return the size of a disk, in bytes.
+    def shape_of(self, target: str) -> Shape:
+        """Return what a new image has of a disk's top one.
 
         Raises:
             VirError: INTERNAL_ERROR: it has no image.
         """
-        if target not in self.sizes:
+        if target not in self.shapes:
             detail = f"failed to query size of the image of disk '{target}'"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
-        return self.sizes[target]
+        return self.shapes[target]
 
 
 @dataclass(frozen=True, slots=True)
 class Top:
     """What the header of a disk's top image says."""
 
-    size: int  # bytes that the guest sees
+    shape: Shape
     has_bitmaps: bool
 
 
@@ -79,22 +79,19 @@ async def find_facts(
     status, disks = guest.status, [disk for disk in disks if layers(disk)]
     if status.last_node and (status.no_bitmaps or noted is not None):
         tops = await _read_tops(disks, status.pid)
-        sizes = {target: top.size for target, top in tops.items()}
-        if len(sizes) == len(disks):
+        shapes = {target: top.shape for target, top in tops.items()}
+        if len(shapes) == len(disks):
             if noted is not None:
-                return NodeFacts(noted, sizes)
+                return NodeFacts(noted, shapes)
             if not any(top.has_bitmaps for top in tops.values()):
-                return NodeFacts({}, sizes)
+                return NodeFacts({}, shapes)
     found = await query_nodes(guest)
     bitmaps = bitmaps_of(found)
     take_numbers(guest, found, 0)
     if noted is None:  # or QEMU may hide them
         status.no_bitmaps = not any(bitmaps.values())
-    sizes = {
-        disk.target.dev: virtual_size(found, live_nodes(disk).images[0].format_name)
-        for disk in disks
-    }
-    return NodeFacts(bitmaps if noted is None else noted, sizes)
+    shapes = {disk.target.dev: shape_of(found, live_nodes(disk).images[0]) for disk in disks}
+    return NodeFacts(bitmaps if noted is None else noted, shapes)
 
 
 def take_numbers(guest: Guest, found: Iterable[str], count: int) -> int:
@@ -157,4 +154,7 @@ def read_top(layer: Layer, opened: Container[object]) -> Top | None:
         return None
     if info.corruption or info.data_file is not None or size <= 0 or size % SECTOR:
         return None
-    return Top(size, info.bitmaps)
+    shape = Shape(size)
+    if layer.format == "qcow2":
+        shape = Shape(size, info.cluster_size or CLUSTER, info.extended_l2)
+    return Top(shape, info.bitmaps)

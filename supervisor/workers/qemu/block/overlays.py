@@ -142,7 +142,7 @@ async def _add_images(
     await add_steps(guest, [step for one in there for step in one.planned.steps], undo)
     for one in overlays:
         if one not in there:
-            new = NewImage(facts.size_of(one.disk.target.dev), one.top)
+            new = NewImage(facts.shape_of(one.disk.target.dev), one.top)
             await add_planned(guest, one.planned, undo, new=new)
     await files.wait_durable()
 
@@ -156,12 +156,12 @@ def _plan_files(
     """
     images = {}
     for one in overlays:
-        layer, size = one.layer, facts.size_of(one.disk.target.dev)
+        layer, shape = one.layer, facts.shape_of(one.disk.target.dev)
         if layer.path not in files or layer.format != "qcow2" or layer.source.encryption:
             continue
         backing = backing_string(one.planned.context, one.top)
         try:
-            images[layer.path or ""] = new_qcow2(size, backing, format_driver(one.top))
+            images[layer.path or ""] = new_qcow2(shape, backing, format_driver(one.top))
         except NotSupported as error:
             log.info("QEMU is to make %s: %s", layer.path, error)
     return images

@@ -6,14 +6,18 @@ import os
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conf.domain.device_xml import parse_device
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer, layers
+from conf.domain.devices.source import Source
+from supervisor.images.new_qcow2 import Shape
 from supervisor.runtime.procfs import OpenFiles
+from supervisor.workers.qemu.block.image_nodes import NamedNode, shape_of
 from supervisor.workers.qemu.block.node_facts import Top, read_top
-from supervisor.workers.qemu.block.nodes import highest_index
+from supervisor.workers.qemu.block.nodes import ImageNodes, highest_index
 
 MIB = 1 << 20
 
@@ -41,18 +45,39 @@ def top(path: Path, form: str, source: str = "") -> Layer:
 def test_the_size_of_a_qcow2_image_is_in_its_header(tmp_path: Path) -> None:
     path = tmp_path / "image"
     qemu_img("create", "-f", "qcow2", path, "7M")
-    assert read(top(path, "qcow2")) == Top(7 * MIB, has_bitmaps=False)
+    assert read(top(path, "qcow2")) == Top(Shape(7 * MIB), has_bitmaps=False)
     qemu_img("resize", path, "9M")
-    assert read(top(path, "qcow2")) == Top(9 * MIB, has_bitmaps=False)
+    assert read(top(path, "qcow2")) == Top(Shape(9 * MIB), has_bitmaps=False)
+
+
+def test_the_shape_of_a_qcow2_images_clusters_is_in_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    qemu_img("create", "-f", "qcow2", "-o", "cluster_size=128k,extended_l2=on", path, "7M")
+    assert read(top(path, "qcow2")) == Top(
+        Shape(7 * MIB, 128 * 1024, extended_l2=True), has_bitmaps=False
+    )
+
+
+def test_qemu_says_the_shape_of_an_images_clusters() -> None:
+    reply = (
+        b'{"node-name": "n", "image": {"virtual-size": 7, "cluster-size": 512, "format-specific": '
+        b'{"type": "qcow2", "data": {"compat": "1.1", "extended-l2": true}}}}'
+    )
+    found = {"n-format": msgspec.json.decode(reply, type=NamedNode)}
+    node = found["n-format"].image
+    assert node.format_specific.data.extended_l2
+    for form, shape in (("qcow2", Shape(7, 512, extended_l2=True)), ("qed", Shape(7))):
+        nodes = ImageNodes(Source(file="/a"), form, 1, False, None)
+        assert shape_of({nodes.format_name: found["n-format"]}, nodes) == shape
 
 
 def test_stored_bitmaps_are_seen(tmp_path: Path) -> None:
     path = tmp_path / "image"
     qemu_img("create", "-f", "qcow2", path, "1M")
     qemu_img("bitmap", "--add", path, "b")
-    assert read(top(path, "qcow2")) == Top(MIB, has_bitmaps=True)
+    assert read(top(path, "qcow2")) == Top(Shape(MIB), has_bitmaps=True)
     qemu_img("bitmap", "--remove", path, "b")
-    assert read(top(path, "qcow2")) == Top(MIB, has_bitmaps=False)
+    assert read(top(path, "qcow2")) == Top(Shape(MIB), has_bitmaps=False)
 
 
 def test_what_a_guest_writes_to_a_raw_disk_is_no_header(tmp_path: Path) -> None:
@@ -60,7 +85,7 @@ def test_what_a_guest_writes_to_a_raw_disk_is_no_header(tmp_path: Path) -> None:
     qemu_img("create", "-f", "qcow2", path, "5T")
     size = path.stat().st_size
     path.write_bytes(path.read_bytes() + bytes(-size % 512))
-    assert read(top(path, "raw")) == Top(path.stat().st_size, has_bitmaps=False)
+    assert read(top(path, "raw")) == Top(Shape(path.stat().st_size), has_bitmaps=False)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +126,7 @@ def test_qemu_is_asked_where_another_file_is_at_the_path(tmp_path: Path) -> None
         path.unlink()
         (tmp_path / "moved").rename(path)
         seen = read_top(top(path, "qcow2"), OpenFiles(os.getpid()))
-        assert seen == Top(7 * MIB, has_bitmaps=False)
+        assert seen == Top(Shape(7 * MIB), has_bitmaps=False)
 
 
 def test_a_command_line_has_the_numbers_of_its_nodes() -> None:

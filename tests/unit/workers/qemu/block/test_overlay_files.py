@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from rpc.errors import VirError
-from supervisor.images.new_qcow2 import new_qcow2
+from supervisor.images.new_qcow2 import Shape, new_qcow2
 from supervisor.workers.qemu.block import overlay_files
 from supervisor.workers.qemu.block.new_files import NewFile
 from supervisor.workers.qemu.block.overlay_files import OverlayFiles
 
-IMAGE = new_qcow2(1 << 30, "below", "raw")
+IMAGE = new_qcow2(Shape(1 << 30), "below", "raw")
 
 
 def test_an_image_can_be_opened_before_it_is_durable(
