@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from random import Random
 from typing import Final
 
@@ -24,13 +25,13 @@ EDGES: Final = (b"\0", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80
 SETTLED: Final = 10_000  # inputs after which memory should grow no more
 
 
-def pool(target: Target, number: int) -> list[bytes]:
-    """Make inputs of a target's own form, and add its seeds."""
+def pool(target: Target, number: int, size: int = POOL) -> list[bytes]:
+    """Make inputs of a target's own form, the same for a number, and add its seeds."""
     made: list[bytes] = [path.read_bytes() for path in target.seeds()]
 
     @seed(number)
     @settings(
-        max_examples=POOL,
+        max_examples=size,
         phases=[Phase.generate],
         deadline=None,
         database=None,
@@ -65,13 +66,20 @@ def havoc(data: bytes, other: bytes, random: Random) -> bytes:
     return bytes(bent)
 
 
+def variants(inputs: list[bytes], number: int) -> Iterator[bytes]:
+    """Make inputs of others without end, the same for a number."""
+    random = Random(number)
+    while True:
+        yield havoc(random.choice(inputs), random.choice(inputs), random)
+
+
 def fuzz(target: Target, count: int, number: int) -> int:
     """Run a target with many inputs; how many findings."""
-    inputs, random = pool(target, number), Random(number)
+    made = variants(pool(target, number), number)
     findings: set[str] = set()
     settled, began = 0, time.monotonic()
     for done in range(count):
-        data = havoc(random.choice(inputs), random.choice(inputs), random)
+        data = next(made)
         try:
             check(target, data)
         except Exception as error:  # noqa: BLE001  (whatever it is, it is a finding)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from itertools import islice
 from typing import Final
 
 import pytest
 
 from tests import qemu_binary
 from tests.fuzz.campaign import check, examine
+from tests.fuzz.havoc import pool, variants
 from tests.fuzz.targets import ALL, TARGETS, Target
 
 EXAMPLES: Final = 12
+#: What hostile clients reach, with or without a password; the same inputs each time.
+FRONT_DOOR: Final = ("tls", "sasl", "session", "frames", "calls")
+SEED: Final = 16
+POOL: Final = 50
+SLICE: Final = 600
 #: Whose inputs are made with what this machine's QEMU can do.
 NEED_QEMU: Final = ("domain", "device", "metadata")
 
@@ -35,3 +42,11 @@ def test_what_was_found_once_is_not_found_again(target: Target) -> None:
 def test_random_input_is_read_or_refused(target: Target) -> None:
     found = examine(target, EXAMPLES)
     assert found is None, f"{found}: run ./dev fuzz, which keeps a small one as a seed"
+
+
+@pytest.mark.parametrize(
+    "target", [each for each in TARGETS if each.name in FRONT_DOOR], ids=lambda target: target.name
+)
+def test_a_hostile_client_breaks_nothing(target: Target) -> None:
+    for data in islice(variants(pool(target, SEED, POOL), SEED), SLICE):
+        check(target, data)
