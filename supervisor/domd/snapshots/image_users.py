@@ -12,6 +12,7 @@ each is what was written after its snapshot, and nobody can go back there.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
@@ -65,7 +66,8 @@ def find_users(
     Args:
         snapshots: of the domain.
         definitions: that the domain has now.
-        but: a snapshot that is about to be deleted: what it alone consists of is not needed.
+        but: a snapshot that is about to be deleted: what it alone consists of is not needed. If
+            that was begun before, its overlays may be merged and gone, though others name them.
 
     Raises:
         UnknownChain: a header cannot be read; nothing may be removed then.
@@ -82,6 +84,9 @@ def find_users(
             if item.is_external and item.source is not None and item.type in ("file", "block"):
                 overlay = Layer(type=item.type, source=item.source, format=item.format or "qcow2")
                 _add(known, [overlay], set())
+    if but is not None and but.is_deleted:
+        merged = {item.path for item in but.disks if item.is_external}
+        roots -= {path for path in merged if not os.path.lexists(path)}
     backing: dict[str, Layer] = {}
     for layer in list(known.values()):
         _follow(layer, known, backing, needed=layer.path in roots)

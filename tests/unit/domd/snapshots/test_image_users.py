@@ -90,6 +90,19 @@ def test_an_overlay_that_is_gone_keeps_nothing_from_being_deleted(chain: list[Pa
     assert not find_users([gone], [domain(base)]).is_needed(str(one))
 
 
+def test_a_merge_that_a_death_interrupted_can_be_repeated(chain: list[Path]) -> None:
+    base, one, two = chain
+    doomed, child = snapshot("s", base, one), snapshot("t", one, two)
+    two.write_bytes(image(str(base), "qcow2"))  # QEMU has merged the image and named what is left
+    one.unlink()
+    with pytest.raises(UnknownChain, match="one"):
+        find_users([doomed, child], [domain(two)], but=doomed)
+    doomed.is_deleted = True
+    users = find_users([doomed, child], [domain(two)], but=doomed)
+    assert users.is_needed(str(base))
+    assert not users.is_needed(str(one))
+
+
 def internal(name: str, was: Path) -> Snapshot:
     """A snapshot in the disk's image."""
     item = SnapshotDisk(name="vda", snapshot=SnapshotLocation.INTERNAL)
