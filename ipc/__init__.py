@@ -1,5 +1,6 @@
 """The bus: typed calls, events and descriptors between the daemon's processes. A library."""
 
+from ipc.blocking import BlockingServer, Unfinished
 from ipc.context import CallContext, current_call, new_trace, trace
 from ipc.descriptor import Descriptor
 from ipc.errors import (
@@ -22,6 +23,7 @@ from ipc.switchboard import Switchboard
 
 __all__ = [
     "Ack",
+    "BlockingServer",
     "BusError",
     "CallContext",
     "Connect",
@@ -44,6 +46,7 @@ __all__ = [
     "StandaloneEndpoint",
     "Subscribe",
     "Switchboard",
+    "Unfinished",
     "current_call",
     "handles",
     "new_trace",

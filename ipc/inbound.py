@@ -18,7 +18,15 @@ from typing import Any, Final
 from ipc.context import CallContext, set_call
 from ipc.deadlines import Deadlines
 from ipc.descriptor import Descriptor
-from ipc.errors import BY_NAME, BusError, HandlerFailed, NoHandler, ProtocolError, QueueFull
+from ipc.errors import (
+    BY_NAME,
+    BusError,
+    ErrorCodec,
+    HandlerFailed,
+    NoHandler,
+    ProtocolError,
+    QueueFull,
+)
 from ipc.frames import Call, Encoder, EventFrame, Received
 from ipc.handlers import Endpoint
 
@@ -144,14 +152,24 @@ class InboundCalls:
         self._send(*self._encoder.encode(1, number, answer))
 
     def _fail(self, number: int, error: Exception) -> None:
-        data = self._endpoint.errors.encode(error)
-        if data is not None:
-            fields: tuple[str, str, bytes] = ("", "", data)
-        elif isinstance(error, TimeoutError):
-            fields = ("DeadlineExceeded", f"the handler timed out: {error}", b"")
-        elif isinstance(error, BusError) and type(error).__name__ in BY_NAME:
-            fields = (type(error).__name__, str(error), b"")
-        else:
-            log.error("a call of %s failed", self._name, exc_info=error)
-            fields = (HandlerFailed.__name__, f"{type(error).__name__}: {error}", b"")
+        fields = error_fields(error, self._endpoint.errors, self._name)
         self._send(*self._encoder.encode(2, number, *fields))
+
+
+def error_fields(error: Exception, codec: ErrorCodec, caller: str) -> tuple[str, str, bytes]:
+    """Return the fields of an error reply; log an error that is neither the service's nor ours.
+
+    Args:
+        error: what a handler raised.
+        codec: of the service's own errors.
+        caller: the process that called.
+    """
+    data = codec.encode(error)
+    if data is not None:
+        return "", "", data
+    if isinstance(error, TimeoutError):
+        return "DeadlineExceeded", f"the handler timed out: {error}", b""
+    if isinstance(error, BusError) and type(error).__name__ in BY_NAME:
+        return type(error).__name__, str(error), b""
+    log.error("a call of %s failed", caller, exc_info=error)
+    return HandlerFailed.__name__, f"{type(error).__name__}: {error}", b""

@@ -41,6 +41,17 @@ SUBSCRIBE: Final = tag_of(Subscribe)
 log = logging.getLogger(__name__)
 
 
+class _UncancelledFuture(asyncio.Future[Any]):
+    """A reply that is waited for also when the caller is cancelled, who learns of that after it.
+
+    `asyncio.shield` does the same with a second future and two more turns of the loop.
+    """
+
+    def cancel(self, msg: object = None) -> bool:
+        """Refuse: the task is cancelled when it next runs."""
+        return False
+
+
 class _Waiting(NamedTuple):
     future: asyncio.Future[Any]
     decoder: BodyDecoder
@@ -89,22 +100,28 @@ class Peer:
         """When the peer's last call came, or the link was made: the event loop's time."""
         return self._inbound.last_call
 
-    async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
+    async def call(
+        self, request: Request[R], *, deadline_s: float | None = None, finish: bool = False
+    ) -> R:
         """Send a request and wait for its reply.
 
         Args:
             request: its class has the deadline. The peer's handler is cancelled then, and when the
                 calling task is cancelled.
             deadline_s: another deadline, for a request whose work differs from call to call.
+            finish: wait for the reply also when the calling task is cancelled, which is then
+                raised in its place: the caller undoes what it knows to be done.
 
         Raises:
             BusError: there is no reply.
             Exception: the service's own error, as the codec decodes it.
         """
-        answer: R = await self.wait(self.start(request, deadline_s))
+        answer: R = await self.wait(self.start(request, deadline_s, finish=finish))
         return answer
 
-    def start(self, request: Request[Any], deadline_s: float | None = None) -> int:
+    def start(
+        self, request: Request[Any], deadline_s: float | None = None, *, finish: bool = False
+    ) -> int:
         """Send a request; the caller must then `wait` for its reply by the number.
 
         Raises:
@@ -120,7 +137,8 @@ class Peer:
         fields = (0, number, left_s, context.trace.get(), tag, request)
         data, descriptors = self._encoder.encode(*fields)
         # Before the send: it wakes the other process, which often takes this one's processor.
-        self._waiting[number] = _Waiting(self._loop.create_future(), decoder, tag)
+        future = _UncancelledFuture(loop=self._loop) if finish else self._loop.create_future()
+        self._waiting[number] = _Waiting(future, decoder, tag)
         self._deadlines.add(number, self._loop.time() + left_s)
         try:
             self._transport.send(data, descriptors)
@@ -135,7 +153,8 @@ class Peer:
         try:
             return await self._waiting[number].future
         except asyncio.CancelledError:
-            self._send_cancel(number)
+            if self._waiting[number].future.cancelled():  # not one with a reply, nor `finish`
+                self._send_cancel(number)
             raise
         finally:
             del self._waiting[number]

@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from ipc.descriptor import Descriptor
@@ -188,12 +188,7 @@ class Transport:
         except OSError:
             self.close()
             return
-        numbers: list[int] = []
-        for level, kind, content in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                rights = array.array("i")
-                rights.frombytes(content[: len(content) - len(content) % rights.itemsize])
-                numbers.extend(rights)
+        numbers = received_descriptors(ancillary) if ancillary else []
         if data:
             self._on_data(data, numbers)
             if not self.closed and take_reset(self._socket):
@@ -202,3 +197,14 @@ class Transport:
         for number in numbers:
             os.close(number)
         self.close()
+
+
+def received_descriptors(ancillary: Iterable[tuple[int, int, bytes]]) -> list[int]:
+    """Return the descriptors among the control messages of recvmsg(2); the caller owns them."""
+    numbers: list[int] = []
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            rights = array.array("i")
+            rights.frombytes(content[: len(content) - len(content) % rights.itemsize])
+            numbers.extend(rights)
+    return numbers

@@ -1,18 +1,16 @@
 """Entry point of a pool's helper process.
 
 Owns: its socket to stord. May touch: what its handlers touch.
-Each request blocks this process, so that stord itself never blocks on storage.
+Each request blocks this process, so that stord itself never blocks on storage; it needs no loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import socket
 
-from ipc import Peer, StandaloneEndpoint
+from ipc import BlockingServer, StandaloneEndpoint
 from supervisor.dispatch.errors import VirErrorCodec
-from supervisor.runtime.event_loop import new_event_loop
 from supervisor.stord.pool_process.open_for_program import OpenForProgram
 from supervisor.stord.pool_process.scan import VolumeScan
 from supervisor.stord.pool_process.transfer import VolumeTransfer
@@ -28,11 +26,6 @@ def run(connection: socket.socket) -> None:
 def run_endpoint(connection: socket.socket, endpoint: StandaloneEndpoint) -> None:
     """Register every handler and handle requests until the socket closes."""
     gc.disable()  # reference counting frees a request's objects; a GC run would unshare fork pages
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_run(connection, endpoint))
-
-
-async def _run(connection: socket.socket, endpoint: StandaloneEndpoint) -> None:
     for target in (VolumeFiles(), VolumeScan(), VolumeData(), OpenForProgram(), VolumeTransfer()):
         endpoint.handlers.add(target)
-    await Peer(connection, "stord", endpoint).wait_closed()
+    BlockingServer(connection, "stord", endpoint).run()
