@@ -6,6 +6,7 @@ May not touch: the objects that the events are about.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from functools import cache
@@ -119,18 +120,22 @@ class Publisher:
 class KeepRunningVote:
     """Whether this process keeps the daemon from its idle exit (libvirtd's --timeout)."""
 
-    def __init__(self, bus: EventBus, *, busy: str, idle: str) -> None:
+    def __init__(self, bus: EventBus, *, busy: str, idle: str, linger_s: float = 0.0) -> None:
         """Start idle.
 
         Args:
             bus: this process's node.
             busy: the reason that the root logs while the daemon is kept running.
             idle: the reason that it logs when this process lets it exit.
+            linger_s: how long `hold` keeps the vote at least: work that takes less than a
+                millisecond would otherwise send the root two votes for each piece.
         """
         self._bus = bus
         self._reasons = {True: busy, False: idle}
         self._busy = False
         self._holders = 0
+        self._linger_s = linger_s
+        self._is_lingering = False
 
     def set(self, *, busy: bool) -> None:
         """Send the vote to the root when it has changed."""
@@ -143,11 +148,18 @@ class KeepRunningVote:
         """Keep the daemon running while the body runs."""
         self._holders += 1
         self.set(busy=True)
+        if self._linger_s and not self._is_lingering:
+            self._is_lingering = True
+            asyncio.get_running_loop().call_later(self._linger_s, self._lingered)
         try:
             yield
         finally:
             self._holders -= 1
-            self.set(busy=self._holders > 0)
+            self.set(busy=self._holders > 0 or self._is_lingering)
+
+    def _lingered(self) -> None:
+        self._is_lingering = False
+        self.set(busy=self._holders > 0)
 
 
 @cache

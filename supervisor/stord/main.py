@@ -48,6 +48,8 @@ CALLS: Final = (
     TransferCalls,
 )
 
+LINGER_S: Final = 0.5  # of the vote against the idle exit, whose timeout counts seconds
+
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +64,10 @@ async def run(process: ChildProcess) -> None:
     fork_server.on_lost.append(lambda: fork_server_lost(process))
     registry, publisher = PoolRegistry(), Publisher(process.node, "storage_pool")
     keep_running = KeepRunningVote(
-        process.node, busy="volumes are being written", idle="no volume is being written"
+        process.node,
+        busy="volumes are being written",
+        idle="no volume is being written",
+        linger_s=LINGER_S,
     )
     files = PoolFiles(process.paths)
     pools = Pools(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from rpc.values import Network
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.messages.calls import ClientEvent
@@ -50,3 +52,19 @@ def test_the_daemon_is_kept_running_until_the_last_holder_leaves() -> None:
             pass
         assert votes(bus) == [True]
     assert votes(bus) == [True, False]
+
+
+async def test_a_vote_that_lingers_is_sent_once_for_many_short_pieces_of_work() -> None:
+    bus = RecordedBus()
+    vote = KeepRunningVote(bus, busy="volumes are being written", idle="none is", linger_s=0.01)
+    for _ in range(3):
+        with vote.hold():
+            pass
+    assert votes(bus) == [True]
+    while votes(bus) == [True]:  # noqa: ASYNC110  (the timer tells nobody)
+        await asyncio.sleep(0.005)
+    assert votes(bus) == [True, False]
+    with vote.hold():
+        await asyncio.sleep(0.02)  # longer than it lingers
+        assert votes(bus) == [True, False, True]
+    assert votes(bus) == [True, False, True, False]
