@@ -119,8 +119,26 @@ class Backend(Protocol):
             VirError: NO_SUPPORT where volumes are created elsewhere (iSCSI: on the target).
         """
 
-    async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
-        """Remove a volume; a missing one is no error."""
+    async def clone_at_once(
+        self, definition: Volume, source: VolumeInfo, options: CreateOptions
+    ) -> NewVolume | None:
+        """Create a volume with the content of another one, if that takes no noticeable time.
+
+        The source need not be refreshed before. On failure nothing is left of the volume.
+
+        Returns:
+            None: it takes longer, or it is not known; nothing is done.
+
+        Raises:
+            VirError: as `create_volume`; NO_STORAGE_VOL: the source is not there.
+        """
+
+    async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> PoolInfo | None:
+        """Remove a volume; a missing one is no error.
+
+        Returns:
+            The space of the pool now, without volumes; None: not read yet.
+        """
 
     async def resize_volume(
         self, volume: VolumeInfo, capacity: int, options: ResizeOptions

@@ -11,11 +11,12 @@ import errno
 import logging
 import os
 import time
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
 from conf.storage import Volume
+from ipc import Request
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.shield import run_to_completion
 from supervisor.stord.backends.base import (
@@ -25,9 +26,12 @@ from supervisor.stord.backends.base import (
     ResizeOptions,
 )
 from supervisor.stord.backends.file_volumes import (
+    QUICK_COPY,
     RAW_FORMATS,
     file_permissions,
     is_plain,
+    is_plain_clone,
+    raw_copy,
     raw_file,
     resize_image,
     with_definition,
@@ -36,6 +40,7 @@ from supervisor.stord.backends.file_volumes import (
 from supervisor.stord.pool_process.messages import (
     AbortCreate,
     CheckDirectory,
+    CloneRawVolume,
     CommitFile,
     CreateDirectoryVolume,
     CreateRawVolume,
@@ -59,6 +64,8 @@ VOLUME_MODE: Final = 0o600  # VIR_STORAGE_DEFAULT_VOL_PERM_MODE
 CLOCK_SLACK_NS: Final = 20_000_000
 #: Of a request whose process hung or died: it may have been done all the same.
 UNKNOWN_OUTCOMES: Final = (ErrorCode.OPERATION_TIMEOUT, ErrorCode.INTERNAL_ERROR)
+
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +134,9 @@ class DirectoryBackend:
 
     async def refresh_volume(self, volume: VolumeInfo) -> VolumeInfo:
         """Read sizes, owner and times of a file; keep what its XML said when it was created."""
-        info = await self._stat(volume.name)
+        is_raw = volume.format == "raw" and not volume.encryption
+        stat = Stat(directory=self.path, name=volume.name, is_raw=is_raw)
+        info = await self.context.process.call(stat)
         return replace(
             info,
             format=volume.format,
@@ -148,20 +157,43 @@ class DirectoryBackend:
                 prefix of temporary files.
         """
         await self._check_definition(definition)
-        if is_temporary(definition.name):
-            detail = f"volume name '{definition.name}' has the prefix of temporary files"
-            raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         if definition.target.format == "dir":
             made = await self._create_directory(definition, options)
         else:
             made = await self._create_file(definition, options)
         return replace(made, volume=with_definition(made.volume, definition))
 
-    async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
-        """Remove a file or an empty directory."""
+    async def clone_at_once(
+        self, definition: Volume, source: VolumeInfo, options: CreateOptions
+    ) -> NewVolume | None:
+        """Copy a raw file of the pool in one request, if it is small.
+
+        Raises:
+            VirError: as `create_volume`; NO_STORAGE_VOL.
+        """
+        if not is_plain_clone(definition, source, options, self.path):
+            return None
+        await self._check_definition(definition)
+        temporary = temporary_name(self.context.host_tag)
+        clone = CloneRawVolume(
+            directory=self.path,
+            temporary_name=temporary,
+            copy=raw_copy(definition, source, options, f"{self.path}/{temporary}"),
+            name=definition.name,
+            permissions=file_permissions(definition.target.permissions, mode=VOLUME_MODE),
+            limit=QUICK_COPY,
+        )
+        made = (await self._create_at_once(clone, temporary, definition.name)).made
+        if made is None:
+            return None
+        return replace(made, volume=with_definition(made.volume, definition))
+
+    async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> PoolInfo | None:
+        """Remove a file or an empty directory; return the space that there is now."""
         if zeroed and volume.type == "file":
             await self.context.process.call_dedicated(Wipe(path=volume.path))
-        await self.context.process.call(Remove(directory=self.path, name=volume.name))
+        remove = Remove(directory=self.path, name=volume.name)
+        return (await self.context.process.call(remove, finish=True)).space
 
     async def resize_volume(
         self, volume: VolumeInfo, capacity: int, options: ResizeOptions
@@ -187,6 +219,9 @@ class DirectoryBackend:
         if is_file and encryption is not None and len(encryption.secrets) == 1:
             await self.context.find_secret(encryption_secret(encryption))
         check_volume(definition, self.context.pool.type)
+        if is_temporary(definition.name):
+            detail = f"volume name '{definition.name}' has the prefix of temporary files"
+            raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
 
     async def _create_directory(self, definition: Volume, options: CreateOptions) -> NewVolume:
         if options.clone_source is not None:
@@ -214,13 +249,17 @@ class DirectoryBackend:
             name=definition.name,
             permissions=file_permissions(definition.target.permissions, mode=VOLUME_MODE),
         )
+        return await self._create_at_once(create, temporary, definition.name)
+
+    async def _create_at_once(self, request: Request[R], temporary: str, name: str) -> R:
+        """Send a request that leaves nothing when it fails; clean up where that is not known."""
         since_ns = time.time_ns() - CLOCK_SLACK_NS
         try:
-            # Shielded, so that its outcome is known before the clean-up looks at the names.
-            return await run_to_completion(self.context.process.call(create))
+            # Finished, so that its outcome is known before the clean-up looks at the names.
+            return await self.context.process.call(request, finish=True)
         except BaseException as error:
             if not isinstance(error, VirError) or error.code in UNKNOWN_OUTCOMES:
-                await run_to_completion(self._abort_create(temporary, definition.name, since_ns))
+                await run_to_completion(self._abort_create(temporary, name, since_ns))
             raise
 
     async def _create_file(self, definition: Volume, options: CreateOptions) -> NewVolume:
@@ -237,8 +276,8 @@ class DirectoryBackend:
                 name=definition.name,
                 permissions=file_permissions(definition.target.permissions, mode=VOLUME_MODE),
             )
-            # Shielded as in `_create_plain`.
-            return await run_to_completion(self.context.process.call(commit))
+            # Finished as in `_create_at_once`.
+            return await self.context.process.call(commit, finish=True)
         except BaseException as error:
             if is_refused_commit(error):
                 committed_name = ""

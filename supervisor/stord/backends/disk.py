@@ -134,6 +134,11 @@ class DiskBackend:
                     await run_to_completion(commands.run(partitions.plan_remove(device, number)))
             raise
 
+    async def clone_at_once(
+        self, definition: Volume, source: VolumeInfo, options: CreateOptions
+    ) -> None:
+        """Do nothing: a clone is copied to its device after that is there."""
+
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
         """Remove a partition; a missing one is no error."""
         device = kernel_path(self.device)

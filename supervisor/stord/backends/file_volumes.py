@@ -21,7 +21,6 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.stord import commands, qemu_img
 from supervisor.stord.backends.base import BackendContext, CloneSource, CreateOptions
 from supervisor.stord.pool_process.messages import (
-    QUICK_S,
     CheckChain,
     CopyRaw,
     CreateRaw,
@@ -38,7 +37,7 @@ RAW_FORMATS: Final = ("raw", "iso")
 PBKDF_TIMING_FAILED: Final = "Unable to get accurate CPU usage"
 PBKDF_ATTEMPTS: Final = 30  # half of them fail where the kernel counts CPU time by its tick
 PBKDF_PAUSE_S: Final = 0.02  # longer than a tick
-#: Bytes that a clone takes no noticeable time for: the same.
+#: Bytes that a clone takes no noticeable time for: done in the pool's shared process.
 QUICK_COPY: Final = 4 * 1024 * 1024
 #: Bytes that fallocate takes no noticeable time for: done in the pool's shared process, a
 #: dedicated one would take longer to fork.
@@ -85,12 +84,33 @@ def is_plain(definition: Volume, options: CreateOptions) -> bool:
     )
 
 
-def is_quick_copy(source: VolumeInfo, directory: str) -> bool:
-    """Return whether a volume is copied within its pool in no noticeable time.
+def is_plain_clone(
+    definition: Volume, source: VolumeInfo, options: CreateOptions, directory: str
+) -> bool:
+    """Return whether a volume is a copy of another raw file of its pool, byte for byte.
 
     Another pool's storage may hang, and with it the process that reads it.
     """
-    return source.allocation <= QUICK_COPY and posixpath.dirname(source.path) == directory
+    return (
+        (definition.target.format or "raw") in RAW_FORMATS
+        and definition.target.encryption is None
+        and is_raw_copy(CloneSource(source))
+        and not options.preallocate
+        and posixpath.dirname(source.path) == directory
+    )
+
+
+def raw_copy(
+    definition: Volume, source: VolumeInfo, options: CreateOptions, target: str
+) -> CopyRaw:
+    """Describe the copy of a raw volume, under its temporary name."""
+    return CopyRaw(
+        source=source.path,
+        target=target,
+        size=definition.capacity or 0,
+        is_new=True,
+        reflink=options.reflink,
+    )
 
 
 def raw_file(definition: Volume, directory: str, temporary: str) -> CreateRaw:
@@ -109,17 +129,9 @@ async def _write_raw(
     context: BackendContext, definition: Volume, options: CreateOptions, temporary: str
 ) -> None:
     if options.clone_source is not None:
-        copy = CopyRaw(
-            source=options.clone_source.volume.path,
-            target=f"{context.pool.path}/{temporary}",
-            size=definition.capacity or 0,
-            is_new=True,
-            reflink=options.reflink,
-        )
-        if is_quick_copy(options.clone_source.volume, context.pool.path or ""):
-            await context.process.call(copy, deadline_s=QUICK_S)
-        else:
-            await context.process.call_dedicated(copy)
+        target = f"{context.pool.path}/{temporary}"
+        copy = raw_copy(definition, options.clone_source.volume, options, target)
+        await context.process.call_dedicated(copy)
         return
     await context.process.call_dedicated(raw_file(definition, context.pool.path, temporary))
 

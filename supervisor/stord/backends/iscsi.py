@@ -122,6 +122,11 @@ class IscsiBackend:
         """Refuse: LUNs are created on the server."""
         raise not_supported(self.context.pool, "creating volumes")
 
+    async def clone_at_once(
+        self, definition: Volume, source: VolumeInfo, options: CreateOptions
+    ) -> None:
+        """Do nothing: a clone is copied to its device after that is there."""
+
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
         """Refuse: LUNs are removed on the server."""
         raise not_supported(self.context.pool, "deleting volumes")

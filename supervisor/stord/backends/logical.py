@@ -142,6 +142,11 @@ class LogicalBackend:
         path = f"/dev/{self.group}/{name}"
         return await self.refresh_volume(VolumeInfo(name=name, key="", path=path))
 
+    async def clone_at_once(
+        self, definition: Volume, source: VolumeInfo, options: CreateOptions
+    ) -> None:
+        """Do nothing: a clone is copied to its device after that is there."""
+
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
         """Remove a logical volume; a missing one is no error."""
         if zeroed:

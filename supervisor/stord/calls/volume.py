@@ -77,7 +77,9 @@ class VolumeCalls:
             )
         with self._exclusive(call, active, volume, "deletion"):
             try:
-                await active.backend.delete_volume(volume, zeroed=bool(flags & Delete.ZEROED))
+                space = await active.backend.delete_volume(
+                    volume, zeroed=bool(flags & Delete.ZEROED)
+                )
             except BaseException:
                 # The request may have been carried out although its reply was lost: stop listing
                 # a volume that does not exist.
@@ -86,7 +88,10 @@ class VolumeCalls:
                 raise
             self._publisher.invalidate()
             active.volumes.pop(volume.name, None)
-            await self._pools.update_space(active)
+            if space is not None:
+                active.space = space
+            else:
+                await self._pools.update_space(active)
 
     async def storage_vol_resize(
         self, call: ClientCall, vol: VolumeId, capacity: int, flags: int

@@ -63,12 +63,14 @@ class VolumeCreateCalls:
         STORAGE_ERRORS.check_flags(
             "storageVolCreateXML", flags, Create.PREALLOC_METADATA | Create.VALIDATE
         )
+        started = time.monotonic()
         obj, active = self._registry.active(pool)
         await require_valid(xml, "storagevol.rng", Volume, flags & Create.VALIDATE)
         definition = parse_volume_xml(xml, active.pool.type)
         options = CreateOptions(preallocate=bool(flags & Create.PREALLOC_METADATA))
         with self._creation(call, active, definition.name):
-            return await self._create(obj, active, definition, options)
+            made = await create_volume(obj, active, definition, options)
+            return await self._list(obj, active, made, started)
 
     async def storage_vol_create_xml_from(
         self, call: ClientCall, pool: PoolId, xml: str, clonevol: VolumeId, flags: int
@@ -80,6 +82,7 @@ class VolumeCreateCalls:
         """
         supported = Create.PREALLOC_METADATA | Create.REFLINK | Create.VALIDATE
         STORAGE_ERRORS.check_flags("storageVolCreateXMLFrom", flags, supported)
+        started = time.monotonic()
         obj, active = self._registry.active(pool)
         await require_valid(xml, "storagevol.rng", Volume, flags & Create.VALIDATE)
         _, source_pool, source = self._registry.volume(clonevol)
@@ -88,6 +91,9 @@ class VolumeCreateCalls:
             source_pool.hold_volume(source.name),
             self._creation(call, active, definition.name),
         ):
+            made = await self._clone_at_once(active, definition, source_pool, source, flags)
+            if made is not None:
+                return await self._list(obj, active, made, started)
             source = await self._pools.refresh_volume(source_pool, source)
             definition.capacity = max(definition.capacity or 0, source.capacity)
             options = CreateOptions(
@@ -95,7 +101,34 @@ class VolumeCreateCalls:
                 reflink=bool(flags & Create.REFLINK),
                 clone_source=clone_source(source, definition),
             )
-            return await self._create(obj, active, definition, options)
+            made = await create_volume(obj, active, definition, options)
+            return await self._list(obj, active, made, started)
+
+    async def _clone_at_once(
+        self,
+        active: ActivePool,
+        definition: Volume,
+        source_pool: ActivePool,
+        source: VolumeInfo,
+        flags: int,
+    ) -> NewVolume | None:
+        """Clone a small volume of the same pool; None: see `Backend.clone_at_once`.
+
+        Raises:
+            VirError: NO_STORAGE_VOL: the source is gone, and not listed any more; the backend's.
+        """
+        if active is not source_pool:
+            return None
+        options = CreateOptions(
+            preallocate=bool(flags & Create.PREALLOC_METADATA),
+            reflink=bool(flags & Create.REFLINK),
+        )
+        try:
+            return await active.backend.clone_at_once(definition, source, options)
+        except VirError as error:
+            if error.code == ErrorCode.NO_STORAGE_VOL:
+                await self._pools.refresh_volume(source_pool, source)
+            raise
 
     @contextmanager
     def _creation(self, call: ClientCall, active: ActivePool, name: str) -> Iterator[None]:
@@ -112,11 +145,10 @@ class VolumeCreateCalls:
         ):
             yield
 
-    async def _create(
-        self, obj: PoolObject, active: ActivePool, definition: Volume, options: CreateOptions
+    async def _list(
+        self, obj: PoolObject, active: ActivePool, made: NewVolume, started: float
     ) -> VolumeId:
-        started = time.monotonic()
-        made = await create_volume(obj, active, definition, options)
+        """List a volume that was created."""
         volume = made.volume
         # No await between the creation and its listing: a client that closes in between would
         # leave a volume that nothing lists.

@@ -11,6 +11,7 @@ import struct
 from typing import Final
 
 AT_FDCWD: Final = -100
+AT_EMPTY_PATH: Final = 0x1000
 STATX_BTIME: Final = 0x800
 STATX_SIZE: Final = 256  # of struct statx
 BTIME_OFFSET: Final = 80  # of stx_btime
@@ -20,12 +21,20 @@ _MASK: Final = struct.Struct("=I")
 _statx = getattr(ctypes.CDLL(None), "statx", None)
 
 
-def btime_ns(path: str) -> int | None:
-    """Return a file's birth time in ns since the epoch; None on file systems without one."""
+def btime_ns(file: str | int) -> int | None:
+    """Return a file's birth time in ns since the epoch; None on file systems without one.
+
+    Args:
+        file: its path, or a descriptor of it.
+    """
     if _statx is None:
         return None
     buffer = ctypes.create_string_buffer(STATX_SIZE)
-    if _statx(AT_FDCWD, os.fsencode(path), 0, STATX_BTIME, buffer) != 0:
+    if isinstance(file, int):
+        failed = _statx(file, b"", AT_EMPTY_PATH, STATX_BTIME, buffer)
+    else:
+        failed = _statx(AT_FDCWD, os.fsencode(file), 0, STATX_BTIME, buffer)
+    if failed:
         return None
     if not _MASK.unpack_from(buffer.raw)[0] & STATX_BTIME:
         return None

@@ -25,8 +25,16 @@ LONG_S: Final = 6 * 3600.0  # writing or copying a whole volume
 class PoolProcess(Protocol):
     """The helper processes of one pool."""
 
-    async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
+    async def call(
+        self, request: Request[R], *, deadline_s: float | None = None, finish: bool = False
+    ) -> R:
         """Send a request to the pool's process, which answers one after the other.
+
+        Args:
+            request: what to do.
+            deadline_s: another deadline than its class has.
+            finish: wait for the outcome also when the caller is cancelled, and raise that then:
+                the clean-up knows what is done.
 
         Raises:
             VirError: the answer, or OPERATION_TIMEOUT: its storage hangs.
@@ -67,6 +75,7 @@ class Stat(Request[VolumeInfo], frozen=True, kw_only=True, tag="pool.stat"):
     deadline_s = QUICK_S
     directory: str
     name: str
+    is_raw: bool = False  # whatever it begins with: what a guest writes there is no header
 
 
 class GetSpace(Request[PoolInfo], frozen=True, kw_only=True, tag="pool.get_space"):
@@ -146,12 +155,33 @@ class CreateRawVolume(Request[NewVolume], frozen=True, kw_only=True, tag="pool.c
     permissions: FilePermissions
 
 
+class ClonedVolume(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A clone that was made at once."""
+
+    made: NewVolume | None = None  # None: the source has more data than the limit; nothing is done
+
+
+class CloneRawVolume(Request[ClonedVolume], frozen=True, kw_only=True, tag="pool.clone_raw_volume"):
+    """Do what `CopyRaw` and `CommitFile` do, for a source that is copied in no noticeable time.
+
+    Errors: those of both; NO_STORAGE_VOL: the source is not there. Nothing is left then.
+    """
+
+    deadline_s = QUICK_S
+    directory: str
+    temporary_name: str
+    copy: CopyRaw
+    name: str
+    permissions: FilePermissions
+    limit: int  # allocated bytes of the source
+
+
 class AbortCreate(Request[Ack], frozen=True, kw_only=True, tag="pool.abort_create"):
     """Remove a file whose creation failed, under its temporary name or its final one.
 
-    With `name` the outcome of its `CommitFile` or `CreateRawVolume` is not known: the process may
-    have died after the rename. After the latter neither name may be ours: what has the final one
-    since before `since_ns` is another's file, and stays.
+    With `name` the outcome of its `CommitFile`, `CreateRawVolume` or `CloneRawVolume` is not known:
+    the process may have died after the rename. After the latter two neither name may be ours: what
+    has the final one since before `since_ns` is another's file, and stays.
     """
 
     deadline_s = QUICK_S
@@ -210,7 +240,13 @@ class CreateDirectoryVolume(Request[Ack], frozen=True, kw_only=True, tag="pool.c
     permissions: FilePermissions
 
 
-class Remove(Request[Ack], frozen=True, kw_only=True, tag="pool.remove"):
+class Removed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A volume is removed."""
+
+    space: PoolInfo | None = None  # of the pool now, without volumes; None: cannot be measured
+
+
+class Remove(Request[Removed], frozen=True, kw_only=True, tag="pool.remove"):
     """Remove a file or an empty directory of the pool; a missing one is no error."""
 
     deadline_s = QUICK_S

@@ -84,14 +84,16 @@ class PoolProcessClient:
         self._killed = [helper for helper in self._killed if not helper.has_exited]
         return bool(self._killed)
 
-    async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
+    async def call(
+        self, request: Request[R], *, deadline_s: float | None = None, finish: bool = False
+    ) -> R:
         """Send a request to the pool's process; see `PoolProcess.call`."""
         helper = await self._running_helper()
         if helper.pending >= MAX_PENDING:
             raise self._busy_error(f"{MAX_PENDING} requests wait for its storage")
         helper.pending += 1
         try:
-            return await helper.peer.call(request, deadline_s=deadline_s)
+            return await helper.peer.call(request, deadline_s=deadline_s, finish=finish)
         except DeadlineExceeded as error:
             self._killed.append(helper)
             self._kill(helper)
@@ -142,6 +144,8 @@ class PoolProcessClient:
             self._kill(self._helper)
 
     async def _running_helper(self) -> HelperProcess:
+        if self._helper is not None and self._helper.is_usable:
+            return self._helper
         async with self._fork_lock:
             if self._helper is None or not self._helper.is_usable:
                 await self._check_not_hung()

@@ -13,7 +13,6 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
@@ -35,7 +34,8 @@ FIRST_BYTES: Final = 4096  # enough for most headers; a second read fetches the 
 ISO_OFFSET: Final = 32 * 1024  # ISO 9660: the first 16 sectors are unused, often zero
 PERMISSION_BITS: Final = 0o777
 DMG_TRAILER: Final = 512  # bytes; a dmg has its magic there
-SELINUX: Final = Path("/sys/fs/selinux/enforce")
+SELINUX: Final = "/sys/fs/selinux/enforce"
+RAW: Final = ImageInfo(format="raw")  # what is in a file that is known to be no image
 #: Characters that XML 1.0 has no representation for, and undecodable bytes (surrogates).
 _INVALID_IN_XML: Final = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 OPTIONS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
@@ -50,7 +50,7 @@ class VolumeScan:
     @handles(Scan)
     def scan(self, request: Scan) -> PoolInfo:
         """List every volume of a directory."""
-        labels = SELINUX.exists()
+        labels = os.path.exists(SELINUX)
         with system_errors(f"read the directory '{request.directory}'"):
             space = filesystem_space(request.directory)
             self._known.begin()
@@ -65,7 +65,7 @@ class VolumeScan:
     @handles(Stat)
     def stat(self, request: Stat) -> VolumeInfo:
         """Describe one volume."""
-        return describe_volume(request.directory, request.name)
+        return describe_volume(request.directory, request.name, RAW if request.is_raw else None)
 
     @handles(CheckChain)
     def check_chain(self, request: CheckChain) -> Ack:
@@ -110,14 +110,34 @@ def describe_volume(directory: str, name: str, image: ImageInfo | None = None) -
     path = f"{directory}/{name}"
     with system_errors(f"stat '{path}'"):
         try:
-            info = read_volume_info(directory, name, labels=SELINUX.exists(), image=image)
+            info = read_volume_info(directory, name, labels=os.path.exists(SELINUX), image=image)
         except FileNotFoundError:
             info = None
     if info is None:
-        detail = f"no storage vol with matching path '{path}'"
-        raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
+        raise no_such_path(path)
     btime = btime_ns(path)
     return info if btime is None else replace(info, times=(*info.times, btime))
+
+
+def describe_raw(fd: int, directory: str, name: str) -> VolumeInfo:
+    """Describe an open raw file of a pool, as `describe_volume`.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    status, path = os.fstat(fd), f"{directory}/{name}"
+    label = _label(fd) if os.path.exists(SELINUX) else ""
+    info = _volume_info(
+        path, name, status, type_="file", image=RAW, size=status.st_size, label=label
+    )
+    btime = btime_ns(fd)
+    return info if btime is None else replace(info, times=(*info.times, btime))
+
+
+def no_such_path(path: str) -> VirError:
+    """NO_STORAGE_VOL: there is no file at the volume's path."""
+    detail = f"no storage vol with matching path '{path}'"
+    return VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
 
 def read_head(path: str) -> OpenImage:

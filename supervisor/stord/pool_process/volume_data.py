@@ -35,7 +35,7 @@ class VolumeData:
     @handles(CreateRaw)
     def create_raw(self, request: CreateRaw) -> Ack:
         """Create a file of zeros."""
-        create_zeros(request)
+        os.close(create_zeros(request))
         return Ack()
 
     @handles(CopyRaw)
@@ -44,13 +44,13 @@ class VolumeData:
         with system_errors(f"copy '{request.source}' to '{request.target}'"):
             source = open_volume(request.source, os.O_RDONLY)
             try:
-                target = _open_target(request)
-                try:
-                    _copy(source, target, request)
-                finally:
-                    os.close(target)
+                target = open_copy(source, request)
             finally:
                 os.close(source)
+            try:
+                os.fsync(target)
+            finally:
+                os.close(target)
         return Ack()
 
     @handles(Resize)
@@ -91,8 +91,8 @@ class VolumeData:
         return Ack()
 
 
-def create_zeros(request: CreateRaw) -> None:
-    """Create a file of zeros; on failure nothing is left of it.
+def create_zeros(request: CreateRaw) -> int:
+    """Create a file of zeros and return it open; on failure nothing is left of it.
 
     Raises:
         VirError: SYSTEM_ERROR: the kernel refuses.
@@ -108,10 +108,26 @@ def create_zeros(request: CreateRaw) -> None:
                 os.posix_fallocate(fd, 0, request.allocation)
                 os.fsync(fd)
         except BaseException:
+            os.close(fd)
             _remove(path)
             raise
-        finally:
-            os.close(fd)
+    return fd
+
+
+def open_copy(source: int, request: CopyRaw) -> int:
+    """Copy an open volume's bytes and return the target, open and not yet flushed.
+
+    Raises:
+        VirError: INVALID_ARG: the target is a device that is too small.
+        OSError: the kernel refuses.
+    """
+    target = _open_target(request)
+    try:
+        _copy(source, target, request)
+    except BaseException:
+        os.close(target)
+        raise
+    return target
 
 
 def _open_target(request: CopyRaw) -> int:
@@ -134,7 +150,6 @@ def _copy(source: int, target: int, request: CopyRaw) -> None:
         copy_bytes(source, target, size, keep_holes=is_file)
     if is_file:
         os.ftruncate(target, max(size, request.size))
-    os.fsync(target)
 
 
 def _disable_cow(fd: int) -> None:

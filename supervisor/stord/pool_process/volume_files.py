@@ -12,33 +12,43 @@ import errno
 import logging
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
-from ipc import Ack, handles
+from ipc import Ack, Unfinished, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.images import ImageInfo
 from supervisor.runtime.atomic_file import sync_folder
 from supervisor.stord.pool_process.errors import system_errors
 from supervisor.stord.pool_process.messages import (
     AbortCreate,
     CheckDirectory,
+    ClonedVolume,
+    CloneRawVolume,
     CommitFile,
     CreateDirectoryVolume,
     CreateRawVolume,
     FilePermissions,
     MakeDirectory,
     Remove,
+    Removed,
     RemoveDirectory,
     RemoveLeftovers,
 )
-from supervisor.stord.pool_process.scan import describe_volume, filesystem_space
+from supervisor.stord.pool_process.safe_open import open_volume, size_of
+from supervisor.stord.pool_process.scan import (
+    allocation,
+    describe_raw,
+    describe_volume,
+    filesystem_space,
+    no_such_path,
+)
 from supervisor.stord.pool_process.temporary_names import is_leftover
-from supervisor.stord.pool_process.volume_data import create_zeros
+from supervisor.stord.pool_process.volume_data import create_zeros, open_copy
+from supervisor.stord.pool_process.write_out import write_out
 from supervisor.stord.volume_info import NewVolume, PoolInfo
 
 AT_FDCWD: Final = -100
 RENAME_NOREPLACE: Final = 1
-ZEROS: Final = ImageInfo(format="raw")  # what a new file's content is known to be
 DIRECTORY_MODE: Final = 0o711  # without <permissions>: libvirt's VIR_STORAGE_DEFAULT_POOL_PERM_MODE
 #: NFS, and FUSE file systems without rename2, answer EINVAL to RENAME_NOREPLACE.
 NO_RENAMEAT2: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
@@ -50,6 +60,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class VolumeFiles:
     """Handles requests about directories and names."""
+
+    def __init__(self) -> None:
+        self._unflushed: set[str] = set()  # directories with new names since their last flush
 
     @handles(MakeDirectory)
     def make_directory(self, request: MakeDirectory) -> Ack:
@@ -90,17 +103,63 @@ class VolumeFiles:
         return NewVolume(volume=volume, space=_space(request.directory))
 
     @handles(CreateRawVolume)
-    def create_raw_volume(self, request: CreateRawVolume) -> NewVolume:
+    def create_raw_volume(self, request: CreateRawVolume) -> Unfinished:
         """Create a file of zeros, and rename it to its volume name unless that exists."""
         directory, temporary = request.file.directory, request.file.temporary_name
-        create_zeros(request.file)
+        fd = create_zeros(request.file)
+        commit = self._begin_commit(fd, directory, temporary, request.name, request.permissions)
+        return Unfinished(commit)
+
+    @handles(CloneRawVolume)
+    def clone_raw_volume(self, request: CloneRawVolume) -> ClonedVolume | Unfinished:
+        """Copy a file, and rename the copy to its volume name unless that exists."""
+        directory, temporary = request.directory, request.temporary_name
+        fd = _copy_if_small(request)
+        if fd is None:
+            return ClonedVolume()
+        commit = self._begin_commit(fd, directory, temporary, request.name, request.permissions)
+        return Unfinished(lambda: ClonedVolume(made=commit()))
+
+    def _begin_commit(
+        self, fd: int, directory: str, temporary: str, name: str, permissions: FilePermissions
+    ) -> Callable[[], NewVolume]:
+        """Rename a finished raw file, which is open; return what flushes and describes it.
+
+        On failure of either part nothing is left.
+
+        Raises:
+            VirError: STORAGE_VOL_EXIST; SYSTEM_ERROR: the kernel refuses.
+        """
+        old, new = f"{directory}/{temporary}", f"{directory}/{name}"
+
+        def finish() -> NewVolume:
+            try:
+                with system_errors(f"create the volume '{new}'"):
+                    self._flush(directory)
+                    volume = describe_raw(fd, directory, name)
+            except BaseException:
+                _abort(old, new)
+                raise
+            finally:
+                os.close(fd)
+            return NewVolume(volume=volume, space=_space(directory))
+
         try:
-            _commit(directory, temporary, request.name, request.permissions)
-            volume = describe_volume(directory, request.name, image=ZEROS)
+            with system_errors(f"create the volume '{new}'"):
+                _apply_permissions(fd, permissions)
+                rename_noreplace(old, new)
+                self._unflushed.add(directory)
         except BaseException:
-            _abort(f"{directory}/{temporary}", f"{directory}/{request.name}")
+            os.close(fd)
+            _abort(old, new)
             raise
-        return NewVolume(volume=volume, space=_space(directory))
+        return finish
+
+    def _flush(self, directory: str) -> None:
+        """Make the names of a directory survive a power failure, unless that is done since."""
+        if directory in self._unflushed:
+            sync_folder(directory)
+            self._unflushed.discard(directory)
 
     @handles(AbortCreate)
     def abort_create(self, request: AbortCreate) -> Ack:
@@ -128,7 +187,7 @@ class VolumeFiles:
             except FileExistsError as error:
                 raise volume_exists(request.name) from error
             try:
-                _apply_permissions(path, permissions)
+                _apply_permissions_at(path, permissions)
             except BaseException:
                 os.rmdir(path)
                 raise
@@ -136,19 +195,47 @@ class VolumeFiles:
         return Ack()
 
     @handles(Remove)
-    def remove(self, request: Remove) -> Ack:
-        """Remove a file or an empty directory."""
+    def remove(self, request: Remove) -> Removed:
+        """Remove a file or an empty directory.
+
+        The directory is not flushed, nor does libvirt: after a power failure a volume may be back,
+        whole. A new volume of that name is flushed with the removal of the old one.
+        """
         path = f"{request.directory}/{request.name}"
         with system_errors(f"remove '{path}'"):
             try:
-                if stat.S_ISDIR(os.lstat(path).st_mode):
-                    os.rmdir(path)
-                else:
-                    os.unlink(path)
-                sync_folder(request.directory)
+                os.unlink(path)
             except FileNotFoundError:
-                return Ack()
-        return Ack()
+                pass
+            except IsADirectoryError:
+                os.rmdir(path)
+        return Removed(space=_space(request.directory))
+
+
+def _copy_if_small(request: CloneRawVolume) -> int | None:
+    """Copy a volume within the limit of bytes; return the copy, open and written out.
+
+    Raises:
+        VirError: NO_STORAGE_VOL; SYSTEM_ERROR: the kernel refuses. Nothing is left then.
+    """
+    path, target = request.copy.source, request.copy.target
+    with system_errors(f"copy '{path}' to '{target}'"):
+        try:
+            source = open_volume(path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise no_such_path(path) from None
+        try:
+            if allocation(os.fstat(source), size_of(source)) > request.limit:
+                return None
+            try:
+                fd = open_copy(source, request.copy)
+                write_out(fd)
+            except BaseException:
+                _unlink(target)
+                raise
+        finally:
+            os.close(source)
+    return fd
 
 
 def _commit(directory: str, temporary: str, name: str, permissions: FilePermissions) -> None:
@@ -159,7 +246,7 @@ def _commit(directory: str, temporary: str, name: str, permissions: FilePermissi
     """
     old, new = f"{directory}/{temporary}", f"{directory}/{name}"
     with system_errors(f"create the volume '{new}'"):
-        _apply_permissions(old, permissions)
+        _apply_permissions_at(old, permissions)
         rename_noreplace(old, new)
         sync_folder(directory)  # the name survives a power failure once acknowledged
 
@@ -252,19 +339,22 @@ def _link(old: str, new: str) -> int:
     return 0
 
 
-def _apply_permissions(path: str, permissions: FilePermissions) -> None:
+def _apply_permissions_at(path: str, permissions: FilePermissions) -> None:
     """Set owner and mode of a new file or directory, never through a symbolic link.
-
-    Owner first: chown clears the set-user-ID and set-group-ID bits.
 
     Raises:
         OSError: the kernel refuses; ELOOP for a link.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        if permissions.owner >= 0 or permissions.group >= 0:
-            os.fchown(fd, permissions.owner, permissions.group)
-        if permissions.mode >= 0:
-            os.fchmod(fd, permissions.mode)
+        _apply_permissions(fd, permissions)
     finally:
         os.close(fd)
+
+
+def _apply_permissions(fd: int, permissions: FilePermissions) -> None:
+    """Set owner and mode; owner first: chown clears the set-user-ID and set-group-ID bits."""
+    if permissions.owner >= 0 or permissions.group >= 0:
+        os.fchown(fd, permissions.owner, permissions.group)
+    if permissions.mode >= 0:
+        os.fchmod(fd, permissions.mode)

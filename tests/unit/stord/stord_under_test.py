@@ -161,6 +161,9 @@ class FakeBackend:
         self.volumes[name] = VolumeInfo(name=name, key=name, path=f"/dev/null/{name}", capacity=10)
         return NewVolume(volume=self.volumes[name])
 
+    async def clone_at_once(self, definition: object, source: VolumeInfo, options: object) -> None:
+        pass
+
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
         await self._do("delete_volume")
         self.volumes.pop(volume.name, None)

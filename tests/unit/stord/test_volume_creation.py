@@ -10,6 +10,7 @@ import pytest
 
 from conf.storage import Volume
 from rpc.errors import ErrorCode, VirError
+from rpc.values import StorageVol as VolumeId
 from supervisor.messages.calls import ClientClosed
 from supervisor.stord import recovery
 from supervisor.stord.backends import directory
@@ -17,7 +18,7 @@ from supervisor.stord.backends.base import BackendContext, CreateOptions
 from supervisor.stord.backends.file_volumes import (
     QUICK_ALLOCATION,
     QUICK_COPY,
-    is_quick_copy,
+    is_plain_clone,
     write_file,
 )
 from supervisor.stord.pool_process.temporary_names import temporary_name
@@ -143,12 +144,29 @@ async def test_next_stord_lists_volumes_and_removes_partial_ones(tmp_path: Path)
 # Clones.
 
 
+CLONE_STEPS = (
+    ("pool.clone_raw_volume", 65536),
+    ("pool.copy_raw", QUICK_COPY + 65536),
+    ("pool.commit_file", QUICK_COPY + 65536),
+)
+
+
+async def source_of(stord: Stord, size: int) -> VolumeId:
+    """Create a volume "source" that is full of data."""
+    source = await stord.create("source", capacity=size)
+    (stord.images / "source").write_bytes(b"d" * size)
+    return source
+
+
 @pytest.mark.parametrize("fault", ["before", "after", "fail"])
-async def test_failed_clone_leaves_nothing_and_frees_its_source(tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize(("step", "size"), CLONE_STEPS)
+async def test_failed_clone_leaves_nothing_and_frees_its_source(
+    tmp_path: Path, step: str, size: int, fault: str
+) -> None:
     async with stord_at(tmp_path) as stord:
         pool = await stord.start_pool()
-        source = await stord.create("source")
-        stord.fault("pool.copy_raw", fault)
+        source = await source_of(stord, size)
+        stord.fault(step, fault)
         with pytest.raises(VirError):
             await stord.creation.storage_vol_create_xml_from(
                 call(), pool, volume("clone"), source, 0
@@ -158,19 +176,102 @@ async def test_failed_clone_leaves_nothing_and_frees_its_source(tmp_path: Path, 
         await stord.volumes.storage_vol_delete(call(), source, 0)
 
 
-async def test_source_cannot_be_deleted_while_it_is_cloned(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("step", "size"), CLONE_STEPS)
+async def test_a_clone_ends_with_its_client(tmp_path: Path, step: str, size: int) -> None:
+    async with stord_at(tmp_path) as stord:
+        pool = await stord.start_pool()
+        source = await source_of(stord, size)
+        stord.fault(step, "pause")
+        clone = asyncio.create_task(
+            stord.creation.storage_vol_create_xml_from(
+                call("gone"), pool, volume("clone"), source, 0
+            )
+        )
+        await stord.reached(step)
+        stord.clients.on_client_closed(ClientClosed(client="gone"))
+        await asyncio.sleep(0)
+        stord.resume(step)
+        with pytest.raises(asyncio.CancelledError):
+            await clone
+        assert stord.names() == ["source"]
+        assert list(stord.active().volumes) == ["source"]
+        assert stord.active().long_operations == 0
+
+
+@pytest.mark.parametrize("size", [65536, QUICK_COPY + 65536])
+async def test_a_clone_has_the_data_of_its_source_as_it_is_now(tmp_path: Path, size: int) -> None:
+    async with stord_at(tmp_path) as stord:
+        pool = await stord.start_pool()
+        source = await stord.create("source", capacity=4096)
+        (stord.images / "source").write_bytes(b"d" * size)  # stord has not read it since
+        await stord.creation.storage_vol_create_xml_from(
+            call(), pool, volume("clone", 4096), source, 0
+        )
+        assert (stord.images / "clone").read_bytes() == b"d" * size
+        listed = stord.active().volumes["clone"]
+        assert (listed.capacity, listed.format, listed.mode) == (size, "raw", 0o600)
+        larger = volume("larger", size + 512)
+        await stord.creation.storage_vol_create_xml_from(call(), pool, larger, source, 0)
+        assert (stord.images / "larger").read_bytes() == b"d" * size + bytes(512)
+
+
+async def test_a_raw_clone_is_no_image_whatever_its_data_begin_with(tmp_path: Path) -> None:
+    async with stord_at(tmp_path) as stord:
+        pool = await stord.start_pool()
+        source = await stord.create("source", capacity=4096)
+        header = b"QFI\xfb\0\0\0\2" + bytes(16) + (1 << 40).to_bytes(8, "big")
+        (stord.images / "source").write_bytes(header.ljust(4096, b"\0"))
+        clone = await stord.creation.storage_vol_create_xml_from(
+            call(), pool, volume("clone", 4096), source, 0
+        )
+        assert stord.active().volumes["clone"].capacity == 4096
+        for each in (source, clone):
+            assert await stord.volume_queries.storage_vol_get_info(call(), each) == (0, 4096, 4096)
+
+
+async def test_a_source_that_is_gone_is_named_and_listed_no_more(tmp_path: Path) -> None:
     async with stord_at(tmp_path) as stord:
         pool = await stord.start_pool()
         source = await stord.create("source")
-        stord.fault("pool.copy_raw", "pause")
+        (stord.images / "source").unlink()
+        with pytest.raises(VirError, match="no storage vol with matching path") as refused:
+            await stord.creation.storage_vol_create_xml_from(
+                call(), pool, volume("clone"), source, 0
+            )
+        assert refused.value.code is ErrorCode.NO_STORAGE_VOL
+        assert stord.names() == list(stord.active().volumes) == []
+
+
+async def test_a_clone_keeps_the_file_that_has_its_name(tmp_path: Path) -> None:
+    async with stord_at(tmp_path) as stord:
+        pool = await stord.start_pool()
+        source = await stord.create("source")
+        (stord.images / "clone").write_bytes(b"of another host")
+        with pytest.raises(VirError) as refused:
+            await stord.creation.storage_vol_create_xml_from(
+                call(), pool, volume("clone"), source, 0
+            )
+        assert refused.value.code is ErrorCode.STORAGE_VOL_EXIST
+        assert stord.names() == ["clone", "source"]
+        assert (stord.images / "clone").read_bytes() == b"of another host"
+
+
+@pytest.mark.parametrize(("step", "size"), CLONE_STEPS[:2])
+async def test_source_cannot_be_deleted_while_it_is_cloned(
+    tmp_path: Path, step: str, size: int
+) -> None:
+    async with stord_at(tmp_path) as stord:
+        pool = await stord.start_pool()
+        source = await source_of(stord, size)
+        stord.fault(step, "pause")
         clone = asyncio.create_task(
             stord.creation.storage_vol_create_xml_from(call(), pool, volume("clone"), source, 0)
         )
-        await stord.reached("pool.copy_raw")
+        await stord.reached(step)
         with pytest.raises(VirError, match="still in use") as refused:
             await stord.volumes.storage_vol_delete(call(), source, 0)
         assert refused.value.code is ErrorCode.OPERATION_INVALID
-        stord.resume("pool.copy_raw")
+        stord.resume(step)
         assert (await clone).name == "clone"
 
 
@@ -209,10 +310,13 @@ async def test_metadata_that_a_format_has_not_cannot_be_preallocated() -> None:
     assert refusal.value.code is ErrorCode.CONFIG_UNSUPPORTED
 
 
-def test_only_a_small_volume_of_the_same_pool_is_cloned_by_the_pools_own_process() -> None:
-    def source(path: str, allocation: int) -> VolumeInfo:
-        return VolumeInfo(name="v", key=path, path=path, allocation=allocation)
+def test_only_a_raw_volume_of_the_same_pool_is_cloned_by_the_pools_own_process() -> None:
+    def source(path: str, **fields: str) -> VolumeInfo:
+        return VolumeInfo(name="v", key=path, path=path, **{"format": "raw", **fields})  # type: ignore[arg-type]
 
-    assert is_quick_copy(source("/pool/v", QUICK_COPY), "/pool")
-    assert not is_quick_copy(source("/pool/v", QUICK_COPY + 1), "/pool")
-    assert not is_quick_copy(source("/nfs/v", 0), "/pool")
+    raw, options = Volume(name="c"), CreateOptions()
+    assert is_plain_clone(raw, source("/pool/v"), options, "/pool")
+    assert not is_plain_clone(raw, source("/nfs/v"), options, "/pool")
+    assert not is_plain_clone(raw, source("/pool/v", format="qcow2"), options, "/pool")
+    assert not is_plain_clone(raw, source("/pool/v", encryption="luks"), options, "/pool")
+    assert not is_plain_clone(raw, source("/pool/v"), CreateOptions(preallocate=True), "/pool")
