@@ -11,6 +11,7 @@ from typing import Final
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
+X86: Final = ("x86_64", "i686")
 #: libvirt's names of architectures.
 ARCHITECTURES: Final = frozenset((
     "aarch64", "alpha", "armv6l", "armv7b", "armv7l", "cris", "hppa", "i686", "itanium", "lm32",

@@ -138,6 +138,7 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
 
     source: Definition | None = None  # what the running guest was started from, when known
     undefined: Definition | None = None  # the last one of a guest that has become transient
+    ended: Definition | None = None  # what its last guest was, or was to be
     reason: int = DomainShutoffReason.UNKNOWN  # why it is off
     autodestroy: str = ""  # the client whose end is the guest's
     agent_timeout: int = -2  # for its guest agent: virDomainAgentResponseTimeoutValues, or seconds

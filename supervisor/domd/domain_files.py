@@ -6,6 +6,7 @@ May not touch: definitions, disks of guests.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -13,10 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rpc.enums import DomainUndefineFlagsValues as Flags
+from rpc.errors import VirError
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.runtime.atomic_file import make_folder
 from supervisor.runtime.paths import Paths
+
+log = logging.getLogger(__name__)
 
 
 class DomainFiles:
@@ -116,8 +120,20 @@ class DomainFiles:
                     f"{detail} {nvram}; say --nvram or --keep-nvram"
                 )
             yield "nvram", nvram
-        if not flags & Flags.KEEP_TPM and (flags & Flags.TPM or not keeps_tpm_state(domain)):
+        # The TPM of a running guest has its state open; it goes with the guest (`forget_tpm`).
+        keeps_tpm = flags & Flags.KEEP_TPM or domain.is_active
+        if not keeps_tpm and (flags & Flags.TPM or not keeps_tpm_state(domain.definition)):
             yield "TPM state", self._paths.tpm_state(domain.uuid_text)
+
+    def forget_tpm(self, domain: DomainObject) -> None:
+        """Remove the TPM state of a transient domain that has ended; a failure is logged."""
+        ended = domain.ended
+        if ended is None or "<tpm" not in ended.xml or keeps_tpm_state(ended):
+            return
+        try:
+            remove(self._paths.tpm_state(domain.uuid_text), "TPM state", domain.errors)
+        except VirError as error:
+            log.warning("%s", error)
 
     def _snapshots(self, domain: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
         for kind, flag, folder in (
@@ -150,10 +166,11 @@ class DomainFiles:
         return Path(nvram.path) if nvram.path else self._paths.nvram(name)
 
 
-def keeps_tpm_state(domain: DomainObject) -> bool:
+def keeps_tpm_state(definition: Definition | None) -> bool:
     """Return whether persistent_state keeps the TPM's state beyond the definition."""
-    assert domain.definition is not None, "only a defined domain is asked about"
-    return any(tpm.backend.persistent_state for tpm in domain.definition.domain.devices.tpms)
+    if definition is None or "<tpm" not in definition.xml:
+        return False
+    return any(tpm.backend.persistent_state for tpm in definition.domain.devices.tpms)
 
 
 def logs(log: Path) -> list[Path]:

@@ -150,11 +150,12 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         config=config,
     )
 
-    async def discard_moments(domain: DomainObject) -> None:
+    async def forget(domain: DomainObject) -> None:
         await store.discard_all(domain)
         await checkpoints.discard_all(domain)
+        await asyncio.to_thread(domain_files.forget_tpm, domain)
 
-    domains.on_transient_gone = discard_moments
+    domains.on_transient_gone = forget
     queries = QueryCalls(registry, domain_files)
     stats = StatsCalls(node, registry, queries, driver)
     targets = (

@@ -87,6 +87,8 @@ class RunningDomains:
         self.follow_disks: Callable[[DomainObject], Awaitable[None]] = _follow_nothing
         self._launcher = GuestLauncher(workers, publisher)
         self._starts: dict[bytes, PendingStart] = {}
+        #: By UUID: what is being forgotten. The next guest with the UUID waits for it.
+        self._leaving: dict[bytes, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         workers.subscribe(StatusChanged, self.on_status_changed)
         workers.subscribe(DomainStopped, self.on_domain_stopped)
@@ -123,6 +125,8 @@ class RunningDomains:
         if not domain.phases.step(start_trigger(source)):
             raise already_running(domain)
         try:
+            if (leaving := self._leaving.get(domain.uuid)) is not None:
+                await asyncio.wait({leaving})
             definition = await self._with_disk_changes(domain, definition)
             domain.source = await self._builder.complete(definition)
             if domain.definition is definition:
@@ -140,7 +144,7 @@ class RunningDomains:
             await self._start(domain, request, detail)
         except BaseException as error:
             if domain.phases.step(PhaseTrigger.START_FAILED):
-                domain.source = None
+                domain.ended, domain.source = domain.source, None
             if isinstance(error, GuestFoundError):
                 if self.apply_found(domain, error.status):
                     self.confirm(domain, error.status)
@@ -319,6 +323,7 @@ class RunningDomains:
         """Mark the domain shut off and publish the lifecycle event."""
         domain.phases.step(PhaseTrigger.STOPPED)
         self.jobs.end_with_guest(domain, reason)
+        domain.ended = domain.runtime.live if domain.runtime is not None else domain.source
         domain.runtime = None
         domain.autodestroy = ""
         domain.reason = reason
@@ -330,8 +335,14 @@ class RunningDomains:
         """Remove a domain that is shut off and has no definition."""
         if not domain.is_listed and domain.phases.phase is DomainPhase.SHUT_OFF:
             self._registry.remove(domain)
-            self.spawn_task(self.on_transient_gone(domain))
+            leaving = self.spawn_task(self.on_transient_gone(domain))
+            self._leaving[domain.uuid] = leaving
+            leaving.add_done_callback(lambda _: self._left(domain, leaving))
             self._publisher.invalidate()
+
+    def _left(self, domain: DomainObject, leaving: asyncio.Task[None]) -> None:
+        if self._leaving.get(domain.uuid) is leaving:
+            del self._leaving[domain.uuid]
 
     # Workers' events.
 
@@ -417,11 +428,12 @@ class RunningDomains:
         except VirError as error:
             log.error("%s cannot be destroyed after its client: %s", domain.name, error)
 
-    def spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine in the background; its failure is logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
+        return task
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, TypeGuard
 
+from conf.domain.architectures import X86
 from conf.domain.devices.address import Address, CcidAddress, DriveAddress
 from conf.domain.devices.chardev_defaults import complete_chardevs, drop_default_paths
 from conf.domain.devices.controller_defaults import (
@@ -137,3 +138,7 @@ def complete_other_devices(domain: Domain) -> None:
             devices.vsock.cid_auto = not devices.vsock.cid_address
     for tpm in devices.tpms:
         tpm.model = tpm.model or "tpm-tis"
+        if tpm.backend.type == "emulator" and tpm.backend.version is None:
+            # A guest that knows one version does not know the other: the document says which.
+            is_old = tpm.model == "tpm-tis" and domain.os.type.arch in X86
+            tpm.backend.version = "1.2" if is_old else "2.0"

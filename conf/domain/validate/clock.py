@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain.architectures import X86
 from conf.domain.clock import Timer
 from conf.domain.model import Domain
 from conf.domain.os import OsType
@@ -15,7 +16,6 @@ from conf.errors import ConfError
 
 UNSUPPORTED: Final = "config_unsupported"
 PATH: Final = "domain/clock/timer"
-X86: Final = ("x86_64", "i686")
 ARM: Final = ("aarch64", "armv6l", "armv7l")
 X86_TIMERS: Final = ("tsc", "kvmclock", "hypervclock", "hpet")
 #: Attributes that only some timers have.

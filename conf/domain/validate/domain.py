@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from conf.domain.architectures import check_architecture
+from conf.domain.architectures import X86, check_architecture
 from conf.domain.model import Domain
 from conf.domain.validate.chardevs import (
     check_consoles,
@@ -58,7 +58,6 @@ from conf.errors import ConfError
 from conf.types.repeats import first_repeated
 
 UNSUPPORTED: Final = "config_unsupported"
-X86: Final = ("x86_64", "i686")
 ARM: Final = ("aarch64", "armv6l", "armv7l")
 #: Features of other machines: the field of the model, and the element's name.
 PSERIES_FEATURES: Final = {

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain.architectures import X86
 from conf.domain.model import Domain
 from conf.domain.os import Os
 from conf.errors import ConfError
 
 UNSUPPORTED: Final = "config_unsupported"
 PATH: Final = "domain/os"
-X86: Final = ("x86_64", "i686")
 
 
 def check_firmware_features(os: Os) -> None:

@@ -488,6 +488,45 @@ async def test_a_transient_domain_is_gone_with_its_guest(tmp_path: Path) -> None
         assert refused.value.code is ErrorCode.NO_DOMAIN
 
 
+def with_tpm(service: Domd, attributes: str = "") -> tuple[str, Path]:
+    """The document of a domain with an emulated TPM, and the TPM's state, which is there."""
+    tpm = f"<tpm model='tpm-crb'><backend type='emulator' version='2.0'{attributes}/></tpm>"
+    state = service.host.paths.tpm_state(UUID)
+    (state / "tpm2").mkdir(parents=True, exist_ok=True)
+    (state / "tpm2/tpm2-00.permall").write_bytes(b"keys")
+    return XML["qemu"].replace("</devices>", f"{tpm}</devices>"), state
+
+
+async def test_the_tpm_of_a_transient_domain_goes_with_its_guest(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        xml, state = with_tpm(service)
+        await service.call("domain_create_xml", xml, 0)
+        assert state.exists()
+        await service.destroy()
+        await until(lambda: not state.exists())
+
+
+async def test_a_persistent_tpm_outlives_a_transient_domain(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        xml, state = with_tpm(service, " persistent_state='yes'")
+        await service.call("domain_create_xml", xml, 0)
+        await service.destroy()
+        await until(lambda: not service.tree.workers)
+        await service.call("domain_create_xml", xml, 0)  # waits for what is being forgotten
+        assert state.exists()
+
+
+async def test_a_running_guest_keeps_its_tpm_when_its_domain_is_undefined(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        xml, state = with_tpm(service)
+        await service.define(xml)
+        await service.start()
+        await service.call("domain_undefine_flags", DOM, 0)
+        assert state.exists()
+        await service.destroy()
+        await until(lambda: not state.exists())
+
+
 async def test_a_transient_domain_whose_start_fails_is_not_listed(tmp_path: Path) -> None:
     async def die(worker: FakeWorker, request: Start) -> None:
         worker.die()

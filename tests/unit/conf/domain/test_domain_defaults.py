@@ -135,3 +135,18 @@ def test_an_emulator_of_another_architecture_is_refused(emulator_facts: Emulator
         complete(domain, emulator_facts)
     assert refused.value.kind == "config_unsupported"
     check_architecture("i686", emulator_facts)  # runs on the larger one's emulator
+
+
+@pytest.mark.parametrize(
+    ("model", "version"), [("tpm-tis", "1.2"), ("tpm-crb", "2.0"), (None, "1.2")]
+)
+def test_an_emulated_tpm_says_its_version(
+    model: str | None, version: str, emulator_facts: EmulatorFacts
+) -> None:
+    named = f" model='{model}'" if model else ""
+    for said, shown in (("", version), (" version='2.0'", "2.0")):
+        tpm = f"<devices><tpm{named}><backend type='emulator'{said}/></tpm></devices>"
+        completed = complete(read(tpm), emulator_facts)
+        assert f"<backend type='emulator' version='{shown}'/>" in lines(completed)
+    host = "<devices><tpm><backend type='passthrough'/></tpm></devices>"
+    assert "<backend type='passthrough'>" in lines(complete(read(host), emulator_facts))
