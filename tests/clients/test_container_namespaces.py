@@ -171,8 +171,9 @@ def test_a_container_gets_its_address_by_dhcp_from_a_nat_network(box: Boxes) -> 
     found = re.search(r"inet (10\.87\.0\.\d+)/24", box.inside("net", "/bin/ip", "addr"))
     assert found
     box.inside("net", "/bin/ping", "-c", "1", "-W", "3", "10.87.0.1")
-    leases = box.link.networkLookupByName("lab").DHCPLeases()
-    assert [lease["ipaddr"] for lease in leases] == [found[1]]
+    network = box.link.networkLookupByName("lab")
+    # dnsmasq writes a lease down after its answer.
+    wait_until("the lease", lambda: [each["ipaddr"] for each in network.DHCPLeases()] == [found[1]])
     device = re.search(r"<target dev='(vnet\d+)'/>", domain.XMLDesc())
     assert device
     counted = domain.interfaceStats(device[1])
