@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Coroutine
 from itertools import count
 from typing import Any, Final, Protocol, TypeVar
 
@@ -62,15 +63,21 @@ class Link:
             BusError: there is no reply.
             Exception: the service's own error.
         """
+        return await self.begin(request, deadline_s)
+
+    def begin(self, request: Request[R], deadline_s: float | None = None) -> Coroutine[Any, Any, R]:
+        """Send a request now if the service is up; return the rest of `call`, to be awaited.
+
+        Raises:
+            BusError: as `call`, for a request that cannot be sent; but for `PeerGone`.
+        """
         peer = self._peer
-        if peer is None or peer.closed:
-            return await self._call_when_up(request, deadline_s)
-        try:
-            number = peer.start(request, deadline_s)
-        except PeerGone:  # nothing was sent
-            return await self._call_when_up(request, deadline_s)
-        answer: R = await peer.wait(number)
-        return answer
+        if peer is not None and not peer.closed:
+            try:
+                return peer.wait(peer.start(request, deadline_s))
+            except PeerGone:
+                pass  # nothing was sent
+        return self._call_when_up(request, deadline_s)
 
     def subscribe(self, tag: str) -> None:
         """Subscribe to events of a tag, now and after each reconnection."""

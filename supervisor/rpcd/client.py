@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterable
+from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import Final
 
@@ -21,7 +22,7 @@ from rpc.framing import Frame, Header, MessageType, Status
 from rpc.streams import STREAM_TYPES
 from rpc.table import DecodeError, Procedure
 from supervisor.access.control import AccessControl
-from supervisor.messages.calls import Client, ClientEvent, Identity
+from supervisor.messages.calls import Client, ClientEvent, ClientReply, Identity
 from supervisor.rpcd.auth import access
 from supervisor.rpcd.auth.authentication import Authentication
 from supervisor.rpcd.auth.permissions import connection_questions, opened_driver
@@ -256,11 +257,15 @@ class ServerClient:
         self._running_bytes += len(frame.payload)
         if len(frame.payload) > LARGE:
             self._count_calls()
-        self._start_task(self._forward(header, procedure, frame.payload, descriptors))
+        context = copy_context()
+        reply = context.run(self._send_to_service, procedure, frame.payload, descriptors)
+        self._start_task(self._forward(header, procedure, len(frame.payload), reply), context)
 
-    def _start_task(self, call: Coroutine[object, object, None]) -> None:
+    def _start_task(
+        self, call: Coroutine[object, object, None], context: Context | None = None
+    ) -> None:
         self._running += 1
-        task = self._loop.create_task(call)
+        task = self._loop.create_task(call, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._call_done)
 
@@ -329,21 +334,32 @@ class ServerClient:
             return
         self._connection.send(framing.encode_reply(header, payload))
 
-    async def _forward(
-        self, header: Header, procedure: Procedure, payload: bytes, descriptors: list[int]
-    ) -> None:
+    def _send_to_service(
+        self, procedure: Procedure, payload: bytes, descriptors: list[int]
+    ) -> Coroutine[object, object, ClientReply]:
+        """Send a call to the service that answers it; return what waits for the reply."""
         trace.set(new_trace())
         client = self._client_info()
+        sent = [Descriptor(fd) for fd in descriptors]
+        self.services.add(self._router.process_for(procedure, client.driver))
+        return self._router.invoke(procedure, payload, client, sent)
+
+    async def _forward(
+        self,
+        header: Header,
+        procedure: Procedure,
+        size: int,
+        waiting: Coroutine[object, object, ClientReply],
+    ) -> None:
+        """Send the client the reply of a service, to a call of so many bytes."""
         try:
-            sent = [Descriptor(fd) for fd in descriptors]
-            self.services.add(self._router.process_for(procedure, client.driver))
-            reply = await self._router.invoke(procedure, payload, client, sent)
+            reply = await waiting
         except VirError as error:
             self._reply_error(header, error)
             return
         finally:
-            self._running_bytes -= len(payload)
-            if len(payload) > LARGE:
+            self._running_bytes -= size
+            if size > LARGE:
                 self._count_calls()
         if self._connection.closed:
             discard(reply)
@@ -356,7 +372,7 @@ class ServerClient:
         fds = [descriptor.take() for descriptor in reply.descriptors]
         self._connection.send(framing.encode_reply(header, reply.payload, len(fds)), fds)
         if reply.stream is not None:
-            process = self._router.process_for(procedure, client.driver)
+            process = self._router.process_for(procedure, self._client_info().driver)
             self._streams.open(header, reply.stream, process)
 
     def _client_info(self) -> Client:

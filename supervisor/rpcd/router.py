@@ -6,8 +6,8 @@ May touch: services over the bus. May not touch: clients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
 
 from ipc import BusError, Descriptor, Node, PeerGone
 from rpc.enums import DomainEventID
@@ -71,16 +71,19 @@ class Router:
         """Choose the process that answers a call on a driver's connections."""
         return self._drivers[driver].process(str(procedure.owner))
 
-    async def invoke(
+    def invoke(
         self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
-    ) -> ClientReply:
-        """Have a call answered by its owner.
+    ) -> Coroutine[Any, Any, ClientReply]:
+        """Send a call to its owner; return what waits for the reply, to be awaited.
+
+        The owner begins while this process still makes the task that waits.
 
         A query that the owner's death interrupted is sent once more; a change is not, for it may
         have been made.
 
         Raises:
-            VirError: the owner's refusal; RPC when it died; OPERATION_TIMEOUT at the deadline.
+            VirError: when awaited: the owner's refusal; RPC when it died; OPERATION_TIMEOUT at the
+                deadline.
         """
         request = ClientRequest(
             program=procedure.program,
@@ -90,21 +93,35 @@ class Router:
             descriptors=descriptors,
         )
         owner = self.process_for(procedure, client.driver)
-        link = self._links[owner]
         generation = self.cache.generation
-        deadline_s = LONG_S if procedure.long else None
+        reply: Coroutine[Any, Any, ClientReply]
+        try:
+            reply = self._links[owner].begin(request, LONG_S if procedure.long else None)
+        except BusError as error:
+            reply = _fail(error)
+        return self._await_reply(procedure, request, owner, generation, reply)
+
+    async def _await_reply(
+        self,
+        procedure: Procedure,
+        request: ClientRequest,
+        owner: str,
+        generation: int,
+        waiting: Coroutine[Any, Any, ClientReply],
+    ) -> ClientReply:
         try:
             try:
-                reply = await link.call(request, deadline_s=deadline_s)
+                reply = await waiting
             except PeerGone:
                 if not procedure.read_only:
                     raise
                 generation = self.cache.generation
-                reply = await link.call(request, deadline_s=deadline_s)
+                deadline_s = LONG_S if procedure.long else None
+                reply = await self._links[owner].call(request, deadline_s=deadline_s)
         except BusError as error:
             raise no_reply(owner, procedure.name, error) from error
         if reply.cacheable:
-            self.keep(procedure, payload, client.driver, reply, generation)
+            self.keep(procedure, request.payload, request.client.driver, reply, generation)
         return reply
 
     async def may_see(self, client: Client, event: ClientEvent) -> bool:
@@ -171,3 +188,7 @@ def discard(reply: ClientReply) -> None:
             descriptor.close()
     if reply.stream is not None:
         reply.stream.descriptor.close()
+
+
+async def _fail(error: BusError) -> ClientReply:
+    raise error

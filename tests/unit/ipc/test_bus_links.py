@@ -312,3 +312,39 @@ def test_calls_fail_when_the_root_has_ended(run: Run) -> None:
                 await waiting
 
     run(scenario())
+
+
+def test_a_call_that_is_begun_is_sent_before_anybody_waits_for_it(run: Run) -> None:
+    async def scenario() -> None:
+        async with tree() as root:
+            root.fork("service")
+            reached, ready = os.pipe()
+            first = root.node.link("service").begin(Hang(ready=Descriptor(os.dup(ready))))
+            os.set_blocking(reached, False)
+            with pytest.raises(BlockingIOError):  # the service is not up yet: it waits with it
+                os.read(reached, 1)
+            waiting = asyncio.create_task(first)
+            await readable(reached)
+            second = root.node.link("service").begin(Hang(ready=Descriptor(os.dup(ready))))
+            os.read(reached, 1)
+            await readable(reached)  # nobody waits for the second
+            calls = (waiting, asyncio.create_task(second))
+            await asyncio.sleep(0)
+            for call in calls:
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+            os.close(reached)
+            os.close(ready)
+
+    run(scenario())
+
+
+async def readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(fd)
