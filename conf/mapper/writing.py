@@ -53,6 +53,15 @@ class WritePlan:
     text: tuple[str, FieldSpec] | None = None
     inside: list[WritePlan | tuple[str, FieldSpec]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # of all fields in it
+    place_of: dict[str, int] = field(default_factory=dict)  # of a field in `inside`, once needed
+
+    def places(self, names: Set[str]) -> list[int]:
+        """Return where in `inside` fields of these names are, in order."""
+        if not self.place_of:
+            for place, item in enumerate(self.inside):
+                for name in item.names if isinstance(item, WritePlan) else item[:1]:
+                    self.place_of[name] = place
+        return sorted({self.place_of[name] for name in names if name in self.place_of})
 
     def has_any(self, model: Any) -> bool:  # noqa: ANN401
         """Return whether any of its fields may have something to write."""
@@ -102,10 +111,8 @@ def write_parts(
     """
     plan, tag = _write_plan(type(model)), model.__element__  # type: ignore[attr-defined]
     texts = list(before) or [""] * len(plan.inside)
-    for place, item in enumerate(plan.inside):
-        names = item.names if isinstance(item, WritePlan) else item[:1]
-        if before and changed.isdisjoint(names):
-            continue
+    for place in plan.places(changed) if before else range(len(texts)):
+        item = plan.inside[place]
         lines: list[str] = []
         _part(WritePlan(inside=[item]), tag, model, mode, lines, 0, keep=False)
         texts[place] = "".join(f"{line}\n" for line in lines[1:-1])

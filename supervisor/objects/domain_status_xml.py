@@ -146,13 +146,39 @@ class StatusError(Exception):
     """A status file cannot be read: no worker can reconnect to its guest."""
 
 
-def write_status(path: Path, status: Status, live_xml: str) -> None:
-    """Write a status file; it survives any process, and a loss of power ends the guest, too.
+class StatusWriter:
+    """Writes the status file of one guest, again and again.
 
-    Raises:
-        OSError: nothing has changed.
+    What is before the live XML is kept as text: a change of a limit does not touch it.
     """
-    write_file(path, format_status(status, live_xml).encode(), durable=False)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._json = b""
+        self._index = 0  # of block nodes, at that time
+        self._head = ""
+
+    def write(self, status: Status, live_xml: str) -> None:
+        """Write it; it survives any process, and a loss of power ends the guest, too.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        write_file(self._path, self.format(status, live_xml).encode(), durable=False)
+
+    def format(self, status: Status, live_xml: str) -> str:
+        """Write the XML, as `format_status` does."""
+        status_json, index = msgspec.json.encode(status), _highest_index(live_xml)
+        if status_json != self._json or index != self._index:
+            self._head = _head(status, status_json.decode(), index)
+            self._json, self._index = status_json, index
+        domain = status_text(live_xml) if status.can_move else live_xml
+        return f"{self._head}{domain}</domstatus>\n"
+
+
+def write_status(path: Path, status: Status, live_xml: str) -> None:
+    """Write a status file once. Raises: as `StatusWriter.write`."""
+    StatusWriter(path).write(status, live_xml)
 
 
 def read_status(path: Path) -> tuple[Status, str] | None:
@@ -254,23 +280,26 @@ def format_status(status: Status, live_xml: str) -> str:
     A file whose guest libvirt's daemon could only end has a reason that it does not know: it leaves
     such a file, and the guest, alone.
     """
-    status_json = escape(msgspec.json.encode(status).decode())
-    state, reason, libvirts, domain = status.state, str(status.reason), "", live_xml
+    return StatusWriter(Path()).format(status, live_xml)
+
+
+def _head(status: Status, status_json: str, index: int) -> str:
+    """Write what is before the live XML, whose block nodes have numbers up to the index."""
+    state, reason, libvirts = status.state, str(status.reason), ""
     if status.can_move:
         reason = reason_name(state, status.reason)
-        libvirts, domain = _libvirt_elements(status, live_xml), status_text(live_xml)
+        libvirts = _libvirt_elements(status, index)
     elif status.monitor:
         libvirts = f"  <monitor path={quoteattr(status.monitor)} type='unix'/>\n"
     return (
         "<!--\nWARNING: THIS FILE IS WRITTEN BY THE DAEMON; CHANGES TO IT ARE LOST.\n-->\n"
         f"<domstatus state='{state_name(state)}' reason='{reason}' pid='{status.pid}'>\n"
         f"{libvirts}"
-        f"  {OPENING}{status_json}{CLOSING}\n"
-        f"{domain}</domstatus>\n"
+        f"  {OPENING}{escape(status_json)}{CLOSING}\n"
     )
 
 
-def _libvirt_elements(status: Status, live_xml: str) -> str:
+def _libvirt_elements(status: Status, index: int) -> str:
     """Write what libvirt's daemon needs to take over the guest.
 
     Source: libvirt 9.0, virDomainObjFormat, qemuDomainObjPrivateXMLFormat. <vcpus> is
@@ -288,7 +317,7 @@ def _libvirt_elements(status: Status, live_xml: str) -> str:
         *(["<namespaces><mount/></namespaces>"] if status.private_dev else []),
         *(["<fakereboot/>"] if status.fake_reboot else []),
         *(["<rememberOwner/>"] if status.owners else []),
-        f"<nodename index='{max(_highest_index(live_xml), status.last_node)}'/>",
+        f"<nodename index='{max(index, status.last_node)}'/>",
         "<blockjobs active='no'/>",
         f"<agentTimeout>{status.agent_timeout}</agentTimeout>",
     ]

@@ -21,7 +21,7 @@ from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.events import encode_event
 from supervisor.messages.worker import NO_EVENT, DomainStatus, StatusChanged
-from supervisor.objects.domain_status_xml import Status, shown_backup, write_status
+from supervisor.objects.domain_status_xml import Status, StatusWriter, shown_backup
 from supervisor.objects.taints import Taint
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.audit.auditor import Auditor
@@ -120,6 +120,10 @@ class RunningGuest:
     def name(self) -> str:
         """Its domain's name."""
         return self.status.name
+
+    @cached_property
+    def _status_file(self) -> StatusWriter:
+        return StatusWriter(self.context.paths.status(self.name))
 
     @cached_property
     def uuid(self) -> bytes:
@@ -239,7 +243,7 @@ class RunningGuest:
     def save(self) -> None:
         """Write the status file; an error is logged: a full disk must not stop the guest."""
         try:
-            write_status(self.context.paths.status(self.name), self.status, self.live_xml)
+            self._status_file.write(self.status, self.live_xml)
         except OSError as error:
             log.error("the status of %s cannot be written: %s", self.name, error)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 MACHINE_NAME: Final = 64  # characters at most
@@ -107,6 +108,7 @@ def slice_path(name: str) -> str:
     return "/".join(f"{'-'.join(parts[:count])}.slice" for count in range(1, len(parts) + 1))
 
 
+@lru_cache(maxsize=4)  # a worker has one group, and asks at each change of its limits
 def unit_of(group: str) -> str:
     """Return the scope of systemd's that a guest's group is in; "": it is in none."""
     parts = group.split("/")
