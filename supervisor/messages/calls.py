@@ -151,6 +151,16 @@ class ClientClosed(Event, frozen=True, kw_only=True, tag="calls.client_closed"):
     client: str  # `Client.id`
 
 
+class MonitorEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What the message of a QEMU's own event says beside the domain's UUID and the event's name."""
+
+    domain: str  # its name
+    id: int
+    seconds: int  # since the epoch, by QEMU's clock
+    microseconds: int
+    details: str | None  # JSON
+
+
 class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.client_event"):
     """An event for the clients that registered for it; domd forwards those of workers.
 
@@ -163,6 +173,9 @@ class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.client_event"):
     uuid: bytes  # of the object, 16 bytes
     name: str = ""  # of a monitor's event
     payload: bytes  # XDR of the callback's message after its callback number
+    #: Of a monitor's event, for which rpcd makes the payload when a client wants it: hardly any
+    #: does, and every guest has many of them.
+    monitor: MonitorEvent | None = None
 
 
 class InvalidateCache(Event, frozen=True, kw_only=True, tag="calls.invalidate_cache"):

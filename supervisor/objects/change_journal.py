@@ -195,9 +195,10 @@ class ChangeJournal:
         """Write records at once; False: they are larger than any journal, which is empty now."""
         boot, now = boot_id(), time.time_ns()
         changes = [Change(boot, name, data, now) for name, data in files.items()]
-        if self._end + len(_in_blocks(self._epoch, changes)) > SIZE:
+        records = _in_blocks(self._epoch, changes)
+        if self._end + len(records) > SIZE:
             self._settle_now()
-        records = _in_blocks(self._epoch, changes)  # of the epoch that has begun by now
+            records = _in_blocks(self._epoch, changes)  # of the epoch that has begun by now
         if self._end + len(records) > SIZE:
             return False
         self._unsettled.update(files)

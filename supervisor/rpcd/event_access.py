@@ -104,6 +104,8 @@ async def may_see(node: Node, client: Client, event: ClientEvent) -> bool:
 
 def name_in(event: ClientEvent) -> str:
     """Find the name of an event's object in its message: the object itself may be gone."""
+    if event.monitor is not None:
+        return event.monitor.domain
     number = table.EventId(event.family, event.event_id)
     procedure = table.load().event(number)
     if procedure is None:

@@ -15,6 +15,8 @@ import re2
 from rpc import table
 from rpc.errors import ErrorCode, VirError
 from rpc.table import ANY_EVENT, EventId, Procedure
+from rpc.values import Domain
+from supervisor.dispatch.events import encode_event
 from supervisor.messages.calls import ClientEvent
 
 MAX_CALLBACKS: Final = 1024  # per client: a runaway loop of registrations ends here
@@ -69,7 +71,17 @@ class EventCallback:
         """Build the event message of this callback."""
         if self.legacy:
             return EventMessage(self.procedure, event.payload[self.skip :])
-        return EventMessage(self.procedure, self.number.to_bytes(4, "big") + event.payload)
+        return EventMessage(self.procedure, self.number.to_bytes(4, "big") + payload_of(event))
+
+
+def payload_of(event: ClientEvent) -> bytes:
+    """Return an event's message after its callback number."""
+    if event.monitor is None:
+        return event.payload
+    monitor = event.monitor
+    domain = Domain(monitor.domain, event.uuid, monitor.id)
+    stamp = monitor.seconds, monitor.microseconds
+    return encode_event("domain_monitor_event", domain, event.name, *stamp, monitor.details)
 
 
 @dataclass(slots=True)

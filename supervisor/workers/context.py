@@ -11,7 +11,7 @@ from conf.settings import QemuConfig
 from ipc import Event, Node
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.table import DRIVERS
-from supervisor.messages.calls import ClientEvent
+from supervisor.messages.calls import ClientEvent, MonitorEvent
 from supervisor.messages.worker import ForwardEvent
 from supervisor.runtime.audit import AuditLog
 from supervisor.runtime.child import ChildProcess
@@ -73,7 +73,14 @@ class WorkerContext:
         self.node.publish(event)
 
     def forward_event(
-        self, family: str, event_id: int, uuid: bytes, payload: bytes, name: str = ""
+        self,
+        family: str,
+        event_id: int,
+        uuid: bytes,
+        payload: bytes,
+        name: str = "",
+        *,
+        monitor: MonitorEvent | None = None,
     ) -> None:
         """Publish an encoded event to clients; domd forwards it to rpcd."""
         self.publish(
@@ -85,6 +92,7 @@ class WorkerContext:
                     uuid=uuid,
                     name=name,
                     payload=payload,
+                    monitor=monitor,
                 )
             )
         )

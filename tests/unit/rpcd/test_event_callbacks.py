@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from rpc.errors import ErrorCode, VirError
-from supervisor.messages.calls import ClientEvent
+from rpc.values import Domain
+from supervisor.messages.calls import ClientEvent, MonitorEvent
 from supervisor.rpcd.event_callbacks import MAX_CALLBACKS, EventCallbacks
 
 ALICE = b"a" * 16
@@ -84,6 +86,17 @@ def test_a_monitor_callback_is_not_removed_by_the_call_for_domain_events() -> No
     with pytest.raises(VirError, match="not registered"):
         callbacks.remove(number, ("domain",))
     assert len(callbacks) == 1
+
+
+def test_a_monitors_event_is_encoded_for_the_client_that_wants_it() -> None:
+    callbacks = EventCallbacks()
+    number = callbacks.add_monitor(None, "RESET", 0)
+    said = MonitorEvent(domain="web", id=3, seconds=5, microseconds=6, details='{"a": 1}')
+    event = msgspec.structs.replace(monitor("RESET"), payload=b"", monitor=said)
+    [message] = callbacks.matching(event)
+    assert message.procedure.decode_args(message.payload) == (
+        number, Domain("web", ALICE, 3), "RESET", 5, 6, '{"a": 1}',
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from rpc.enums import (
     DomainState,
 )
 from supervisor.dispatch.events import encode_event
+from supervisor.messages.calls import MonitorEvent
 from supervisor.objects.domain_status_xml import shown_backup
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.qemu.agent.guest_agent import CHANNEL, publish_state
@@ -108,10 +109,15 @@ def forward_monitor_event(guest: Guest, message: Message) -> None:
     details = bytes(message.data).decode(errors="replace") if message.data is not None else None
     if details is not None and len(details) > MAX_DETAILS:
         details = None
-    stamp, name = message.timestamp, message.event or ""
-    fields = (guest.identity, name, stamp.seconds, stamp.microseconds, details)
-    payload = encode_event("domain_monitor_event", *fields)
-    guest.context.forward_event("qemu_monitor", -1, guest.uuid, payload, name)
+    event = MonitorEvent(
+        domain=guest.name,
+        id=guest.status.id,
+        seconds=message.timestamp.seconds,
+        microseconds=message.timestamp.microseconds,
+        details=details,
+    )
+    name = message.event or ""
+    guest.context.forward_event("qemu_monitor", -1, guest.uuid, b"", name, monitor=event)
 
 
 def _data(message: Message, kind: type[T]) -> T:
