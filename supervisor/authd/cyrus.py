@@ -149,7 +149,10 @@ class SaslConnection:
             self._handle, None, b"", b",", b"", ctypes.byref(names), None, None
         )
         self._check(result, "list mechanisms")
-        return [name for name in (names.value or b"").decode().split(",") if name]
+        found = [name for name in (names.value or b"").decode().split(",") if name]
+        if not found:
+            raise SaslError("no mechanism that is set up is strong enough for this connection")
+        return found
 
     def start(self, mechanism: str, data: bytes | None) -> Step:
         """Take the client's choice and its first message.

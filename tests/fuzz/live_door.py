@@ -190,13 +190,13 @@ class Attacker:
 
     def _misuse(self, end: Stream, kind: str) -> None:
         for _ in range(MESSAGES // BATCH):
+            end.settimeout(PATIENCE_S)
             end.sendall(b"".join(self._message() for _ in range(BATCH)))
             self.sent[kind] += BATCH
             end.settimeout(0.002)
             with contextlib.suppress(TimeoutError, ssl.SSLWantReadError):
                 while end.recv(1 << 16):
                     pass
-        end.settimeout(PATIENCE_S)
 
     def _message(self) -> bytes:
         """Make a message: a call with random arguments, now and then with damaged bytes."""
@@ -231,8 +231,11 @@ class Attacker:
 
 def memory(pid: int) -> int:
     """Read a process's resident memory, in KiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # authd is renewed after many layers
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
 
 
 def prepare(daemon: Daemon) -> dict[str, int]:
@@ -267,7 +270,9 @@ def main(words: list[str]) -> int:
                 settled = {name: memory(pid) for name, (pid, _, _) in before.items()}
             if done - reported > REPORT:
                 reported = done
-                say(f"{done} inputs, {done / (time.monotonic() - began):.0f}/s")
+                sizes = [f"{name} {memory(pid)}" for name, (pid, _, _) in before.items()]
+                rate = done / (time.monotonic() - began)
+                say(f"{done} inputs, {rate:.0f}/s; KiB: {', '.join(sizes)}")
         after = processes(daemon.root)
         say(f"{dict(attacker.sent)} in {time.monotonic() - began:.0f} s")
         say(f"let in {attacker.let_in}, closed {attacker.closed}, not answered {attacker.silent}")

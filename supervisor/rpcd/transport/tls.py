@@ -190,8 +190,7 @@ class TlsTransport:
         self._flush()  # answers of TLS itself, such as to a KeyUpdate
 
     def _fail(self, error: Exception) -> None:
-        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error
-        log.warning("client %s is closed: TLS: %s", self.name, reason)
+        log.warning("client %s is closed: TLS: %s", self.name, reason_of(error))
         self._flush()  # the alert that tells the client why
         self._inner.close()
 
@@ -216,6 +215,14 @@ class TlsTransport:
         on_close, self._on_close = self._on_close, _ignore
         self._on_data = self._on_accepted = None
         on_close()
+
+
+def reason_of(error: Exception) -> str:
+    """Say why OpenSSL refuses: it writes its reasons as PEER_DID_NOT_RETURN_A_CERTIFICATE."""
+    if refusal := getattr(error, "verify_message", ""):
+        return f"its certificate is refused: {refusal}"
+    reason = getattr(error, "reason", "")
+    return reason.replace("_", " ").lower() if reason else str(error)
 
 
 def _ignore() -> None:

@@ -116,6 +116,16 @@ async def test_mechanisms_without_a_layer_are_not_offered_on_plain_tcp(users: Pa
     assert bare.names == ["DIGEST-MD5"]
 
 
+async def test_a_client_is_refused_where_no_mechanism_is_strong_enough(
+    users: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with calls(users) as handlers:
+        with pytest.raises(VirError) as refusal:
+            await handlers.list_mechanisms(ListMechanisms(peer=TCP, min_ssf=256))
+    assert refusal.value.code == ErrorCode.AUTH_FAILED
+    assert "client c is refused: SASL: no mechanism that is set up is strong enough" in caplog.text
+
+
 async def test_a_password_in_plain_text_is_taken_over_tls_alone(users: Path) -> None:
     async with calls(users) as handlers:
         data = plain("alice", "secret")
