@@ -44,8 +44,8 @@ from supervisor.workers.qemu.block.chain_lookup import (
 )
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.image_nodes import plan_context
+from supervisor.workers.qemu.block.job_begin import begin_job
 from supervisor.workers.qemu.block.job_commands import QemuBlockJob
-from supervisor.workers.qemu.block.job_ends import forget_job
 from supervisor.workers.qemu.block.job_pivots import START_S, pivot
 from supervisor.workers.qemu.block.live_disks import (
     check_no_job,
@@ -101,27 +101,6 @@ async def header_names(chain: Sequence[Layer]) -> list[str | None]:
     except TimeoutError:
         detail = f"headers of images cannot be read in {HEADERS_S:.0f} s"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE) from None
-
-
-async def begin_job(
-    guest: Guest, record: BlockJobRecord, command: str, arguments: dict[str, object]
-) -> None:
-    """Have QEMU begin a job, which the status file has before QEMU does.
-
-    Raises:
-        VirError: QEMU refuses; the record is removed again.
-    """
-    guest.status.block_jobs = [*guest.status.block_jobs, record]
-    guest.save()
-    try:
-        await guest.monitor.execute(command, arguments, timeout_s=START_S)
-    except VirError:
-        forget_job(guest, record)
-        guest.save()
-        raise
-    if record.state is BlockJobState.NEW:
-        record.state = BlockJobState.RUNNING
-    guest.update_xml()
 
 
 # Pull.

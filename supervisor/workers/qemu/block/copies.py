@@ -26,7 +26,7 @@ from supervisor.images.new_qcow2 import Shape
 from supervisor.messages.block import BlockCopy
 from supervisor.objects.block_job import BlockJobKind, BlockJobRecord
 from supervisor.workers.qemu.block import backing_chains
-from supervisor.workers.qemu.block.block_jobs import begin_job, find_job_disk
+from supervisor.workers.qemu.block.block_jobs import find_job_disk
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.image_nodes import (
     NewImage,
@@ -34,6 +34,7 @@ from supervisor.workers.qemu.block.image_nodes import (
     query_nodes,
     shape_of,
 )
+from supervisor.workers.qemu.block.job_begin import begin_job
 from supervisor.workers.qemu.block.mirrors import add_backing_nodes, make_mirror
 from supervisor.workers.qemu.block.new_files import create_file, remove_file
 from supervisor.workers.qemu.block.node_facts import take_numbers

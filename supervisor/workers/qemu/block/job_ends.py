@@ -14,6 +14,7 @@ first, and does not wait for the device lock.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
@@ -21,6 +22,7 @@ from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_chain import Layer, layers, local_path
 from rpc.enums import ConnectDomainEventBlockJobStatus as JobStatus
 from rpc.enums import DomainEventID
+from rpc.errors import VirError
 from supervisor.dispatch.events import encode_event
 from supervisor.objects.block_job import (
     JOB_TYPES,
@@ -42,6 +44,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import collect
 from supervisor.workers.qemu.hotplug.file_owners import restore_file_owners
 
+RETRY_S: Final = 2.0  # until a QEMU that hangs is asked again
 NO_JOB: Final = "QEMU has no such job any more"
 OURS: Final = ("pull-", "commit-", "copy-", "create-", "backup-")  # the beginnings of our jobs' ids
 
@@ -254,6 +257,21 @@ async def resume_jobs(guest: Guest) -> None:
             if job.id.startswith(OURS) and job.id not in known and job.status == CONCLUDED:
                 await dismiss(guest, job.id)
         await collect(guest)
+
+
+async def settle_unanswered(guest: Guest) -> None:
+    """Find out what became of a command that QEMU has not replied to, as soon as it replies.
+
+    A job that nobody knows of would keep the guest from being saved: its nodes stay active.
+    """
+    while guest.is_connected:  # a connection that is lost is made again, and then all is found out
+        try:
+            await resume_jobs(guest)
+        except VirError as error:
+            log.info("%s: QEMU's jobs are not known: %s", guest.name, error)
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
 
 
 async def _resume(guest: Guest, record: BlockJobRecord, job: QemuJob | None) -> None:

@@ -20,6 +20,7 @@ from supervisor.objects.job import AsyncJob, JobRecord
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.commands import stop_vcpus
 from supervisor.workers.qemu.lifecycle.stop import end_guest
+from supervisor.workers.qemu.migration.active_nodes import refuse_block_jobs
 from supervisor.workers.qemu.migration.dump_stream import wait_no_dump
 from supervisor.workers.qemu.migration.file_stream import write_to_file
 from supervisor.workers.qemu.migration.guest_job import (
@@ -53,6 +54,7 @@ async def save(guest: Guest, request: Save) -> None:
         VirError: as `Save`.
     """
     async with guest_job(guest, request.job):
+        await refuse_block_jobs(guest)
         compression = Compression(request.compression)
         packing = find_packing(compression, "save")
         target = await asyncio.to_thread(plan_target, request.path)

@@ -19,6 +19,7 @@ from supervisor.workers.qemu.block.image_nodes import bitmaps_of, query_nodes
 from supervisor.workers.qemu.block.overlays import create_overlays
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.commands import stop_vcpus
+from supervisor.workers.qemu.migration.active_nodes import refuse_block_jobs
 from supervisor.workers.qemu.migration.file_stream import write_to_file
 from supervisor.workers.qemu.migration.guest_job import (
     NAMES,
@@ -50,6 +51,7 @@ async def save_external(guest: Guest, request: SaveExternal) -> None:
         ConfError, VirError: as `SaveExternal`.
     """
     async with guest_job(guest, request.job):
+        await refuse_block_jobs(guest)
         compression = Compression(request.compression)
         packing = find_packing(compression, "snapshot")
         target = await asyncio.to_thread(plan_target, request.path)

@@ -2,7 +2,8 @@
 
 It finds its listening socket by `-chardev socket,id=charmonitor,fd=N` and its script in `script`
 beside itself, a JSON object: command ("exec" and "greet" too) to a list of steps. Steps: "die",
-"silent", "garbage", "close", {"event": NAME, "data": {…}}, {"error": CLASS}, {"return": …}.
+"silent", "garbage", "close", {"sleep": SECONDS}, {"event": NAME, "data": {…}}, {"error": CLASS},
+{"return": …}.
 What it did is noted in `commands` beside it, a line a command.
 """
 
@@ -64,6 +65,8 @@ class FakeQemu:
                     os._exit(1)
                 case "silent":
                     time.sleep(600)
+                case {"sleep": seconds}:
+                    time.sleep(seconds)
                 case "garbage":
                     assert self.client is not None
                     self.client.sendall(b"\xff\xfe{not json\n")
@@ -108,6 +111,7 @@ class FakeQemu:
                 | "query-blockstats"
                 | "query-memory-devices"
                 | "query-iothreads"
+                | "query-jobs"
             ):
                 return []
         return {}
