@@ -79,6 +79,15 @@ def arp(source: bytes, address: str) -> bytes:
     return b"\xff" * 6 + source + b"\x08\x06" + head + said + MARK
 
 
+def later_fragment() -> bytes:
+    """A fragment whose data could be the header of a UDP packet to port 2000."""
+    whole = packet()
+    head = whole[14:20] + b"\x00\x03" + whole[22:24] + bytes(2) + whole[26:34]
+    total = sum(int.from_bytes(head[at : at + 2]) for at in range(0, 20, 2))
+    checksum = (~(total + (total >> 16)) & 0xFFFF).to_bytes(2)
+    return whole[:14] + head[:10] + checksum + head[12:] + whole[34:]
+
+
 def raw(device: str) -> socket.socket:
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     opened.bind((device, 3))
@@ -112,6 +121,28 @@ async def bound(
     mac = ":".join(f"{byte:02x}" for byte in MAC)
     await filters_of_taps.apply("vnet0", mac, reference(name, *parameters), "web", UUID)
     return filters_of_taps
+
+
+def test_odd_frames_match_no_address_and_no_port(filters: Filters) -> None:
+    async def filtered() -> None:
+        await filters.load(stock_filters)
+        xml = (
+            "<filter name='own'>"
+            "<rule action='accept' direction='out'><arp arpsrcipaddr='10.0.0.2'/></rule>"
+            "<rule action='accept' direction='out'><arp arpsrcmacaddr='52:54:00:00:00:01'/></rule>"
+            "<rule action='accept' direction='out'><ip protocol='udp' dstportstart='2000'/></rule>"
+            "<rule action='drop' direction='inout'/></filter>"
+        )
+        await filters.define(xml)
+        await InterfaceFilters(filters).apply("vnet0", "", reference("own"), "web", UUID)
+
+    asyncio.run(filtered())
+    good, request = packet(text=b"the last one"), arp(MAC, "10.0.0.2")
+    assert arrives(request, good)
+    assert arrives(packet(), good)
+    assert not arrives(later_fragment(), good)
+    odd = request[:15] + b"\x06\x86\xdd" + request[18:]  # of another kind, for another protocol
+    assert not arrives(odd, good)
 
 
 def test_clean_traffic_drops_spoofed_frames(filters: Filters) -> None:

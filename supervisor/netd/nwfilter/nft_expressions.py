@@ -41,11 +41,14 @@ STP_PLACES: Final = {
     "--stp-hello-time": (272, 16),
     "--stp-forward-delay": (288, 16),
 }
+#: Places in an ARP header, and what IPv4 and Ethernet have there: the protocol and the length of
+#: its address; the kind and the length of its address. Of others ebtables compares no address.
+ARP_IPV4: Final = (((16, 16), 0x800), ((40, 8), 4))
+ARP_ETHERNET: Final = (((0, 16), 1), ((32, 8), 6))
 TOS: Final = (8, 8)
 NAMED: Final[Mapping[str, tuple[str, str]]] = {
     "--vlan-id": ("vlan", "id"),
     "--ip-protocol": ("ip", "protocol"),
-    "--ip6-protocol": ("ip6", "nexthdr"),
 }
 ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
     "--ip-source": ("ip", "saddr"),
@@ -111,6 +114,8 @@ def inet_expression(family: Family, args: Sequence[str], *, to_guest: bool) -> l
             ]
         elif arg == "--tcp-flags":
             mask, flags = next(remaining), next(remaining)
+            if family is Family.V4:
+                expressions.append(_no_later_fragment())
             expressions.append(_flags(mask, flags, negated=negated))
             negated = False
         elif arg == "--comment":
@@ -151,14 +156,32 @@ def _ether_option(option: str, value: str, *, negated: bool) -> list[Json]:
     if option in ADDRESSES:
         return [_match(_payload(*ADDRESSES[option]), _subnet(value), negated=negated)]
     if option in PORTS:
-        return [_match(_payload("th", PORTS[option]), _span(value), negated=negated)]
+        head = [_no_later_fragment()] if option.startswith("--ip-") else []
+        return [*head, _match(_payload("th", PORTS[option]), _span(value), negated=negated)]
+    if option == "--ip6-protocol":  # as ebtables, behind extension headers
+        return [_match({"meta": {"key": "l4proto"}}, int(value), negated=negated)]
     if option in NAMED:
         return [_match(_payload(*NAMED[option]), int(value), negated=negated)]
     if option == "--vlan-encap":
         return [_match(_payload("vlan", "type"), int(value, 16), negated=negated)]
     if option == "--ip6-icmp-type":
         return _icmp6(value, negated=negated)
-    return [_placed(option, value, negated=negated)]
+    return [*_arp_kind(option, negated=negated), _placed(option, value, negated=negated)]
+
+
+def _arp_kind(option: str, *, negated: bool) -> list[Json]:
+    expected: list[tuple[tuple[int, int], int]] = []
+    if option.startswith("--arp-ip-"):
+        # "Not this address" drops what is spoofed, whatever the length of Ethernet addresses.
+        expected = [*ARP_IPV4] if negated else [*ARP_IPV4, ARP_ETHERNET[1]]
+    elif option.startswith("--arp-mac-"):
+        expected = [*ARP_ETHERNET]
+    return [_match(_raw(*place), value) for place, value in expected]
+
+
+def _no_later_fragment() -> Json:
+    """Match what has its own transport header: the kernel reads that of later fragments, too."""
+    return _match({"&": [_payload("ip", "frag-off"), 0x1FFF]}, 0)
 
 
 def _placed(option: str, value: str, *, negated: bool) -> Json:
@@ -212,19 +235,24 @@ def _inet_option(family: Family, option: str, value: str, *, negated: bool) -> l
         return [_match(_payload("ether", "saddr"), value, negated=negated)]
     if option == "--dscp":
         return [_match(_payload(protocol, "dscp"), int(value), negated=negated)]
+    head = [_no_later_fragment()] if family is Family.V4 else []
     if option in PORTS:
-        return [_match(_payload("th", PORTS[option]), _span(value), negated=negated)]
+        return [*head, _match(_payload("th", PORTS[option]), _span(value), negated=negated)]
+    if option in ("--icmp-type", "--icmpv6-type"):
+        return [*head, *_icmp(option, value, negated=negated)]
     return _inet_rest(option, value, negated=negated)
 
 
+def _icmp(option: str, value: str, *, negated: bool) -> list[Json]:
+    protocol = "icmp" if option == "--icmp-type" else "icmpv6"
+    kind, _, code = value.partition("/")
+    expressions = [_match(_payload(protocol, "type"), int(kind), negated=negated)]
+    if code:
+        expressions.append(_match(_payload(protocol, "code"), int(code), negated=negated))
+    return expressions
+
+
 def _inet_rest(option: str, value: str, *, negated: bool) -> list[Json]:
-    if option in ("--icmp-type", "--icmpv6-type"):
-        protocol = "icmp" if option == "--icmp-type" else "icmpv6"
-        kind, _, code = value.partition("/")
-        expressions = [_match(_payload(protocol, "type"), int(kind), negated=negated)]
-        if code:
-            expressions.append(_match(_payload(protocol, "code"), int(code), negated=negated))
-        return expressions
     if option == "--ctstate":
         states: Json = [state.lower() for state in value.split(",")]
         return [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": states}}]
