@@ -293,3 +293,9 @@ class Receive(Request[Ack], frozen=True, kw_only=True, tag="pool.receive"):
     offset: int
     length: int  # 0: no limit
     sparse: bool = False
+
+
+#: Sent again when the pool's process dies: the second time does what is left of the first.
+REPEATABLE: Final = (
+    Scan, Stat, GetSpace, CheckDirectory, CheckChain, OpenVolume, AbortCreate, RemoveLeftovers,
+)  # fmt: skip

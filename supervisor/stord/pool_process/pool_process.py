@@ -1,9 +1,10 @@
 """Client of a pool's helper processes; implements `messages.PoolProcess`.
 
 Owns: the helper processes of one pool: one for short requests, a dedicated one for each long
-operation. May not touch: files. A helper that misses its deadline is killed. While it stays in
-uninterruptible sleep (D state: a dead NFS server, a failing disk) SIGKILL has no effect; until the
-kernel reaps it, requests to its pool fail at once. Other pools are not affected.
+operation. May not touch: files. A request that changes nothing, or only removes what is left of
+another, is repeated when its helper dies. A helper that misses its deadline is killed. While it
+stays in uninterruptible sleep (D state: a dead NFS server, a failing disk) SIGKILL has no effect;
+until the kernel reaps it, requests to its pool fail at once. Other pools are not affected.
 """
 
 from __future__ import annotations
@@ -17,15 +18,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
-from ipc import BusError, DeadlineExceeded, HandlerFailed, Peer, Request, StandaloneEndpoint
+from ipc import (
+    BusError,
+    DeadlineExceeded,
+    HandlerFailed,
+    Peer,
+    PeerGone,
+    Request,
+    StandaloneEndpoint,
+)
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.stord.pool_process.fork_server import ForkedProcess, ForkServer
+from supervisor.stord.pool_process.messages import REPEATABLE
 from supervisor.stord.progress_log import log_io
 
 R = TypeVar("R")
 
 MAX_PENDING: Final = 128  # requests to one pool's process
+ATTEMPTS: Final = 3  # for a request of `REPEATABLE`, while its process dies
 KILL_S: Final = 0.5  # for a killed process to exit, unless it is in D state
 MAX_DEDICATED: Final = 16  # concurrent long operations of one pool
 
@@ -40,6 +51,7 @@ class HelperProcess:
         self.pid = process.pid
         self.peer = Peer(process.connection, name, StandaloneEndpoint(VirErrorCodec()))
         self.pending = 0
+        self.is_given_up = False  # ended by stord: released, or it missed a deadline
         self.exit_event = asyncio.Event()
         self._pidfd = process.pidfd
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
@@ -88,7 +100,26 @@ class PoolProcessClient:
         self, request: Request[R], *, deadline_s: float | None = None, finish: bool = False
     ) -> R:
         """Send a request to the pool's process; see `PoolProcess.call`."""
-        helper = await self._running_helper()
+        attempts = ATTEMPTS if isinstance(request, REPEATABLE) else 1
+        while True:
+            attempts -= 1
+            helper = await self._running_helper()
+            try:
+                return await self._call(helper, request, deadline_s, finish=finish)
+            except PeerGone as error:
+                self._kill(helper)
+                if not attempts or helper.is_given_up:
+                    raise _broken_error(self._pool, error) from error
+
+    async def _call(
+        self, helper: HelperProcess, request: Request[R], deadline_s: float | None, *, finish: bool
+    ) -> R:
+        """Send a request to one process.
+
+        Raises:
+            VirError: as `call`.
+            PeerGone: the process died.
+        """
         if helper.pending >= MAX_PENDING:
             raise self._busy_error(f"{MAX_PENDING} requests wait for its storage")
         helper.pending += 1
@@ -96,10 +127,12 @@ class PoolProcessClient:
             return await helper.peer.call(request, deadline_s=deadline_s, finish=finish)
         except DeadlineExceeded as error:
             self._killed.append(helper)
-            self._kill(helper)
+            self._give_up(helper)
             raise self._hung_error(deadline_s or request.deadline_s) from error
         except HandlerFailed as error:
             raise _broken_error(self._pool, error) from error
+        except PeerGone:
+            raise
         except BusError as error:
             self._kill(helper)
             raise _broken_error(self._pool, error) from error
@@ -141,7 +174,7 @@ class PoolProcessClient:
     def release(self) -> None:
         """Kill the pool's process, which may hold its directory; see `PoolProcess.release`."""
         if self._helper is not None:
-            self._kill(self._helper)
+            self._give_up(self._helper)
 
     async def _running_helper(self) -> HelperProcess:
         if self._helper is not None and self._helper.is_usable:
@@ -160,6 +193,10 @@ class PoolProcessClient:
         except (OSError, TimeoutError) as error:
             detail = f"cannot start a process for pool '{self._pool}': {error}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE) from error
+
+    def _give_up(self, helper: HelperProcess) -> None:
+        helper.is_given_up = True
+        self._kill(helper)
 
     def _kill(self, helper: HelperProcess) -> None:
         helper.kill()

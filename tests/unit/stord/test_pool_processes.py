@@ -16,8 +16,19 @@ from ipc import Descriptor
 from rpc.errors import ErrorCode, VirError
 from supervisor.stord.pool_process.fork_server import ForkServer
 from supervisor.stord.pool_process.main import run as run_helper
-from supervisor.stord.pool_process.messages import CheckDirectory, CreateRaw, Receive, Scan
-from supervisor.stord.pool_process.pool_process import MAX_DEDICATED, PoolProcessClient
+from supervisor.stord.pool_process.messages import (
+    CheckDirectory,
+    CreateRaw,
+    Receive,
+    Remove,
+    Scan,
+    Stat,
+)
+from supervisor.stord.pool_process.pool_process import (
+    ATTEMPTS,
+    MAX_DEDICATED,
+    PoolProcessClient,
+)
 
 LIMIT_S = 20.0
 
@@ -87,6 +98,68 @@ def test_a_process_that_hangs_is_given_up_and_replaced(tmp_path: Path) -> None:
         await work.call(CheckDirectory(path=str(tmp_path)))
         assert first.has_exited  # the kernel let it go: it was only stopped
         assert not work.is_hung
+
+    with_work(test)
+
+
+def test_a_request_that_changes_nothing_outlives_its_process(tmp_path: Path) -> None:
+    async def test(work: PoolProcessClient) -> None:
+        (tmp_path / "v").touch()
+        await work.call(CheckDirectory(path=str(tmp_path)))
+        first = work._helper
+        assert first is not None
+        os.kill(first.pid, signal.SIGSTOP)
+        scan = asyncio.create_task(work.call(Scan(directory=str(tmp_path))))
+        look = asyncio.create_task(work.call(Stat(directory=str(tmp_path), name="v")))
+        removal = asyncio.create_task(work.call(Remove(directory=str(tmp_path), name="v")))
+        await asyncio.sleep(0)
+        os.kill(first.pid, signal.SIGKILL)
+        with pytest.raises(VirError, match="ended before it replied"):
+            await removal
+        assert [volume.name for volume in (await scan).volumes] == ["v"]
+        assert (await look).name == "v"
+
+    with_work(test)
+
+
+def test_what_dies_each_time_is_given_up(tmp_path: Path) -> None:
+    def die(connection: socket.socket) -> None:
+        connection.recv(1)
+        (tmp_path / str(os.getpid())).touch()
+
+    async def run() -> None:
+        forker = ForkServer.start(die)
+        work = PoolProcessClient("p", forker)
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                with pytest.raises(VirError, match="ended before it replied"):
+                    await work.call(CheckDirectory(path=str(tmp_path)))
+        finally:
+            forker.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert len(list(tmp_path.iterdir())) == ATTEMPTS
+
+
+@pytest.mark.parametrize("release", [True, False])
+def test_a_process_that_was_given_up_is_not_replaced(tmp_path: Path, *, release: bool) -> None:
+    async def test(work: PoolProcessClient) -> None:
+        await work.call(CheckDirectory(path=str(tmp_path)))
+        first = work._helper
+        assert first is not None
+        os.kill(first.pid, signal.SIGSTOP)
+        stat = asyncio.create_task(work.call(Scan(directory=str(tmp_path))))
+        late = asyncio.create_task(
+            work.call(CheckDirectory(path=str(tmp_path)), deadline_s=20.0 if release else 0.05)
+        )
+        await asyncio.sleep(0)
+        if release:
+            work.release()  # for an umount, which an open directory would hold up
+        for call in (stat, late):
+            with pytest.raises(VirError):
+                await call
+        assert work._helper is None
 
     with_work(test)
 

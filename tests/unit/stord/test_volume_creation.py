@@ -63,6 +63,20 @@ async def test_failed_creation_leaves_nothing(
 
 
 @pytest.mark.parametrize(("step", "capacity"), STEPS)
+@pytest.mark.parametrize("fault", ["before", "after"])
+async def test_a_clean_up_that_dies_is_repeated(
+    tmp_path: Path, step: str, capacity: int, fault: str
+) -> None:
+    async with stord_at(tmp_path) as stord:
+        await stord.start_pool()
+        stord.fault(step, "after")
+        stord.fault("pool.abort_create", fault)
+        with pytest.raises(VirError):
+            await stord.create("v", capacity=capacity)
+        await check_name_is_free(stord, "v")
+
+
+@pytest.mark.parametrize(("step", "capacity"), STEPS)
 async def test_creation_ends_with_its_client(tmp_path: Path, step: str, capacity: int) -> None:
     async with stord_at(tmp_path) as stord:
         await stord.start_pool()
