@@ -8,6 +8,7 @@ import select
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -174,20 +175,35 @@ def test_events_tell_of_every_step(daemon: Daemon) -> None:
 
 
 def test_a_storage_that_hangs_holds_up_no_other_pool(daemon: Daemon, pool: Path) -> None:
-    daemon.ok("vol-create-as", "p", "a.raw", "1M")
+    for name in ("a.raw", "b.raw"):
+        daemon.ok("vol-create-as", "p", name, "1M")
     hung = helpers_of(daemon)
     assert hung, "the pool has no process"
     for pid in hung:
         os.kill(pid, signal.SIGSTOP)  # as a server that stops answering would leave them
     other = daemon.root / "pools/other"
-    daemon.ok("pool-create-as", "other", "dir", "--target", str(other), "--build")
-    daemon.ok("vol-create-as", "other", "b.raw", "1M")
-    assert daemon.ok("pool-list", "--name").split() == ["other", "p"]
-    assert "a.raw" in daemon.ok("vol-list", "p")  # from memory
-    refused = daemon.virsh("vol-info", "a.raw", "p")
-    assert "did not answer" in refused.stderr
+    with ThreadPoolExecutor() as clients:
+        waiting = [
+            clients.submit(daemon.virsh, *command)
+            for command in (
+                ("vol-delete", "a.raw", "p"),
+                ("vol-create-as", "p", "c.raw", "1M"),
+                ("vol-clone", "b.raw", "d.raw", "p"),
+                ("vol-info", "b.raw", "p"),
+            )
+        ]
+        daemon.ok("pool-create-as", "other", "dir", "--target", str(other), "--build")
+        daemon.ok("vol-create-as", "other", "b.raw", "1M")
+        daemon.ok("vol-clone", "b.raw", "e.raw", "other")
+        daemon.ok("vol-delete", "b.raw", "other")
+        assert daemon.ok("pool-list", "--name").split() == ["other", "p"]
+        assert "a.raw" in daemon.ok("vol-list", "p")  # from memory
+        assert not any(call.done() for call in waiting)
+        for call in waiting:
+            assert "did not answer" in call.result().stderr
     assert "a.raw" in daemon.ok("vol-info", "a.raw", "p")  # by a new process: it was only stopped
-    daemon.ok("vol-delete", "b.raw", "other")
+    assert sorted(path.name for path in pool.iterdir()) == ["a.raw", "b.raw"]
+    daemon.ok("vol-delete", "e.raw", "other")
     daemon.ok("pool-destroy", "other")
 
 

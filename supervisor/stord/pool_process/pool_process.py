@@ -51,7 +51,8 @@ class HelperProcess:
         self.pid = process.pid
         self.peer = Peer(process.connection, name, StandaloneEndpoint(VirErrorCodec()))
         self.pending = 0
-        self.is_given_up = False  # ended by stord: released, or it missed a deadline
+        self.is_given_up = False  # stord ends it: nobody may need it any more, or it hangs
+        self.has_missed_deadline = False
         self.exit_event = asyncio.Event()
         self._pidfd = process.pidfd
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
@@ -108,6 +109,8 @@ class PoolProcessClient:
                 return await self._call(helper, request, deadline_s, finish=finish)
             except PeerGone as error:
                 self._kill(helper)
+                if helper.has_missed_deadline:  # of the request before this one
+                    raise self._hung_error(0) from error
                 if not attempts or helper.is_given_up:
                     raise _broken_error(self._pool, error) from error
 
@@ -126,6 +129,7 @@ class PoolProcessClient:
         try:
             return await helper.peer.call(request, deadline_s=deadline_s, finish=finish)
         except DeadlineExceeded as error:
+            helper.has_missed_deadline = True
             self._killed.append(helper)
             self._give_up(helper)
             raise self._hung_error(deadline_s or request.deadline_s) from error
