@@ -12,6 +12,7 @@ libvirt's clients depend on it; where it is missing, SASL is refused.
 from __future__ import annotations
 
 import ctypes
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -28,6 +29,7 @@ SASL_SSF_EXTERNAL, SASL_SEC_PROPS, SASL_AUTH_EXTERNAL = 100, 101, 102
 SASL_SEC_NOPLAINTEXT, SASL_SEC_NOANONYMOUS = 0x1, 0x10
 MAX_SSF: Final = 100_000
 MAX_BUFFER: Final = 65_536  # bytes of one encoded packet, as libvirt asks for
+_LOADING: Final = threading.Lock()
 
 
 class SaslError(Exception):
@@ -65,13 +67,18 @@ class Step:
     is_complete: bool
 
 
-@cache
 def library() -> tuple[ctypes.CDLL, AuxpropPlugin]:
-    """Load libsasl2 and initialise its server side; our plugin comes before its sasldb.
+    """Return libsasl2, and our plugin before its sasldb; it is loaded at the first call.
 
     Raises:
         SaslError: the host does not have it, or its configuration is wrong.
     """
+    with _LOADING:  # the first clients may come at once, each in a thread
+        return _load()
+
+
+@cache
+def _load() -> tuple[ctypes.CDLL, AuxpropPlugin]:
     try:
         loaded = ctypes.CDLL(LIBRARY)
     except OSError as error:
