@@ -10,6 +10,7 @@ import pytest
 
 from tests import qemu_binary
 from tests.fuzz.campaign import check, examine
+from tests.fuzz.documents import emulator
 from tests.fuzz.havoc import pool, variants
 from tests.fuzz.targets import ALL, TARGETS, Target
 
@@ -28,8 +29,10 @@ def needed_programs(request: pytest.FixtureRequest) -> None:
     target = request.getfixturevalue("target")
     if target.name == "sasl" and shutil.which("saslpasswd2") is None:
         pytest.skip("no saslpasswd2: apt-get install sasl2-bin libsasl2-modules")
-    if target.name in NEED_QEMU and not qemu_binary.exists():
-        pytest.skip(f"no {qemu_binary.BINARY}: apt-get install qemu-system-x86")
+    if target.name in NEED_QEMU:
+        if not qemu_binary.exists():
+            pytest.skip(f"no {qemu_binary.BINARY}: apt-get install qemu-system-x86")
+        emulator()  # a QEMU that is probed needs more memory than an input may take
 
 
 @pytest.mark.parametrize("target", ALL[: len(TARGETS) + 2], ids=lambda target: target.name)
