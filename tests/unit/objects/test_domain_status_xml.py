@@ -15,6 +15,7 @@ from supervisor.objects.domain_status_xml import (
     Owner,
     Status,
     StatusError,
+    StatusWriter,
     find_status,
     read_all_status,
     read_status,
@@ -45,6 +46,28 @@ def test_a_status_survives_the_file_with_its_live_xml(tmp_path: Path) -> None:
     write_status(path, STATUS, LIVE)
     assert read_status(path) == (STATUS, LIVE)
     assert "<domstatus state='paused' reason='1' pid='42'>" in path.read_text()
+
+
+def test_a_file_that_is_written_again_has_all_that_has_changed(tmp_path: Path) -> None:
+    again, once = tmp_path / "again.xml", tmp_path / "once.xml"
+    writer = StatusWriter(again)
+    live = parse_libvirt_status(status_file()).live_xml
+    taken = movable()  # changed in place, as a guest's own status is
+    for change in (
+        {},
+        {"state": DomainState.RUNNING},
+        {"taints": ["custom-argv"]},
+        {"fake_reboot": True},
+        {"restart": True},
+        {"restart": False},
+    ):
+        for name, value in change.items():
+            setattr(taken, name, value)
+        for xml in (live, LIVE, live.replace("index='", "index='7")):
+            writer.write(taken, xml)
+            write_status(once, taken, xml)
+            assert again.read_text() == once.read_text()
+            assert read_status(again) == (taken, xml)
 
 
 def movable(**changes: Any) -> Status:
