@@ -37,6 +37,10 @@ VOLUME: Final = (
     "<volume><name>c{number}</name><capacity unit='GiB'>1</capacity><allocation>0</allocation>"
     "<target><format type='raw'/></target></volume>"
 )
+CLONE: Final = (
+    "<volume><name>c{number}</name><capacity>65536</capacity>"
+    "<target><format type='raw'/></target></volume>"
+)
 QCOW2: Final = (
     bytes.fromhex("514649fb00000003")
     + bytes(12)
@@ -169,6 +173,29 @@ def create_volume(side: Side) -> Iterator[Action]:
 
 
 @contextmanager
+def clone_volume(side: Side) -> Iterator[Action]:
+    """Clone a raw volume of 64 KiB."""
+    with directory_pool(side, "clone") as (pool, place):
+        (place / "source").write_bytes(bytes(range(256)) * 256)
+        pool.refresh(0)
+        source = pool.storageVolLookupByName("source")
+        yield lambda number: pool.createXMLFrom(CLONE.format(number=number), source)
+
+
+@contextmanager
+def delete_volume(side: Side) -> Iterator[Action]:
+    """Delete sparse raw volumes; the next one is created between, which is not measured."""
+    with directory_pool(side, "delete") as (pool, _):
+        volumes = [pool.createXML(VOLUME.format(number=0))]
+
+        def delete(number: int) -> object:
+            volumes.pop().delete()
+            return lambda: volumes.append(pool.createXML(VOLUME.format(number=number + 1)))
+
+        yield delete
+
+
+@contextmanager
 def detach(side: Side) -> Iterator[Action]:
     """Detach disks that the guest, which runs no operating system, does not release."""
     with guest(side) as domain:
@@ -223,6 +250,8 @@ COMPARISONS: Final = (
     Comparison("all statistics of 10 guests", "<= 0.15 x", all_stats, samples=40, block=4),
     Comparison("net-destroy + net-start, IPv6", "<= 1 x", start_network, samples=5, block=1),
     Comparison("refresh of 1000 volumes", "<= 1 x", refresh(1000), samples=20, block=2),
-    Comparison("create a raw volume", "<= 1 x", create_volume, samples=100),
+    Comparison("create a raw volume", "<= 1 x", create_volume, samples=300),
+    Comparison("clone a raw volume of 64 KiB", "<= 1 x", clone_volume, samples=300),
+    Comparison("delete a raw volume", "<= 1 x", delete_volume, samples=300),
     Comparison("detach that the guest ignores", "as stock", detach, samples=2, block=1),
 )

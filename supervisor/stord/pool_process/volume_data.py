@@ -21,6 +21,7 @@ from supervisor.stord.pool_process.copy import copy_bytes, write_zeros
 from supervisor.stord.pool_process.errors import system_errors
 from supervisor.stord.pool_process.messages import CopyRaw, CreateRaw, Resize, Wipe
 from supervisor.stord.pool_process.safe_open import open_volume, size_of
+from supervisor.stord.pool_process.write_out import write_out
 
 FICLONE: Final = 0x40049409  # linux/fs.h
 FS_IOC_GETFLAGS: Final = 0x80086601
@@ -106,7 +107,7 @@ def create_zeros(request: CreateRaw) -> int:
             os.ftruncate(fd, request.capacity)
             if request.allocation:  # more than the capacity makes a larger file, as in libvirt
                 os.posix_fallocate(fd, 0, request.allocation)
-                os.fsync(fd)
+                write_out(fd)
         except BaseException:
             os.close(fd)
             _remove(path)
