@@ -43,6 +43,10 @@ UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
 UNSUPPORTED_SECURITY_DRIVERS: Final = frozenset({"apparmor", "selinux"})
 #: "nop" locks nothing, as in libvirt; "sanlock" needs its daemon.
 LOCK_MANAGERS: Final = frozenset({"", "nop", "lockd"})
+LOCK_REMEDY: Final = (
+    'set it to "lockd", which locks images against other hosts by their file system, or remove it '
+    "to run without"
+)
 #: What `access_drivers` may name; "none" allows everything, as in libvirt.
 ACCESS_DRIVERS: Final = frozenset({"none", "polkit", "roles"})
 
@@ -90,8 +94,6 @@ def check_security_settings(config: DaemonConfig | QemuConfig, origin: str) -> N
             "security_driver" if UNSUPPORTED_SECURITY_DRIVERS & set(config.security_driver) else ""
         )
     if wrong:
-        detail = (
-            f"{origin}: {wrong} asks for protection that this build does not have; remove it to "
-            "run without"
-        )
+        remedy = LOCK_REMEDY if wrong == "lock_manager" else "remove it to run without"
+        detail = f"{origin}: {wrong} asks for protection that this build does not have; {remedy}"
         raise ConfError("conf_syntax", detail, origin)

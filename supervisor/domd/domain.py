@@ -149,6 +149,8 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
     disk_changes: list[DiskChange] = field(default_factory=list)
     following: asyncio.Lock | None = None  # held by who has the definition follow them
     fd_groups: dict[str, FdGroup] = field(default_factory=dict)  # of clients (`FdGroups`)
+    worker_calls: int = 0  # clients' calls that its worker has not answered
+    renewal: asyncio.Event | None = None  # set at the end of the one that is under way
     phases: PhaseTracker = field(init=False)
     jobs: DomainJobs = field(init=False)
 

@@ -67,13 +67,16 @@ class WorkerForwarding:
             VirError: OPERATION_INVALID: the domain is off; the worker's error.
         """
         try:
+            if domain.renewal is not None:  # which has its own deadlines
+                await domain.renewal.wait()
             if not domain.is_active:
                 raise not_running(domain)
             link = self._node.link(domain.worker)
-        except VirError:
+        except BaseException:
             for descriptor in invoke.descriptors:
                 descriptor.close()
             raise
+        domain.worker_calls += 1
         try:
             return await link.call(invoke, deadline_s=LONG_S if procedure.long else FORWARD_S)
         except BusError as error:
@@ -86,6 +89,8 @@ class WorkerForwarding:
                 lost=ErrorCode.OPERATION_FAILED,
                 domain=domain.errors.domain,
             ) from error
+        finally:
+            domain.worker_calls -= 1
 
     async def _answer_offline(
         self,

@@ -45,7 +45,11 @@ class WorkerRenewal:
             self._domains.spawn_task(self._renew(domain))
 
     def _is_idle(self, domain: DomainObject) -> bool:
-        has_work = domain.jobs.current is not None or domain.change_lock.holder
+        has_work = (
+            domain.jobs.current is not None
+            or domain.change_lock.holder
+            or domain.worker_calls  # one that the worker has not read yet would be lost with it
+        )
         return domain.phases.phase is DomainPhase.RUNNING and not has_work
 
     async def _renew(self, domain: DomainObject) -> None:
@@ -53,6 +57,9 @@ class WorkerRenewal:
             if not self._is_idle(domain):
                 return
             async with domain.jobs.hold("renewal of its worker"):
+                if domain.worker_calls:
+                    return
+                domain.renewal = asyncio.Event()
                 try:
                     request = RenewWorker(name=domain.worker)
                     if (await self._node.control.call(request)).renewed:
@@ -61,3 +68,6 @@ class WorkerRenewal:
                             await domain.phases.wait_not_in({DomainPhase.UNKNOWN})
                 except (BusError, VirError, TimeoutError) as error:
                     log.info("the worker of %s is not renewed: %s", domain.name, error)
+                finally:
+                    domain.renewal.set()
+                    domain.renewal = None

@@ -8,7 +8,8 @@ To replace a file durably takes two commits of the file system's journal: of the
 its name. A change of a definition is a single write to blocks that this file has already, which
 takes a fraction of that; the definition's own file is replaced without a wait, and made durable a
 moment later. After a loss of power `recover` writes what the folder may have lost. Within one boot
-of the host nothing is written again: the files are as they were left, by us or by their editor.
+of the host it writes those files alone that a change of several had not come to when its process
+died, for they are older than the change: all others are as they were left, by us or their editor.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ MAX_FORMER: Final = 64  # descriptors
 _MAGIC: Final = b"vvchange"
 #: Magic, epoch, time, bytes of the boot's id, of the file's name and of its contents, checksum.
 _RECORD: Final = struct.Struct("<8sQQHHII")
+CLOCK_REALTIME_COARSE: Final = 5  # of the times of files: one written later is not older by it
 #: From a change to its file's own time, at most; who is later than that has edited the file.
 WRITTEN_NS: Final = 10 * 10**9
 
@@ -169,7 +171,11 @@ class ChangeJournal:
                 self._unsettled.add(change.name)
                 self._unsynced[change.name] = self._changes
                 path = self._folder / change.name
-                if change.boot != boot_id() and path.parent.is_dir() and _has_lost(path, change):
+                if change.boot == boot_id():
+                    if _was_not_reached(path, change):
+                        log.warning("%s is written: a process died before", path)
+                        write_file(path, change.data, mode=MODE)
+                elif path.parent.is_dir() and _has_lost(path, change):
                     log.warning("%s is written again: the host lost power", path)
                     write_file(path, change.data, mode=MODE)
             self._settle_now()
@@ -193,7 +199,7 @@ class ChangeJournal:
 
     def _append(self, files: Mapping[str, bytes]) -> bool:
         """Write records at once; False: they are larger than any journal, which is empty now."""
-        boot, now = boot_id(), time.time_ns()
+        boot, now = boot_id(), time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
         changes = [Change(boot, name, data, now) for name, data in files.items()]
         records = _in_blocks(self._epoch, changes)
         if self._end + len(records) > SIZE:
@@ -291,6 +297,18 @@ def _has_lost(path: Path, change: Change) -> bool:
         return not is_later and path.read_bytes() != change.data
     except OSError:
         return True
+
+
+def _was_not_reached(path: Path, change: Change) -> bool:
+    """Return whether a file is still what it was before a change of this boot.
+
+    One that is missing has been removed since, or was to be made for somebody who got no reply.
+    """
+    try:
+        is_older = path.stat().st_mtime_ns < change.time_ns
+        return is_older and path.read_bytes() != change.data
+    except OSError:
+        return False
 
 
 def _write_all(fd: int, data: bytes, offset: int, flags: int = 0) -> None:

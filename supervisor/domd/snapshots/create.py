@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
@@ -160,12 +161,13 @@ class SnapshotCreator:
     ) -> Snapshot:
         overlays = await self._prepare(domain, tree, snapshot, flags)
         if domain.is_active and flags & CreateFlags.DISK_ONLY and not flags & CreateFlags.HALT:
-            await self._take_disks(domain, tree, snapshot, flags)
+            await self._take_disks(domain, snapshot, flags)
             return snapshot
         if domain.is_active:
             await self._take_active(domain, snapshot, flags)
         elif overlays:
             await self._take_overlays(domain, snapshot, flags)
+            return snapshot
         else:
             assert snapshot.domain is not None, "set when it was prepared"
             disks = snapshot.domain.copy().devices.disks
@@ -278,17 +280,14 @@ class SnapshotCreator:
             await self._domains.run_change(domain, SaveInternal(name=snapshot.name))
         await self._halt(domain, flags)
 
-    async def _take_disks(
-        self, domain: DomainObject, tree: SnapshotTree, snapshot: Snapshot, flags: int
-    ) -> None:
+    async def _take_disks(self, domain: DomainObject, snapshot: Snapshot, flags: int) -> None:
         """Put overlays on a running guest's disks; its definition and the record are one write."""
         async with self._changes.following(domain) as follow:
             await self._put_overlays(domain, snapshot, flags)
             if flags & CreateFlags.NO_METADATA:
                 await follow({})
                 return
-            tree.put(snapshot)
-            await self._store.set_current(domain, snapshot, follow)
+            await self._store.add_current(domain, snapshot, follow)
 
     async def _put_overlays(self, domain: DomainObject, snapshot: Snapshot, flags: int) -> None:
         if any(item.snapshot == SnapshotLocation.MANUAL for item in snapshot.disks):
@@ -307,7 +306,7 @@ class SnapshotCreator:
             await self._workers.call_until_done(domain, Destroy(reason=reason))
 
     async def _take_overlays(self, domain: DomainObject, snapshot: Snapshot, flags: int) -> None:
-        """Make overlays of the disks of a domain that is off, and have it use them.
+        """Make overlays of the disks of a domain that is off, have it use them, and record that.
 
         Raises:
             VirError: qemu-img failed, or the definition cannot be written; the overlays are
@@ -324,7 +323,15 @@ class SnapshotCreator:
                     await put_overlay(domain, edited, item, created, reuse=reuse)
             changed = Definition(format_domain(edited, secure=True), edited)
             changed.is_complete = definition.is_complete
-            await self._definitions.replace(domain, changed)
+            if flags & CreateFlags.NO_METADATA:
+                await self._definitions.replace(domain, changed)
+                return
+
+            async def replace(beside: Mapping[Path, str]) -> bool:
+                await self._definitions.replace(domain, changed, beside)
+                return True
+
+            await self._store.add_current(domain, snapshot, replace)
         except BaseException:
             await asyncio.to_thread(remove_created, created)
             raise

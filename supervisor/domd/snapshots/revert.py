@@ -13,6 +13,9 @@ import itertools
 import logging
 import os
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 from conf.domain import Domain, format_domain
 from conf.domain.devices.disk import Disk
@@ -80,7 +83,8 @@ class SnapshotReverter:
                 await self._revert_offline(domain, tree, snapshot, config, inactive, flags)
             else:
                 raise invalid_state(domain, snapshot)
-            await self._store.set_current(domain, snapshot)
+            if tree.current != snapshot.name:
+                await self._store.set_current(domain, snapshot)
             if domain.definition is not None:
                 detail = DomainEventDefinedDetailType.FROM_SNAPSHOT
                 self._services.publisher.lifecycle(domain, DomainEventType.DEFINED, detail)
@@ -210,23 +214,43 @@ class SnapshotReverter:
                     await put_overlay(domain, config, copied, created, reuse=False)
                     put_same(inactive, copied, below)
                 fresh.append(copied)
-            await self._define(domain, inactive)
+            await self._record(domain, tree, snapshot, inactive, fresh)
         except BaseException:
             await asyncio.to_thread(remove_created, created)
             raise
+        await asyncio.to_thread(remove_unneeded, dropped, list(tree), [inactive, config])
+
+    async def _record(
+        self,
+        domain: DomainObject,
+        tree: SnapshotTree,
+        snapshot: Snapshot,
+        inactive: Domain,
+        fresh: list[SnapshotDisk],
+    ) -> None:
+        """Write that the domain has a snapshot's disks, whether or not a start from it succeeds.
+
+        The definition and which snapshot is current are one write: a snapshot that is made next is
+        the child of the one whose disks the domain has.
+
+        Raises:
+            VirError: it is not written; nothing has changed.
+        """
+        current = tree.get(tree.current or "") or snapshot
+        before = snapshot.disks, snapshot.revert_disks, current.revert_disks
+        current.revert_disks = []
         if tree.children(snapshot.name):
             snapshot.revert_disks = fresh
         else:
             snapshot.disks, snapshot.revert_disks = fresh, []
-        current = tree.get(tree.current or "")
-        if current is not None and current is not snapshot:
-            current.revert_disks = []
-            await self._store.save(domain, [snapshot, current])
-        else:
-            await self._store.save(domain, [snapshot])
-        # The disks are the snapshot's from now on, whether or not a start from it succeeds.
-        await self._store.set_current(domain, snapshot)
-        await asyncio.to_thread(remove_unneeded, dropped, list(tree), [inactive, config])
+        try:
+            await self._store.set_current(
+                domain, snapshot, lambda beside: self._define(domain, inactive, beside)
+            )
+        except BaseException:
+            current.revert_disks = before[2]
+            snapshot.disks, snapshot.revert_disks = before[:2]
+            raise
 
     @staticmethod
     def _written_overlays(domain: DomainObject, tree: SnapshotTree) -> list[str]:
@@ -246,9 +270,17 @@ class SnapshotReverter:
             await self._services.workers.call_until_done(domain, Destroy(reason=reason))
             await self._services.domains.wait_off(domain)
 
-    async def _define(self, domain: DomainObject, inactive: Domain) -> None:
-        if domain.definition is not None:
-            await self._services.definitions.replace(domain, as_definition(inactive))
+    async def _define(
+        self,
+        domain: DomainObject,
+        inactive: Domain,
+        beside: Mapping[Path, str] = MappingProxyType({}),
+    ) -> bool:
+        """Replace a definition; whether there is one, and what is beside it is written, too."""
+        if domain.definition is None:
+            return False
+        await self._services.definitions.replace(domain, as_definition(inactive), beside)
+        return True
 
     async def _start(
         self,

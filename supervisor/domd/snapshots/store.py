@@ -96,9 +96,11 @@ class SnapshotStore(MomentStore[Snapshot, SnapshotTree]):
             write: writes them with the definition, unless that does not change.
 
         Raises:
-            VirError: INTERNAL_ERROR: a disk error; none is current then. What `write` raises.
+            VirError: INTERNAL_ERROR: a disk error; none is current then. What `write` raises: the
+                current one is what it was.
         """
         tree = await self.tree(domain)
+        former = tree.current if write is not None else None
         previous = tree.get(tree.current or "")
         tree.current = snapshot.name if snapshot is not None else None
         changed = [one for one in (snapshot, previous) if one is not None]
@@ -108,7 +110,21 @@ class SnapshotStore(MomentStore[Snapshot, SnapshotTree]):
                 await self.save(domain, unique)
             self._invalidate()
         except BaseException:
-            tree.current = None
+            tree.current = former
+            raise
+
+    async def add_current(self, domain: DomainObject, snapshot: Snapshot, write: Follow) -> None:
+        """Add a snapshot, which becomes the current one. Arguments as of `set_current`.
+
+        Raises:
+            VirError: as `set_current`; there is no such snapshot then.
+        """
+        tree = await self.tree(domain)
+        tree.put(snapshot)
+        try:
+            await self.set_current(domain, snapshot, write)
+        except BaseException:
+            tree.remove(snapshot.name)
             raise
 
     def load(self, folder: Path) -> SnapshotTree:

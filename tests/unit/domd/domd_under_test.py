@@ -20,6 +20,7 @@ from ipc import Ack, Node, Request, Switchboard, current_call, handles
 from rpc import table as wire_table
 from rpc.enums import DomainEventID, DomainEventStoppedDetailType, DomainEventType, DomainState
 from rpc.enums import DomainShutoffReason as Shutoff
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion
@@ -31,6 +32,7 @@ from supervisor.messages.calls import (
     Client,
     ClientClosed,
     ClientEvent,
+    ClientReply,
     ClientRequest,
     Identity,
     InvalidateCache,
@@ -175,6 +177,15 @@ class FakeWorker:
         if script is None:
             return await default(self, request)
         return await script(self, request)
+
+    @handles(ClientRequest)
+    async def client_request(self, request: ClientRequest) -> ClientReply:
+        reply: ClientReply = await self._run(request, FakeWorker.refuse)
+        return reply
+
+    async def refuse(self, request: ClientRequest) -> ClientReply:
+        """Refuse a client's call that no script answers."""
+        raise VirError(ErrorCode.NO_SUPPORT, str(request.procedure), ErrorDomain.QEMU)
 
     @handles(Start)
     async def start(self, request: Start) -> DomainStatus:

@@ -10,6 +10,7 @@ import pytest
 
 from supervisor.objects import change_journal
 from supervisor.objects.change_journal import BLOCK, SIZE, ChangeJournal
+from supervisor.runtime.atomic_file import swap_file
 
 FILE = "lib/changes"
 
@@ -89,6 +90,26 @@ def test_within_one_boot_a_file_stays_as_its_editor_left_it(
     (tmp_path / "a.xml").write_bytes(b"edited")
     recover(tmp_path)
     assert (tmp_path / "a.xml").read_bytes() == b"edited"
+
+
+def test_what_a_process_died_before_is_done_within_one_boot_too(
+    journal: ChangeJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    long_ago = time.time_ns() - 10**9
+    for name in ("a.xml", "b.xml"):
+        os.utime(tmp_path / name, ns=(long_ago, long_ago))
+    with monkeypatch.context() as killed:
+        swap = swap_file
+        first = iter([swap])
+        killed.setattr(change_journal, "swap_file", lambda *a, **k: next(first, die)(*a, **k))
+        with pytest.raises(SystemExit):
+            journal.replace_all({"a.xml": b"new", "b.xml": b"newer", "c.xml": b"newest"})
+    recover(tmp_path)
+    assert [(tmp_path / name).read_bytes() for name in ("a.xml", "b.xml")] == [b"new", b"newer"]
+    assert not (tmp_path / "c.xml").exists()  # nobody was told that it is there
 
 
 def test_a_file_that_was_edited_later_stays_so_after_a_loss_of_power(

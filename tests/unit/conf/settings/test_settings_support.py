@@ -39,7 +39,7 @@ def test_a_guests_confinement_is_not_left_out_silently(text: bytes) -> None:
 @pytest.mark.parametrize("manager", ["sanlock", "bogus"])
 def test_locks_of_images_are_not_left_out_silently(manager: str) -> None:
     config = parse_qemu_config(f'lock_manager = "{manager}"', "f")
-    with pytest.raises(ConfError, match="f: lock_manager asks for protection"):
+    with pytest.raises(ConfError, match=r'lock_manager asks for protection .* set it to "lockd"'):
         check_security_settings(config, "f")
     for other in ("nop", "lockd"):
         check_security_settings(parse_qemu_config(f'lock_manager = "{other}"', "f"), "f")
