@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+
 import msgspec
 import pytest
 
+from ipc import BusError, DeadlineExceeded, PeerGone, QueueFull
 from ipc.messages import Event, tag_of
 from rpc import table as wire_table
 from rpc.enums import DomainEventID
+from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain
-from supervisor.messages.calls import ClientEvent, ClientReply, InvalidateCache
+from supervisor.messages.calls import (
+    Client,
+    ClientEvent,
+    ClientReply,
+    Identity,
+    InvalidateCache,
+)
 from supervisor.rpcd.reply_cache import cache_key
+from supervisor.rpcd.router import Router
 from tests.unit.rpcd.server_under_test import client
 
 DEFINED = ClientEvent(family="domain", event_id=0, driver="qemu", uuid=bytes(16), payload=b"")
+CLIENT = Client(id="1", identity=Identity(), read_only=False, uri="qemu:///system", driver="qemu")
 CHANGES = [("calls.client_event", DEFINED), ("calls.invalidate_cache", InvalidateCache())]
 
 
@@ -88,3 +100,60 @@ async def test_what_was_read_ahead_is_answered_without_asking_its_service() -> N
         router.keep(procedure, one, "qemu", reply, router.cache.generation)
         await peer.send(peer.call("domain_get_xml_desc", Domain("b", bytes(16), -1), 0))
         assert (await peer.receive()).payload == xml
+
+
+class FakeLink:
+    """A link to a service that answers, or fails, as it is told."""
+
+    def __init__(self, *answers: ClientReply | BusError) -> None:
+        self.sent = 0
+        self._answers = list(answers)
+
+    async def _answer(self) -> ClientReply:
+        answer = self._answers.pop(0)
+        if isinstance(answer, BusError):
+            raise answer
+        return answer
+
+    def begin(self, request: object, deadline_s: float | None) -> Coroutine[None, None, object]:
+        self.sent += 1
+        first = self._answers[0]
+        if isinstance(first, QueueFull):
+            raise first
+        return self._answer()
+
+    async def call(self, request: object, *, deadline_s: float | None) -> object:
+        return await self.begin(request, deadline_s)
+
+
+ANSWER = ClientReply(payload=b"1")
+QUERY, CHANGE = "connect_num_of_domains", "storage_vol_delete"
+
+
+@pytest.mark.parametrize(
+    ("name", "answers", "code", "sent"),
+    [
+        (QUERY, (ANSWER,), None, 1),
+        (QUERY, (PeerGone("lost"), ANSWER), None, 2),
+        (CHANGE, (PeerGone("lost"), ANSWER), ErrorCode.RPC, 1),
+        (CHANGE, (QueueFull("full"), ANSWER), ErrorCode.RPC, 1),
+        (CHANGE, (DeadlineExceeded("late"), ANSWER), ErrorCode.OPERATION_TIMEOUT, 1),
+    ],
+)
+async def test_a_call_is_sent_at_once_and_only_a_query_is_repeated(
+    name: str, answers: tuple[ClientReply | BusError, ...], code: ErrorCode | None, sent: int
+) -> None:
+    procedure = wire_table.load().named(name)
+    async with client() as peer:
+        router = peer.server.router
+        link = FakeLink(*answers)
+        router._links = dict.fromkeys(router._links, link)  # type: ignore[arg-type]
+        waiting = Router.invoke(router, procedure, b"", CLIENT, [])
+        assert link.sent == 1, "before anybody waits for the reply"
+        if code is None:
+            assert await waiting == ANSWER
+        else:
+            with pytest.raises(VirError) as refused:
+                await waiting
+            assert refused.value.code is code
+        assert link.sent == sent
