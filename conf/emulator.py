@@ -51,6 +51,8 @@ class AcceleratorFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     cpu_models: tuple[CpuModel, ...] = ()
     host_model: dict[str, Property] = {}  # full expansion of `host` (KVM) or `max` (TCG)
+    #: The same of `host` with what keeps a guest from moving; empty for TCG, which has no such.
+    unmigratable_model: dict[str, Property] = {}
 
 
 class SevFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from conf.errors import ConfError
 from conf.mapper import Refusal, attribute, child, children, element, text
@@ -16,6 +17,21 @@ from conf.types.enum import one_of
 from conf.types.integer import int_signed, uint, uint_positive, unsigned
 from conf.types.repeats import first_repeated
 from conf.types.size import to_kib
+
+VENDOR_SIZE: Final = 12  # bytes: of three registers
+
+
+def cpuid_vendor(text: str) -> str:
+    """Read the 12 characters by which CPUID names a vendor.
+
+    Raises:
+        ConfError: "xml".
+    """
+    if len(text.encode()) != VENDOR_SIZE:
+        raise ConfError("xml", "vendor_id must be exactly 12 characters long")
+    if "," in text:
+        raise ConfError("xml", "vendor id is invalid")
+    return text
 
 
 @element("model")
@@ -28,7 +44,7 @@ class CpuModelName:
         read=one_of("allow", "forbid", unknown="Invalid fallback attribute"),
         empty_is_absent=True,
     )
-    vendor_id: str | None = attribute("@vendor_id")
+    vendor_id: str | None = attribute("@vendor_id", read=cpuid_vendor, empty_is_absent=True)
     name: str | None = text(".", omit="")
 
 
@@ -308,11 +324,15 @@ class Cpu:
     numa: Numa | None = child("numa", Numa)
 
     def after_read(self) -> None:
-        """Check the features.
+        """Check vendor and features.
 
         Raises:
             ConfError: "xml".
         """
+        model = self.model.name if self.model is not None else None
+        if self.vendor and not model:
+            detail = "CPU vendor specified without CPU model"
+            raise ConfError("xml", detail, "domain/cpu/vendor")
         seen: set[str] = set()
         for feature in self.features:
             if not feature.name:
@@ -321,7 +341,7 @@ class Cpu:
                 detail = f"CPU feature '{feature.name}' specified more than once"
                 raise ConfError("xml", detail, "domain/cpu/feature")
             seen.add(feature.name)
-        named = self.mode not in (None, "custom") or (self.model is not None and self.model.name)
+        named = self.mode not in (None, "custom") or model
         if self.features and not named:
             detail = "Non-empty feature list specified without CPU model"
             raise ConfError("xml", detail, "domain/cpu/feature")

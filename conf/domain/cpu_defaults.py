@@ -27,15 +27,7 @@ def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
         return
     if cpu.numa is not None:
         _complete_cells(cpu.numa.cells, domain.maximum_vcpus)
-    if cpu.mode is None and cpu.model is not None:
-        cpu.mode = "custom"
-    if cpu.mode == "custom" and cpu.model is not None:
-        cpu.match = cpu.match or "exact"
-        cpu.model.fallback = cpu.model.fallback or "allow"
-    elif cpu.mode in WHOLE_HOST or (cpu.model is not None and not cpu.model.name):
-        cpu.model = None
-    if cpu.mode != "custom":
-        cpu.match = None
+    _complete_model(cpu)
     cpu.check = cpu.check or _default_check(cpu, domain.type)
     # With TCG, "maximum" is what QEMU emulates, which says nothing of migration.
     is_host = cpu.mode == "host-passthrough" or (cpu.mode == "maximum" and domain.type == "kvm")
@@ -43,6 +35,23 @@ def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
         cpu.migratable = facts.arch == "x86_64"  # as libvirt asks no other architecture for it
     for feature in cpu.features:
         feature.policy = feature.policy or "require"
+
+
+def _complete_model(cpu: Cpu) -> None:
+    """Fill in mode, match and fallback; leave out what has no meaning in the mode."""
+    if cpu.mode is None and cpu.model is not None:
+        cpu.mode = "custom"
+    if cpu.mode in WHOLE_HOST:
+        cpu.model = cpu.vendor = None
+    elif cpu.model is not None and (cpu.model.name or cpu.mode == "custom"):
+        cpu.model.fallback = cpu.model.fallback or "allow"
+    elif cpu.model is not None:
+        vendor_id = cpu.model.vendor_id
+        cpu.model = CpuModelName(vendor_id=vendor_id) if vendor_id else None
+    if cpu.mode != "custom":
+        cpu.match = None
+    elif cpu.model is not None:
+        cpu.match = cpu.match or "exact"
 
 
 def _complete_cells(cells: list[NumaCell], vcpus: int) -> None:
@@ -66,7 +75,8 @@ def _default_cpu(domain: Domain, facts: EmulatorFacts) -> Cpu | None:
         return domain.cpu
     cpu = domain.cpu = domain.cpu or Cpu()
     cpu.mode, cpu.match, cpu.check = "custom", "exact", "none"
-    cpu.model = CpuModelName(fallback="forbid", name=machine.default_cpu)
+    vendor_id = cpu.model.vendor_id if cpu.model is not None else None
+    cpu.model = CpuModelName(fallback="forbid", vendor_id=vendor_id, name=machine.default_cpu)
     return cpu
 
 

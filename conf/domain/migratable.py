@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from conf.domain.cpu import Cpu, CpuFeature
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.controller_order import order_controllers
 from conf.domain.devices.devices import Devices
@@ -17,6 +18,7 @@ from conf.domain.devices.graphics_defaults import complete_audio
 from conf.domain.domain_xml import format_domain
 from conf.domain.model import Domain
 
+ICELAKE, PCONFIG = "Icelake-Server", "pconfig"
 IMPLICIT_USB: Final = (None, "piix3-uhci")
 
 
@@ -45,7 +47,17 @@ def format_migratable(domain: Domain) -> str:
         or one.baselabel is not None
         or (one.model is not None and one.label is None)
     ]
-    return format_domain(replace(domain, devices=devices, seclabels=labels), secure=True)
+    cpu = _with_old_feature(domain.cpu)
+    return format_domain(replace(domain, devices=devices, seclabels=labels, cpu=cpu), secure=True)
+
+
+def _with_old_feature(cpu: Cpu | None) -> Cpu | None:
+    """Say that an Icelake-Server has no pconfig: the model of older versions has it."""
+    if cpu is None or cpu.mode != "custom" or cpu.model is None or cpu.model.name != ICELAKE:
+        return cpu
+    if any(feature.name == PCONFIG for feature in cpu.features):
+        return cpu
+    return replace(cpu, features=[*cpu.features, CpuFeature(policy="disable", name=PCONFIG)])
 
 
 def _controllers(domain: Domain) -> list[Controller]:

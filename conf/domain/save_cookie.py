@@ -1,6 +1,6 @@
 """The cookie of a save image: what QEMU needs to know of the machine beyond its definition.
 
-Owns: reading it. Pure.
+Owns: reading and writing it. Pure.
 Source: libvirt 9.0, qemuDomainSaveCookieParse: <cpu>, where starting the guest has made another one
 of the definition's; <slirpHelper/> says how the saving daemon ran a user network, not the guest.
 """
@@ -9,8 +9,18 @@ from __future__ import annotations
 
 from conf.domain.cpu import Cpu
 from conf.errors import ConfError
-from conf.mapper import read
+from conf.mapper import Mode, read, write
 from conf.mapper.safe_parse import parse_tree
+
+
+def write_cookie(cpu: Cpu | None) -> str:
+    """Write the cookie of a guest.
+
+    Args:
+        cpu: the processor that it runs with; None: its definition's.
+    """
+    inside = write(cpu, Mode(), level=1).rstrip("\n") + "\n" if cpu is not None else ""
+    return f"<cookie>\n{inside}</cookie>\n"
 
 
 def read_cookie_cpu(cookie: str) -> Cpu | None:

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from types import CoroutineType
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -173,7 +174,7 @@ class Dispatcher:
             if entry.is_async:
                 return self._await_method(entry, call, arguments)
             result = entry.method(call, *arguments)
-            if is_long(result):
+            if is_long(result) or isinstance(result, CoroutineType):
                 return self._await_method(entry, call, arguments, result)
             return _reply(entry.procedure, call, entry.procedure.encode_ret(result))
         except Exception as error:
@@ -206,7 +207,7 @@ class Dispatcher:
             arguments = await guard.admit(procedure, call, given)
             if entry is not None:
                 result = entry.method(call, *arguments)
-                if entry.is_async:
+                if entry.is_async or isinstance(result, CoroutineType):
                     result = await result
                 result = await guard.release(procedure, call, given, result)
                 encode = procedure.encode_ret
@@ -228,7 +229,7 @@ class Dispatcher:
         entry = self._entry((procedure.program, procedure.number))
         assert entry is not None, f"{name} is not of this service"
         result = entry.method(ClientCall(client), *arguments)
-        return await result if entry.is_async else result
+        return await result if isinstance(result, CoroutineType) else result
 
     async def _await_method(
         self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...], result: object = None
@@ -239,11 +240,13 @@ class Dispatcher:
             entry: the procedure and its method.
             call: of the client.
             arguments: of the method.
-            result: of a method that is not async.
+            result: of a method that is not async; a coroutine of one that is at times.
         """
         try:
             if entry.is_async:
                 result = await entry.method(call, *arguments)
+            elif isinstance(result, CoroutineType):
+                result = await result
             encode = entry.procedure.encode_ret
             payload = await asyncio.to_thread(encode, result) if is_long(result) else encode(result)
             return _reply(entry.procedure, call, payload)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.cpu_document import parse_cpu
 from conf.domain.descriptions import read_descriptions
 from conf.domain.migratable import format_migratable
 from conf.domain.resources import read_resources
+from conf.domain.save_cookie import write_cookie
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
 from supervisor.domd.checkpoints.tree import CheckpointTree
@@ -50,6 +52,16 @@ class Definition:
         """The model; it is shared and must not be changed."""
         return parse_domain(self.xml)
 
+    @property
+    def startable(self) -> Domain:
+        """The model for another start of the same machine; it must not be changed."""
+        return self.domain
+
+    @property
+    def cookie(self) -> str:
+        """What a save image holds besides its XML: nothing."""
+        return write_cookie(None)
+
     @cached_property
     def resources(self) -> Domain:
         """A model that has the resources at least; it is shared and must not be changed."""
@@ -75,7 +87,7 @@ class Definition:
     @cached_property
     def migratable_xml(self) -> str:
         """The inactive XML with passwords, without what every guest has anyway."""
-        return format_migratable(self.domain)
+        return format_migratable(self.startable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,7 @@ class DomainRuntime:
             return DomainRuntime(status, previous.live, version)
         if not xml:
             return None
-        return DomainRuntime(status, LiveDefinition(xml), status.xml_version)
+        return DomainRuntime(status, LiveDefinition(xml, status.original_cpu), status.xml_version)
 
 
 def has_same_state(before: DomainStatus, after: DomainStatus) -> bool:
@@ -115,6 +127,28 @@ def has_same_state(before: DomainStatus, after: DomainStatus) -> bool:
 
 class LiveDefinition(Definition):
     """A running guest's XML."""
+
+    def __init__(self, xml: str, original_cpu: str = "") -> None:
+        """Wrap the XML that the guest's worker reports.
+
+        Args:
+            xml: the XML, with passwords.
+            original_cpu: the <cpu> before its start; "": the XML's.
+        """
+        super().__init__(xml)
+        self.original_cpu = original_cpu
+
+    @property
+    def startable(self) -> Domain:
+        """The model with the <cpu> that another start makes the same of; it must not be changed."""
+        if not self.original_cpu:
+            return self.domain
+        return replace(self.domain, cpu=parse_cpu(self.original_cpu))
+
+    @property
+    def cookie(self) -> str:
+        """What a save image holds of the guest besides its XML."""
+        return write_cookie(self.domain.cpu if self.original_cpu else None)
 
     @cached_property
     def public_xml(self) -> str:

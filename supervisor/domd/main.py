@@ -51,6 +51,7 @@ from supervisor.domd.change_domain import DomainChanger
 from supervisor.domd.checkpoints.create import CheckpointCreator
 from supervisor.domd.checkpoints.presence import BitmapPresence
 from supervisor.domd.checkpoints.store import CheckpointStore
+from supervisor.domd.cpu_update import cpu_updates
 from supervisor.domd.definition_builder import Completion, DefinitionBuilder
 from supervisor.domd.definition_files import DomainDefinitionFiles
 from supervisor.domd.definitions import DomainDefinitions
@@ -156,7 +157,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         await asyncio.to_thread(domain_files.forget_tpm, domain)
 
     domains.on_transient_gone = forget
-    queries = QueryCalls(registry, domain_files)
+    queries = QueryCalls(registry, domain_files, cpu_updates(node, driver))
     stats = StatsCalls(node, registry, queries, driver)
     targets = (
         # As `call_classes`.

@@ -289,6 +289,7 @@ def domain_status(status: Status, live_xml: str) -> DomainStatus:
         has_block_jobs=bool(status.block_jobs),
         backup=shown_backup(status),
         backup_end=status.backup_end,
+        original_cpu=status.original_cpu,
     )
 
 

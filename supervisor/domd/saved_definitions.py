@@ -6,11 +6,8 @@ Source: libvirt 9.0, qemuSaveImageUpdateDef, qemuDomainRestoreInternal.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from conf.domain.abi_stability import check_abi_stability
 from conf.domain.migratable import format_migratable
-from conf.domain.save_cookie import read_cookie_cpu
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.domain import Definition
 from supervisor.images.save_image import SaveData
@@ -40,16 +37,7 @@ class SavedDefinitions:
             wanted = await self._hooks.edit(definition.domain.name, "restore", wanted)
         if wanted != data.xml:
             definition = await self._builder.build(await self.other_xml(definition, wanted))
-        # What the definition's was on the host that saved it, each feature named; a guest that was
-        # taken over from libvirt's daemon has that in its XML.
-        cookie_cpu = read_cookie_cpu(data.cookie)
-        cpu = cookie_cpu or definition.domain.cpu
-        if cpu is None or (cookie_cpu is None and cpu.check != "full"):
-            return definition
-        # 'full' would have it compared with QEMU's, which this build does not do.
-        cpu = replace(cpu, check="partial" if cpu.check == "full" else cpu.check)
-        size = len(definition.xml)
-        return await self._builder.build(replace(definition.domain, cpu=cpu), size=size)
+        return definition
 
     async def other_xml(self, source: Definition, xml: str) -> str:
         """Check that a guest can go on under another XML, and complete that for its image.

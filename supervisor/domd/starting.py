@@ -10,6 +10,8 @@ import asyncio
 import logging
 from uuid import UUID
 
+from conf.domain.cpu_document import format_cpu
+from conf.domain.save_cookie import read_cookie_cpu
 from ipc import Descriptor
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.domd.domain import Definition, DomainObject
@@ -121,11 +123,13 @@ def restore_source(
 
     Raises:
         VirError: OPERATION_FAILED: its compression is none that is known.
+        ConfError: its cookie is none.
     """
     header = image.data.header
     if header.compression not in set(Compression):
         detail = f"Invalid compressed save format {header.compression}"
         raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
+    cpu = read_cookie_cpu(image.data.cookie)
     return RestoreImage(
         image=Descriptor(image.descriptor.take()),
         path=image.path,
@@ -134,4 +138,5 @@ def restore_source(
         bypass_cache=bypass_cache,
         remove=remove,
         reverts=reverts,
+        cpu=format_cpu(cpu) if cpu is not None else "",
     )

@@ -15,6 +15,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
+from conf.domain.cpu_document import format_model
 from ipc import handles
 from rpc.errors import VirError
 from supervisor.access.setup import open_guard
@@ -32,6 +33,7 @@ from supervisor.hostd.calls.node_memory import NodeMemoryCalls
 from supervisor.hostd.calls.node_suspend import NodeSuspendCalls
 from supervisor.hostd.calls.pci_device import PciDeviceCalls
 from supervisor.hostd.calls.secret import SecretCalls
+from supervisor.hostd.cpu.service import GuestCpus
 from supervisor.hostd.emulator.emulators import Emulators
 from supervisor.hostd.node.cpu_changes import CpuChanges
 from supervisor.hostd.node.node import Node
@@ -66,17 +68,23 @@ def preload() -> None:
 class HostService:
     """Answers other services."""
 
-    def __init__(self, emulators: Emulators) -> None:
+    def __init__(self, emulators: Emulators, cpus: GuestCpus) -> None:
         self._emulators = emulators
+        self._cpus = cpus
 
     @handles(ProbeEmulator)
     async def probe(self, request: ProbeEmulator) -> EmulatorProbed:
         """Return the facts of an emulator."""
         binary = request.binary or self._emulators.default(request.arch or host_arch())
         facts = await self._emulators.facts(binary)
-        if (context := request.purpose) is not None:
-            facts = facts.for_launch(context.virt_type, context.machine, context.cpu)
-        return EmulatorProbed(facts=facts)
+        if (context := request.purpose) is None:
+            return EmulatorProbed(facts=facts)
+        cpu = await self._cpus.resolve(facts, context) if context.cpu else None
+        model = (cpu.model.name if cpu is not None and cpu.model is not None else None) or ""
+        return EmulatorProbed(
+            facts=facts.for_launch(context.virt_type, context.machine, model),
+            cpu=format_model(cpu) if cpu is not None else "",
+        )
 
 
 async def run(process: ChildProcess) -> None:
@@ -113,7 +121,9 @@ async def run(process: ChildProcess) -> None:
         )
     )
     process.node.serve(secrets)
-    process.node.serve(HostService(emulators))
+    cpus = GuestCpus(node, emulators)
+    process.node.serve(cpus)
+    process.node.serve(HostService(emulators, cpus))
     prefetching = asyncio.create_task(prefetch(emulators))
     await process.ready()
     await process.stopping.wait()

@@ -85,16 +85,18 @@ class SaveData:
         return self.header.encode(complete=complete) + padded
 
 
-def new_image(xml: str, *, was_running: bool, compression: Compression) -> SaveData:
+def new_image(
+    xml: str, *, was_running: bool, compression: Compression, cookie: str = COOKIE
+) -> SaveData:
     """Describe a new image, with room for a longer XML."""
     offset = len(xml.encode()) + 1
     header = SaveHeader(
-        data_len=len(_texts(xml, COOKIE)) + PADDING,
+        data_len=len(_texts(xml, cookie)) + PADDING,
         was_running=was_running,
         compression=compression,
         cookie_offset=offset,
     )
-    return SaveData(header, xml, COOKIE)
+    return SaveData(header, xml, cookie)
 
 
 def with_xml(data: SaveData, xml: str, *, was_running: bool) -> SaveData:

@@ -44,6 +44,7 @@ class SaveExternal(Request[Ack], frozen=True, kw_only=True, tag="worker.save_ext
     job: JobRecord
     path: str
     xml: str  # for the image, passwords included
+    cookie: str  # for the image: what is not in its XML
     compression: int = 0  # virQEMUSaveFormat
     live: bool = False  # the vCPUs run until the memory is nearly saved
     halt: bool = False  # the guest stays paused, to be ended

@@ -15,6 +15,7 @@ class EmulatorProbed(msgspec.Struct, frozen=True, kw_only=True):
     """The capabilities of an emulator."""
 
     facts: EmulatorFacts
+    cpu: str = ""  # the <cpu> with which the domain is started; "": as it is
 
 
 class CpuContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,20 +23,62 @@ class CpuContext(msgspec.Struct, frozen=True, kw_only=True):
 
     virt_type: str
     machine: str
-    cpu: str  # the model named by the XML; "": none
+    cpu: str  # model and features of its <cpu>; "": it has none
 
 
 class ProbeEmulator(Request[EmulatorProbed], frozen=True, kw_only=True, tag="hostd.probe_emulator"):
     """Get the capabilities of an emulator; a cached reply takes up to 50 ms.
 
     Errors: SYSTEM_ERROR when the binary does not exist, CONFIG_UNSUPPORTED for an architecture that
-    no emulator serves, INTERNAL_ERROR when probing fails.
+    no emulator serves, INTERNAL_ERROR when probing fails; of its CPU: CONFIG_UNSUPPORTED,
+    CPU_INCOMPATIBLE, INTERNAL_ERROR for an unknown model.
     """
 
     deadline_s = 15.0
     binary: str = ""  # "": the one for the architecture
     arch: str = ""  # "": the host's
     purpose: CpuContext | None = None  # a worker's: all facts would enlarge it for its whole life
+
+
+class CpuText(msgspec.Struct, frozen=True, kw_only=True):
+    """A <cpu>, without topology, cells and cache."""
+
+    cpu: str
+
+
+class UpdateCpu(Request[CpuText], frozen=True, kw_only=True, tag="hostd.update_cpu"):
+    """Name the model and features that a definition's <cpu> leaves to the host.
+
+    Errors: as `ProbeEmulator`.
+    """
+
+    deadline_s = 15.0
+    binary: str
+    arch: str
+    virt_type: str
+    cpu: str
+
+
+class CpuidWord(msgspec.Struct, frozen=True, kw_only=True):
+    """The bits of one register that CPUID answers with."""
+
+    leaf: int  # EAX of the query
+    subleaf: int  # ECX of the query
+    register: str  # "eax", "ebx", "ecx" or "edx"
+    bits: int
+
+
+class DescribeLiveCpu(Request[CpuText], frozen=True, kw_only=True, tag="hostd.describe_live_cpu"):
+    """Name the features by which the CPU of a QEMU that has just started differs from its <cpu>.
+
+    Errors: OPERATION_FAILED: check='full' is asked for, and there are some.
+    """
+
+    deadline_s = 5.0
+    arch: str
+    cpu: str  # with which it was started
+    enabled: list[CpuidWord]
+    filtered: list[CpuidWord]  # that it could not provide
 
 
 class SecretValue(msgspec.Struct, frozen=True, kw_only=True):

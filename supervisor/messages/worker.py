@@ -42,6 +42,8 @@ class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
     has_block_jobs: bool = False
     backup: str = ""  # the <domainbackup> of a backup that has begun
     backup_end: BackupEnd | None = None  # of the last backup
+    #: The <cpu> before its start, where that has made another one; "": it is the live XML's.
+    original_cpu: str = ""
     #: When the worker made this, by CLOCK_MONOTONIC, which all processes of a boot share: events
     #: and replies of a worker, and of its successor, can be handled in another order.
     reported_ns: int = 0
@@ -81,6 +83,7 @@ class RestoreImage(msgspec.Struct, frozen=True, kw_only=True, tag="restore_image
     #: The image of a managed save: removed once the guest has its memory. "": the image stays.
     remove: str = ""
     reverts: bool = False  # to a snapshot: the guest's state says so
+    cpu: str = ""  # the <cpu> that it ran with, where starting it has made another; "": the XML's
 
 
 class IncomingMigration(msgspec.Struct, frozen=True, kw_only=True, tag="incoming_migration"):
@@ -136,6 +139,7 @@ class Save(Request[Ack], frozen=True, kw_only=True, tag="worker.save"):
     job: JobRecord
     path: str
     xml: str  # for the image, passwords included
+    cookie: str  # for the image: what is not in its XML
     compression: int = 0  # virQEMUSaveFormat
     bypass_cache: bool = False
     running: bool | None = None  # once it is restored; None: as now

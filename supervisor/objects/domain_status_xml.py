@@ -119,6 +119,7 @@ class Status(msgspec.Struct, kw_only=True):
     no_bitmaps: bool = False  # QEMU has no dirty bitmap, but for those stored in images
     resume_after_job: str = ""  # the QEMU job for which the vCPUs are stopped
     foreign: bool = False  # libvirt's daemon started the guest, and no worker has taken it over yet
+    original_cpu: str = ""  # <cpu>, where the start has made another one; "": the live XML's
     libvirt_flags: str = ""  # the QEMU's capabilities, by libvirt's names
 
     @property

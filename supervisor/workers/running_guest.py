@@ -171,6 +171,7 @@ class RunningGuest:
             has_block_jobs=bool(self.status.block_jobs),
             backup=shown_backup(self.status),
             backup_end=self.status.backup_end,
+            original_cpu=self.status.original_cpu,
             reported_ns=time.monotonic_ns(),
         )
 

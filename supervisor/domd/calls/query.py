@@ -1,14 +1,18 @@
 """virDomain and virConnect queries that domd answers: lookups, lists, state, XML.
 
 Owns: one method per procedure, named as in the table. None of them waits for a guest.
-May touch: the registry; /proc for a guest's processor time. May not touch: files, workers.
+May touch: the registry; /proc for a guest's processor time; hostd, for what the host makes of a
+<cpu>. May not touch: files, workers.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
+from conf.domain import format_domain
 from conf.domain.devices.disk import Disk
+from conf.domain.migratable import format_migratable
 from conf.types.cpuset import parse_cpuset
 from ipc import Descriptor
 from rpc.enums import (
@@ -20,6 +24,7 @@ from rpc.params import declared, read_params
 from rpc.values import Domain as DomainId
 from rpc.values import DomainSecurityLabel, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.domd.cpu_update import UpdateModel
 from supervisor.domd.disk_changes import follow
 from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
 from supervisor.domd.domain_files import DomainFiles
@@ -44,10 +49,23 @@ ENFORCING: Final = 0  # no mandatory access control
 class QueryCalls:
     """The queries of one driver."""
 
-    def __init__(self, registry: DomainRegistry, files: DomainFiles) -> None:
+    def __init__(
+        self,
+        registry: DomainRegistry,
+        files: DomainFiles,
+        update_cpu: UpdateModel | None = None,
+    ) -> None:
+        """Make the calls.
+
+        Args:
+            registry: the driver's domains.
+            files: of the domains.
+            update_cpu: names what a <cpu> leaves to the host; None: the driver's have no <cpu>.
+        """
         self._registry = registry
         self._errors = registry.errors
         self._files = files
+        self._update_cpu = update_cpu
         self._filter = domain_filter(files)
         self._xml_readahead = Readahead(registry, lambda domain: domain.uuid)
 
@@ -246,15 +264,20 @@ class QueryCalls:
         busy = bool(domain.change_lock.holder) or domain.jobs.current is not None
         return (DomainControlState.JOB if busy else DomainControlState.OK), 0, 0
 
-    def domain_get_xml_desc(self, call: ClientCall, dom: DomainId, flags: int) -> str:
+    def domain_get_xml_desc(
+        self, call: ClientCall, dom: DomainId, flags: int
+    ) -> str | Coroutine[Any, Any, str]:
         """Return the domain's XML.
 
         Raises:
-            VirError: INVALID_ARG for unknown flags.
+            VirError: INVALID_ARG for unknown flags; with UPDATE_CPU those of `UpdateCpu`.
         """
         call.cacheable = True
         self._errors.check_flags("DomainGetXMLDesc", flags, XML_FLAGS)
         domain = self._registry.find(dom)
+        if flags & DomainXMLFlags.UPDATE_CPU and self._update_cpu is not None:
+            call.cacheable = False
+            return describe_updated(domain, flags, self._update_cpu)
         for other in self._xml_readahead.after(domain):
             if other.is_listed and is_xml_at_hand(other, flags):
                 call.readahead.append(((other.identity, flags), describe(other, flags)))
@@ -281,6 +304,22 @@ def describe(domain: DomainObject, flags: int) -> str:
     if flags & DomainXMLFlags.INACTIVE and isinstance(live, LiveDefinition):
         return live.inactive_secure_xml if secure else live.inactive_xml
     return live.xml if secure else live.public_xml
+
+
+async def describe_updated(domain: DomainObject, flags: int, update_cpu: UpdateModel) -> str:
+    """Return a domain's XML; the <cpu> of a definition says what the host makes of it.
+
+    Raises:
+        VirError: as `UpdateCpu`.
+    """
+    inactive = domain.runtime is None or flags & DomainXMLFlags.INACTIVE
+    definition = domain.definition or domain.undefined
+    if not inactive or definition is None:  # a running guest's <cpu> was named at its start
+        return describe(domain, flags)
+    updated = await update_cpu(definition.domain)
+    if flags & DomainXMLFlags.MIGRATABLE:
+        return format_migratable(updated)
+    return format_domain(updated, secure=bool(flags & DomainXMLFlags.SECURE))
 
 
 def is_xml_at_hand(domain: DomainObject, flags: int) -> bool:

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from conf.domain.migratable import format_migratable
 from conf.settings import QemuConfig
 from rpc.enums import DomainJobOperation, DomainSaveImageXMLFlags
 from rpc.enums import DomainSaveRestoreFlags as Flags
@@ -126,7 +125,7 @@ class SaveCalls:
         live = domain.live_definition
         if live is None:
             raise not_running(domain)
-        xml = await off_loop(len(live.xml), lambda: format_migratable(live.domain))
+        xml = await off_loop(len(live.xml), lambda: live.migratable_xml)
         if dxml is not None:
             xml = await self._saved.other_xml(live, dxml)
         await self._jobs.run(
@@ -139,6 +138,7 @@ class SaveCalls:
                     job=record,
                     path=path,
                     xml=xml,
+                    cookie=live.cookie,
                     compression=compression,
                     bypass_cache=bool(flags & Flags.BYPASS_CACHE),
                     running=_wanted_state(flags),

@@ -109,7 +109,7 @@ class CheckpointCreator:
             raise not_running(domain)
         await self._domains.follow_disks(domain)
         tree = await self._store.tree(domain)
-        model = parse_domain(format_domain(domain.current.domain, secure=True))
+        model = parse_domain(format_domain(domain.current.startable, secure=True))
         checkpoint.domain = NestedDomain.of(model)
         with checkpoint_errors():
             align_disks(checkpoint, model)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
-from conf.domain.migratable import format_migratable
 from conf.errors import ConfError
 from conf.mapper import Mode, write
 from conf.moment.nested_domain import NestedDomain
@@ -183,7 +182,7 @@ class SnapshotCreator:
         """Fill in a snapshot, and check it; how many overlays there are."""
         await self._domains.follow_disks(domain)
         active = domain.is_active
-        model = domain.current.domain
+        model = domain.current.startable
         # The text alone: the model is the running guest's, and has more than a definition.
         snapshot.domain = NestedDomain(format_domain(model, secure=True, level=1))
         if active and domain.definition is not None:
@@ -215,7 +214,8 @@ class SnapshotCreator:
             return SaveExternal(
                 job=record,
                 path=snapshot.memory_file or "",
-                xml=format_migratable(domain.current.domain),
+                xml=domain.current.migratable_xml,
+                cookie=domain.current.cookie,
                 compression=compression,
                 live=bool(flags & CreateFlags.LIVE),
                 halt=bool(flags & CreateFlags.HALT),

@@ -236,7 +236,7 @@ def write_baseline(
         raise cpu_error(ErrorCode.OPERATION_FAILED, "CPUs are incompatible")
     if not all(document.vendor for document in cpus):
         cpu = replace(cpu, vendor="")  # a vendor that only the models' names imply is not told
-    return write_cpu(cpu, expand=shared if flags & EXPAND_FEATURES else None)
+    return write_cpu(cpu, expand=models.order(shared) if flags & EXPAND_FEATURES else None)
 
 
 def only(values: set[str]) -> str:

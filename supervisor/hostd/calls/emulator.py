@@ -17,11 +17,7 @@ from rpc.errors import ErrorCode
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.hostd.capabilities import domain as domcaps
 from supervisor.hostd.capabilities.host import Host, HostPlatform, write_capabilities
-from supervisor.hostd.cpu.host_cpu import (
-    accelerator_features,
-    describe_host,
-    host_vendor,
-)
+from supervisor.hostd.cpu.host_cpu import describe_host, host_models
 from supervisor.hostd.cpu.models import Cpu
 from supervisor.hostd.emulator.emulators import Emulators, accelerator, qemu_error
 from supervisor.hostd.node.node import Node, list_directory
@@ -125,26 +121,25 @@ class EmulatorCalls:
     async def _cpu_modes(self, facts: EmulatorFacts, kind: str) -> domcaps.CpuModes:
         models = await self._emulators.models(facts.binary)
         cpus = accelerator(facts, kind)
-        vendor = host_vendor(self._node.cpu_fields())
-        cpu = models.describe(accelerator_features(cpus), vendor)
+        host = host_models(cpus, models, frozenset())
         by_name = {model.name: model for model in cpus.cpu_models}
         custom_models = []
-        for name in reversed(models.names()):
+        for name in sorted(models.names(), reverse=True):
             model, fact = models.get(name), by_name.get(name)
             if model is not None and fact is not None:
                 custom_model = domcaps.CustomModel(name, model.vendor, fact.usable, fact.deprecated)
                 custom_models.append(custom_model)
         return domcaps.CpuModes(
             passthrough=kind == "kvm",
-            host_model=host_model(cpu) if cpu is not None else None,
+            host_model=host_model(host.reported) if host is not None else None,
             models=custom_models,
         )
 
 
 def host_model(cpu: Cpu) -> domcaps.HostModel:
     """Describe host-model as a named model and the features that differ."""
-    rows = [("require", name) for name in sorted(cpu.require)]
-    rows += [("disable", name) for name in sorted(cpu.disable)]
+    rows = [("require", name) for name in cpu.require]
+    rows += [("disable", name) for name in cpu.disable]
     return domcaps.HostModel(cpu.model, cpu.vendor, tuple(rows))
 
 

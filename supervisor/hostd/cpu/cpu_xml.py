@@ -6,6 +6,7 @@ Source: libvirt 9.0 virConnectCompareCPU, virConnectBaselineCPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lxml import etree
@@ -83,16 +84,16 @@ def guest_features(
     return frozenset(features)
 
 
-def write_cpu(cpu: Cpu, *, expand: frozenset[str] | None = None) -> str:
+def write_cpu(cpu: Cpu, *, expand: Sequence[str] | None = None) -> str:
     """Format a custom CPU.
 
     Args:
         cpu: the model and its differences.
         expand: list these features instead of the differences (EXPAND_FEATURES).
     """
-    require = sorted(cpu.require if expand is None else expand)
+    require = cpu.require if expand is None else expand
     rows: list[Element] = [group("feature", policy="require", name=name) for name in require]
-    rows += [group("feature", policy="disable", name=name) for name in sorted(cpu.disable)]
+    rows += [group("feature", policy="disable", name=name) for name in cpu.disable]
     vendor: Element | None = ("vendor", {}, cpu.vendor) if cpu.vendor else None
     model: Element = ("model", {"fallback": "forbid"}, cpu.model)
     return write(group("cpu", model, vendor, *rows, mode="custom", match="exact"))

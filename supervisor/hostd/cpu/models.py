@@ -2,13 +2,13 @@
 
 Owns: the selection among models.
 May not touch: files, QEMU, XML.
-Source: libvirt 9.0 virConnectCompareCPU, virConnectBaselineCPU.
+Source: libvirt 9.0 virConnectCompareCPU, virConnectBaselineCPU, x86Decode; measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -25,30 +25,85 @@ class Comparison(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """The numbers by which a processor says what it is (CPUID leaf 1)."""
+
+    family: int
+    model: int
+    steppings: frozenset[int] = frozenset()  # empty: any
+
+
+@dataclass(frozen=True, slots=True)
+class CpuidBit:
+    """Where CPUID reports a feature."""
+
+    leaf: int  # EAX of the query
+    subleaf: int  # ECX of the query
+    register: str  # "eax", "ebx", "ecx" or "edx" of the answer
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A named CPU model."""
 
     name: str
     vendor: str  # "Intel", "AMD", "Hygon" or "" for any
     features: frozenset[str]
+    signatures: tuple[Signature, ...] = ()  # of the processors that it is made after
+    describes_hosts: bool = True  # a host's processor may be called by this name
+    describes_guests: bool = True  # a guest's may
+    removed: tuple[str, ...] = ()  # features that it had once: a guest has them off if unsaid
 
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """A CPU as a model and the features that differ."""
+    """A CPU as a model and the features that differ, both in the order of `Models.order`."""
 
     model: str
     vendor: str
-    require: frozenset[str] = field(default_factory=frozenset)
-    disable: frozenset[str] = field(default_factory=frozenset)
+    require: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hypervisor:
+    """What a hypervisor says of the models: those that it has, and what each lacks here."""
+
+    missing: Mapping[str, frozenset[str]]  # by model: features of it that cannot be provided
+
+    def has(self, name: str) -> bool:
+        """Return whether the hypervisor knows the model."""
+        return name in self.missing
 
 
 class Models:
     """The models of one architecture."""
 
-    def __init__(self, models: Iterable[Model]) -> None:
-        """Index the models; their order is that of `names`."""
+    def __init__(
+        self,
+        models: Iterable[Model],
+        order: Sequence[str] = (),
+        not_migratable: frozenset[str] = NOT_MIGRATABLE,
+        bits: Mapping[str, CpuidBit] | None = None,
+        owners: Mapping[str, str] | None = None,
+    ) -> None:
+        """Index the models; their order is that of `names`.
+
+        Args:
+            models: the models, older ones first.
+            order: every feature there is, as they are listed; those that are missing follow.
+            not_migratable: features with which a guest cannot be moved.
+            bits: where CPUID reports the features; None: it is not known.
+            owners: of features that CPUID does not report: that without which none has them.
+        """
         self._by_name = {model.name: model for model in models}
+        known = frozenset(order).union(*(each.features for each in self._by_name.values()))
+        rest = sorted(known - frozenset(order))
+        self._order = {name: number for number, name in enumerate((*order, *rest))}
+        self.not_migratable = not_migratable
+        self.bits = bits or {}
+        self.owners = owners or {}
 
     def names(self) -> list[str]:
         """List the names of the models."""
@@ -59,8 +114,13 @@ class Models:
         return self._by_name.get(name)
 
     def feature_names(self) -> frozenset[str]:
-        """Return every feature that a model has."""
-        return frozenset().union(*(model.features for model in self._by_name.values()))
+        """Return every feature that is known."""
+        return frozenset(self._order)
+
+    def order(self, features: Iterable[str]) -> tuple[str, ...]:
+        """Put features in the order in which documents list them."""
+        last = len(self._order)
+        return tuple(sorted(features, key=lambda name: (self._order.get(name, last), name)))
 
     def features(self, cpu: Cpu) -> frozenset[str]:
         """Return all features of a CPU.
@@ -68,30 +128,66 @@ class Models:
         Raises:
             KeyError: there is no such model.
         """
-        return (self._by_name[cpu.model].features | cpu.require) - cpu.disable
+        own = self._by_name[cpu.model].features
+        return (own | frozenset(cpu.require)) - frozenset(cpu.disable)
 
     def describe(
-        self, features: frozenset[str], vendor: str, *, among: Sequence[str] = ()
+        self,
+        features: frozenset[str],
+        vendor: str,
+        *,
+        among: Sequence[str] = (),
+        signature: Signature | None = None,
+        hypervisor: Hypervisor | None = None,
+        of_host: bool = False,
     ) -> Cpu | None:
-        """Describe a set of features by the model with the fewest differences.
+        """Describe a set of features by a model and the differences from it.
 
         Args:
             features: of the CPU.
-            vendor: only models of this vendor or of none.
+            vendor: only models of this vendor or of none; "": of any.
             among: only these models; empty for all.
+            signature: of the processor: a model that is made after it is better than any other,
+                and then the one with the fewest differences.
+            hypervisor: only models that it has; what it cannot provide of one is disabled.
+            of_host: the CPU is a host's: it has every feature of its model.
         """
         best: Cpu | None = None
-        best_cost: tuple[int, int] | None = None
-        for model in self._by_name.values():
-            if (among and model.name not in among) or model.vendor not in ("", vendor):
+        best_cost: tuple[bool, int, int] | None = None
+        for model in reversed(self._by_name.values()):  # of equal ones the newer is taken
+            if among and model.name not in among:
                 continue
-            missing = model.features - features
-            # Features of the model that the CPU lacks weigh more: every guest has to disable them.
-            cost = (len(missing), len(features - model.features))
+            if hypervisor is not None and not hypervisor.has(model.name):
+                continue
+            if vendor and model.vendor and model.vendor != vendor:
+                continue
+            if not (model.describes_hosts if of_host else model.describes_guests):
+                continue
+            require = features - model.features
+            disable = model.features - features
+            if hypervisor is not None:
+                disable |= (hypervisor.missing[model.name] & self._order.keys()) - require
+            if of_host and disable:
+                continue
+            penalty = len(disable)
+            if signature is None and not of_host:
+                # Not a real processor: programs may stumble over the lack of a feature that one of
+                # this name has, so each further one that is disabled costs more than that before.
+                penalty = len(disable) * (len(disable) + 1) // 2
+            cost = not matches(model, signature), len(require) + penalty, len(disable)
             if best_cost is None or cost < best_cost:
                 best_cost = cost
-                best = Cpu(model.name, vendor, features - model.features, missing)
+                best = Cpu(model.name, vendor, self.order(require), self.order(disable))
         return best
+
+
+def matches(model: Model, signature: Signature | None) -> bool:
+    """Return whether a model is made after the processors of a signature."""
+    return signature is not None and any(
+        (each.family, each.model) == (signature.family, signature.model)
+        and (not each.steppings or not signature.steppings.isdisjoint(each.steppings))
+        for each in model.signatures
+    )
 
 
 def compare(host: frozenset[str], guest: frozenset[str], *, strict: bool) -> Comparison:

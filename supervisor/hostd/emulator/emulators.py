@@ -14,6 +14,8 @@ from typing import Final
 
 from conf.emulator import AcceleratorFacts, EmulatorFacts, Machine
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.hostd.cpu.cpu_map import CPU_MAP, load_map
+from supervisor.hostd.cpu.feature_names import qemu_feature_names
 from supervisor.hostd.cpu.models import Models
 from supervisor.hostd.emulator.model_probe import probe_models
 from supervisor.hostd.emulator.probe import BinaryIdentity, ProbeError, identify, probe
@@ -35,13 +37,21 @@ log = logging.getLogger(__name__)
 class Emulators:
     """Finds emulators and caches their facts."""
 
-    def __init__(self, cache_dir: Path, directories: tuple[str, ...] = DIRECTORIES) -> None:
+    def __init__(
+        self,
+        cache_dir: Path,
+        directories: tuple[str, ...] = DIRECTORIES,
+        cpu_map: Path = CPU_MAP,
+    ) -> None:
         """Create an empty cache.
 
         Args:
             cache_dir: of probe results on disk.
             directories: searched for emulators.
+            cpu_map: of libvirt's CPU models, where that is installed.
         """
+        self._cpu_map = cpu_map
+        self._mapped: dict[str, Models | None] = {}
         self._cache_dir = cache_dir
         self._directories = directories
         self._facts: dict[str, tuple[BinaryIdentity, EmulatorFacts]] = {}
@@ -96,20 +106,32 @@ class Emulators:
             raise qemu_error(code, str(error)) from error
 
     async def models(self, binary: str) -> Models:
-        """Return the CPU models of a binary.
+        """Return the CPU models of a binary's architecture: libvirt's map of them, else QEMU's own.
 
         Raises:
             VirError: as `facts`.
         """
         facts = await self.facts(binary)
+        mapped = await self.mapped_models(facts.arch)
+        if mapped is not None:
+            return mapped
         try:
             async with self._locks.setdefault(f"{binary} models", asyncio.Lock()):
                 if binary not in self._models:
                     models = await probe_models(facts, self._cache_dir)
-                    self._models[binary] = Models(models)
+                    known = sorted(qemu_feature_names(facts.tcg.host_model))
+                    self._models[binary] = Models(models, known)
                 return self._models[binary]
         except ProbeError as error:
             raise qemu_error(ErrorCode.INTERNAL_ERROR, str(error)) from error
+
+    async def mapped_models(self, arch: str) -> Models | None:
+        """Return the CPU models in libvirt's map; None: it is not installed, or lacks them."""
+        family = FAMILY.get(arch, arch)
+        async with self._locks.setdefault("CPU map", asyncio.Lock()):
+            if family not in self._mapped:
+                self._mapped[family] = await asyncio.to_thread(load_map, family, self._cpu_map)
+            return self._mapped[family]
 
     async def host(self) -> EmulatorFacts:
         """Return the facts of the emulator for the host's architecture.

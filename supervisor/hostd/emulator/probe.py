@@ -32,7 +32,7 @@ from supervisor.hostd.emulator.qmp_queries import (
 )
 from supervisor.runtime.subprocesses import PDEATHSIG_WRAPPER
 
-FORMAT: Final = 1  # of the cache file and the queries; a change invalidates old files
+FORMAT: Final = 2  # of the cache file and the queries; a change invalidates old files
 TIMEOUT_S: Final = 10.0
 END_TIMEOUT_S: Final = 2.0  # for a killed QEMU to exit
 LINE_LIMIT: Final = 16 << 20  # bytes; the reply to query-qmp-schema has 0.2 MiB

@@ -53,20 +53,28 @@ class Query(msgspec.Struct, frozen=True):
 
     command: str
     subject: str = ""  # the QOM type or CPU model
+    migratable: bool = True  # of a CPU model: without what keeps a guest from moving
 
     def encode(self, number: int) -> bytes:
         """Encode the command with `number` as its id."""
         message: dict[str, object] = {"execute": self.command, "id": number}
         if self.subject:
-            message["arguments"] = _ARGUMENTS[self.command](self.subject)
+            message["arguments"] = _ARGUMENTS[self.command](self)
         return msgspec.json.encode(message) + b"\n"
 
 
-_ARGUMENTS: Final[dict[str, Callable[[str], dict[str, object]]]] = {
-    "qom-list-types": lambda kind: {"implements": kind, "abstract": False},
-    "device-list-properties": lambda kind: {"typename": kind},
-    "qom-list-properties": lambda kind: {"typename": kind},
-    "query-cpu-model-expansion": lambda name: {"type": "full", "model": {"name": name}},
+def _expansion(query: Query) -> dict[str, object]:
+    model: dict[str, object] = {"name": query.subject}
+    if not query.migratable:
+        model["props"] = {"migratable": False}
+    return {"type": "full", "model": model}
+
+
+_ARGUMENTS: Final[dict[str, Callable[[Query], dict[str, object]]]] = {
+    "qom-list-types": lambda query: {"implements": query.subject, "abstract": False},
+    "device-list-properties": lambda query: {"typename": query.subject},
+    "qom-list-properties": lambda query: {"typename": query.subject},
+    "query-cpu-model-expansion": _expansion,
 }
 
 CPUS: Final = Query("query-cpu-definitions")
@@ -83,9 +91,10 @@ TPM_MODELS: Final = Query("query-tpm-models")
 TPM_TYPES: Final = Query("query-tpm-types")
 SEV: Final = Query("query-sev-capabilities")
 HOST_MODEL: Final = Query("query-cpu-model-expansion", "host")
+HOST_UNMIGRATABLE: Final = Query("query-cpu-model-expansion", "host", migratable=False)
 MAX_MODEL: Final = Query("query-cpu-model-expansion", "max")
 
-ACCELERATOR_QUERIES: Final = (KVM, CPUS, HOST_MODEL, MAX_MODEL)
+ACCELERATOR_QUERIES: Final = (KVM, CPUS, HOST_MODEL, HOST_UNMIGRATABLE, MAX_MODEL)
 QUERIES: Final = (
     VERSION, TARGET, MACHINES, DEVICES, OBJECTS, SCHEMA, OPTIONS, TPM_MODELS, TPM_TYPES, SEV,
     *(Query("device-list-properties", kind) for kind in PROPERTIES_OF),
@@ -227,7 +236,9 @@ def read_facts(binary: str, replies: Replies, tcg: Replies | None) -> EmulatorFa
         version=(version.qemu.major, version.qemu.minor, version.qemu.micro),
         package=version.package,
         arch=LIBVIRT_ARCH.get(arch, arch),
-        kvm=_accelerator(replies, HOST_MODEL) if kvm is not None and kvm.enabled else None,
+        kvm=_accelerator(replies, HOST_MODEL, HOST_UNMIGRATABLE)
+        if kvm is not None and kvm.enabled
+        else None,
         tcg=_accelerator(tcg or replies, MAX_MODEL),
         machines=tuple(
             _machine(m, suffix)
@@ -259,8 +270,11 @@ def _properties(replies: Replies) -> Iterator[tuple[str, frozenset[str]]]:
                 yield query.subject, names
 
 
-def _accelerator(replies: Replies, model: Query) -> AcceleratorFacts:
+def _accelerator(
+    replies: Replies, model: Query, unmigratable: Query | None = None
+) -> AcceleratorFacts:
     expansion = replies.get(model, _Expansion)
+    full = replies.get(unmigratable, _Expansion) if unmigratable is not None else None
     return AcceleratorFacts(
         cpu_models=tuple(
             CpuModel(
@@ -273,6 +287,7 @@ def _accelerator(replies: Replies, model: Query) -> AcceleratorFacts:
             for cpu in replies.get(CPUS, list[_Cpu]) or ()
         ),
         host_model=expansion.model.props if expansion else {},
+        unmigratable_model=full.model.props if full else {},
     )
 
 

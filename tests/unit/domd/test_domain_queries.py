@@ -117,6 +117,12 @@ def test_what_is_not_there_is_no_domain(queries: QueryCalls, identifier: int) ->
     assert refused.value.code is ErrorCode.NO_DOMAIN
 
 
+def xml_of(queries: QueryCalls, domain: DomainId, flags: int) -> str:
+    xml = queries.domain_get_xml_desc(CALL, domain, flags)
+    assert isinstance(xml, str)
+    return xml
+
+
 def named(queries: QueryCalls, number: int) -> DomainId:
     return queries.domain_lookup_by_name(CALL, f"guest{number}")
 
@@ -124,12 +130,12 @@ def named(queries: QueryCalls, number: int) -> DomainId:
 def test_the_live_document_has_what_the_guest_was_given_and_the_inactive_has_not(
     queries: QueryCalls,
 ) -> None:
-    live = queries.domain_get_xml_desc(CALL, named(queries, 2), 0)
+    live = xml_of(queries, named(queries, 2), 0)
     assert "id='2'" in live
     assert "/dev/pts/7" in live
-    inactive = queries.domain_get_xml_desc(CALL, named(queries, 2), DomainXMLFlags.INACTIVE)
+    inactive = xml_of(queries, named(queries, 2), DomainXMLFlags.INACTIVE)
     assert "/dev/pts/7" not in inactive
-    transient = queries.domain_get_xml_desc(CALL, named(queries, 3), DomainXMLFlags.INACTIVE)
+    transient = xml_of(queries, named(queries, 3), DomainXMLFlags.INACTIVE)
     assert "/dev/pts/7" not in transient
 
 
@@ -139,8 +145,8 @@ def test_passwords_are_shown_only_when_asked_for(
     queries: QueryCalls, number: int, flags: int
 ) -> None:
     domain = named(queries, number)
-    assert "secret" not in queries.domain_get_xml_desc(CALL, domain, flags)
-    assert "secret" in queries.domain_get_xml_desc(CALL, domain, flags | DomainXMLFlags.SECURE)
+    assert "secret" not in xml_of(queries, domain, flags)
+    assert "secret" in xml_of(queries, domain, flags | DomainXMLFlags.SECURE)
 
 
 def test_states_come_with_their_reasons(queries: QueryCalls) -> None:

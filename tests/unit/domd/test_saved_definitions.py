@@ -24,5 +24,5 @@ async def test_a_guest_that_was_libvirts_is_restored_with_the_cpu_that_it_had(
     image = new_image(RUNNING, was_running=True, compression=Compression.RAW)
     cpu = (await saved.restored(image)).domain.cpu
     assert cpu is not None
-    assert cpu.check == "partial"  # 'full' cannot be asked of this daemon
+    assert cpu.check == "full"
     assert [feature.name for feature in cpu.features] == ["hypervisor"]

@@ -15,7 +15,7 @@ MODELS = Models([OLD, NEW, OTHER])
 
 def test_the_model_with_the_fewest_differences_is_chosen() -> None:
     cpu = MODELS.describe(frozenset({"sse", "sse2", "avx", "avx2", "sha-ni"}), "Intel")
-    assert cpu == Cpu("new", "Intel", frozenset({"sha-ni"}), frozenset())
+    assert cpu == Cpu("new", "Intel", ("sha-ni",), ())
 
 
 def test_a_model_of_another_vendor_is_not_chosen() -> None:

@@ -17,6 +17,13 @@ from supervisor.workers.qemu.argv.syntax import on_off
 
 ON_POLICIES: Final = ("force", "require")
 OFF_POLICIES: Final = ("disable", "forbid")
+#: QEMU's names of features that libvirt calls otherwise.
+QEMU_NAMES: Final = {
+    "cmp_legacy": "cmp-legacy", "ds_cpl": "ds-cpl", "fxsr_opt": "fxsr-opt",
+    "kvm_pv_eoi": "kvm-pv-eoi", "kvm_pv_unhalt": "kvm-pv-unhalt", "lahf_lm": "lahf-lm",
+    "nodeid_msr": "nodeid-msr", "pclmuldq": "pclmulqdq", "perfctr_core": "perfctr-core",
+    "perfctr_nb": "perfctr-nb", "tsc_adjust": "tsc-adjust",
+}  # fmt: skip
 HYPERV_NAMES: Final = {
     "relaxed": "hv-relaxed", "vapic": "hv-vapic", "vpindex": "hv-vpindex",
     "runtime": "hv-runtime", "synic": "hv-synic", "reset": "hv-reset",
@@ -93,10 +100,10 @@ def _model(context: Context) -> str:
     if cpu.mode == "host-passthrough":
         return "host" if cpu.migratable is not True else "host,migratable=on"
     if cpu.mode == "maximum":
-        return "max"
+        # libvirt's default is QEMU's: what it emulates says nothing of migration.
+        return "max" if cpu.migratable is None else f"max,migratable={on_off(cpu.migratable)}"
     if cpu.mode == "host-model":
-        # libvirt names a model and the features that differ from it; what QEMU itself calls the
-        # host's CPU has the same features, but is no CPU that another host could be asked for.
+        # Of an architecture whose models are not known here: a start names them on x86.
         return "host,migratable=on" if context.domain.type == "kvm" else "max"
     name = (cpu.model.name if cpu.model else None) or default
     if context.facts.cpu_model(context.domain.type, name) is None:
@@ -119,9 +126,9 @@ def _policies(context: Context) -> Iterator[str]:
     cpu = context.domain.cpu
     for feature in cpu.features if cpu else ():
         if feature.policy in ON_POLICIES or feature.policy is None:
-            yield f"{feature.name}=on"
+            yield f"{QEMU_NAMES.get(feature.name, feature.name)}=on"
         elif feature.policy in OFF_POLICIES:
-            yield f"{feature.name}=off"
+            yield f"{QEMU_NAMES.get(feature.name, feature.name)}=off"
 
 
 def _clock_parts(context: Context) -> Iterator[str]:

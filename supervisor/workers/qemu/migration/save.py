@@ -60,7 +60,9 @@ async def save(guest: Guest, request: Save) -> None:
         target = await asyncio.to_thread(plan_target, request.path)
         resume = guest.state is DomainState.RUNNING
         running = resume if request.running is None else request.running
-        image = new_image(request.xml, was_running=running, compression=compression)
+        image = new_image(
+            request.xml, was_running=running, compression=compression, cookie=request.cookie
+        )
         file = MemoryFile(path=target.path, temporary=target.temporary, resume=resume)
         try:
             record_file(guest, file)

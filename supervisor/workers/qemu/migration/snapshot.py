@@ -56,7 +56,9 @@ async def save_external(guest: Guest, request: SaveExternal) -> None:
         packing = find_packing(compression, "snapshot")
         target = await asyncio.to_thread(plan_target, request.path)
         ran = guest.state is DomainState.RUNNING
-        image = new_image(request.xml, was_running=ran, compression=compression)
+        image = new_image(
+            request.xml, was_running=ran, compression=compression, cookie=request.cookie
+        )
         file = MemoryFile(path=target.path, temporary=target.temporary, resume=ran)
         done = False
         try:

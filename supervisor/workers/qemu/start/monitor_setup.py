@@ -29,6 +29,7 @@ from supervisor.workers.qemu.perf import enable_events
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast
 from supervisor.workers.qemu.start import live_xml
+from supervisor.workers.qemu.start.guest_cpu import describe_live_cpu
 from supervisor.workers.qemu.vcpus import plug_at_start
 from supervisor.workers.unix_sockets import connect
 
@@ -108,6 +109,7 @@ async def configure(guest: Guest, monitor: Monitor) -> None:
         VirError: QEMU refuses.
     """
     domain = guest.domain
+    await describe_live_cpu(guest, monitor)
     for command, arguments in setup_commands(domain):
         await monitor.execute(command, arguments)
     if any(live_xml.pty_devices(domain)) or domain.devices.channels:

@@ -34,10 +34,10 @@ from supervisor.workers.qemu.external import swtpm, vhost_user_gpu
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.custom_capabilities import apply_capabilities
 from supervisor.workers.qemu.start.firmware import fill_firmware
+from supervisor.workers.qemu.start.guest_cpu import probe_for
 from supervisor.workers.qemu.start.hugepages import find_hugepages
 from supervisor.workers.qemu.start.numad import refuse_without_advice
 from supervisor.workers.qemu.start.qemu_process import with_config
-from supervisor.workers.qemu.start.start import probe_request
 from supervisor.workers.running_guest import new_status
 
 NO_ID: Final = -1
@@ -65,8 +65,7 @@ async def plan_native(context: WorkerContext, xml: str) -> str:
     for disk in domain.devices.disks:
         complete_live_cache(disk)
     make_interfaces_ethernet(domain)
-    probed = await context.node.link("hostd").call(probe_request(domain))
-    facts = apply_capabilities(domain, probed.facts)
+    facts = apply_capabilities(domain, await probe_for(context, domain))
     assign_addresses(domain, facts)
     assign_aliases(domain)
     refuse_without_advice(domain)

@@ -24,7 +24,6 @@ from conf.domain.addresses.assign import assign_addresses
 from conf.domain.devices.disk_defaults import complete_live_cache
 from conf.domain.memory_modules import align_modules, check_slot_count
 from supervisor.images.firmware_descriptors import read_descriptors
-from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import LoadSnapshot, RestoreImage, Start
 from supervisor.objects import device_lock
 from supervisor.objects.domain_status_xml import remove_status
@@ -61,6 +60,7 @@ from supervisor.workers.qemu.resctrl.groups import make_groups, remove_groups, v
 from supervisor.workers.qemu.start import files, hugepages, live_xml, restore
 from supervisor.workers.qemu.start.custom_capabilities import apply_capabilities, changed_flags
 from supervisor.workers.qemu.start.firmware import fill_firmware
+from supervisor.workers.qemu.start.guest_cpu import probe_for, take_saved_cpu
 from supervisor.workers.qemu.start.hugepages import find_hugepages, has_hugepages
 from supervisor.workers.qemu.start.libvirt_capabilities import capability_flags
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
@@ -118,8 +118,12 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     user = await choose_user(context, domain)
     warn_of_missing_user(domain.name, user)
     warn_of_port_forwards(domain)
-    probed = await context.node.link("hostd").call(probe_request(domain))
-    facts = apply_capabilities(domain, probed.facts)
+    if isinstance(request.source, RestoreImage):
+        original_cpu = take_saved_cpu(domain, request.source.cpu)
+    else:
+        original_cpu = ""
+    probed = await probe_for(context, domain)
+    facts = apply_capabilities(domain, probed)
     assign_addresses(domain, facts)
     align_modules(domain)
     check_slot_count(domain, len(domain.devices.memories))
@@ -141,10 +145,11 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     monitor = str(domain_dir / "monitor.sock")
     status = new_status(domain, request.id, request.autodestroy, monitor)
     status.agent_timeout = request.agent_timeout
+    status.original_cpu = original_cpu
     await follow_advice(domain, status)
     status.user = [user.uid, user.gid, int(user.is_dynamic)]
     status.deprecations = deprecations_of(domain, facts)
-    status.libvirt_flags = " ".join(changed_flags(domain, capability_flags(probed.facts)))
+    status.libvirt_flags = " ".join(changed_flags(domain, capability_flags(probed)))
     as_root = user.uid == 0 and not context.session
     status.taints = [*taints_of(domain, is_deprecated=bool(status.deprecations), as_root=as_root)]
     return StartContext(
@@ -168,18 +173,6 @@ def warn_of_port_forwards(domain: Domain) -> None:
         if interface.port_forwards:
             detail = "%s: <portForward> of interface %s does nothing: QEMU's own user network runs"
             log.warning(detail, domain.name, interface.mac)
-
-
-def probe_request(domain: Domain) -> ProbeEmulator:
-    """Ask hostd what the domain's QEMU binary supports for its machine and CPU model."""
-    kind, cpu = domain.os.type, domain.cpu
-    purpose = CpuContext(
-        virt_type=domain.type,
-        machine=(kind.machine if kind else None) or "",
-        cpu=(cpu.model.name if cpu and cpu.model else None) or "",
-    )
-    arch = (kind.arch if kind else None) or ""
-    return ProbeEmulator(binary=domain.devices.emulator or "", arch=arch, purpose=purpose)
 
 
 async def _start(start: StartContext, undo: AsyncExitStack) -> Guest:

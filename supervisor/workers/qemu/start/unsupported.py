@@ -108,6 +108,11 @@ def _char_devices(domain: Domain) -> Iterator[CharDevice]:
     yield from (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels)
 
 
+def _is_x86(domain: Domain) -> bool:
+    """Return whether hostd knows the models of the guest's architecture."""
+    return bool(domain.os.type) and domain.os.type.arch in ("x86_64", "i686")
+
+
 def _keeps_other_vcpus(domain: Domain) -> bool:
     """Return whether others than the first vcpus have to stay: QEMU's -smp starts with those."""
     kept = {state.id for state in domain.vcpus if state.enabled and not state.hotpluggable}
@@ -201,12 +206,19 @@ DOMAIN: Final[tuple[Check[Domain], ...]] = (
     ),
     Check(
         lambda domain: f"match='{domain.cpu.match if domain.cpu else ''}' of <cpu>",
-        lambda domain: domain.cpu and domain.cpu.match in ("minimum", "strict"),
+        lambda domain: (
+            domain.cpu and domain.cpu.match in ("minimum", "strict") and not _is_x86(domain)
+        ),
         "say match='exact'",
     ),
     Check(
         "check='full' of <cpu>",
-        lambda domain: domain.cpu and domain.cpu.check == "full" and domain.cpu.mode == "custom",
+        lambda domain: (
+            domain.cpu
+            and domain.cpu.check == "full"
+            and domain.cpu.mode == "custom"
+            and not _is_x86(domain)
+        ),
         "say check='partial' or 'none'",
     ),
     Check(

@@ -10,7 +10,7 @@ from functools import cache
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from conf.domain.cpu import Numa
+from conf.domain.cpu import CpuModelName, Numa
 from conf.domain.devices.address import MAX_BUS, MAX_FUNCTION, MAX_SLOT, PciAddress, UsbAddress
 from conf.domain.devices.addressing import Ip
 from conf.domain.devices.chardev import CharDevice, CharEnd, CharSource
@@ -115,6 +115,7 @@ def bounded_fields(model: type) -> dict[str, SearchStrategy[object]]:
         HostAddress: {name: st.none() | each for name, each in (host | {"uuid": UUIDS}).items()},
         UsbAddress: {"port": st.none() | ports},
         SourceHost: {"port": st.none() | st.integers(0, 65535).map(str)},
+        CpuModelName: {"vendor_id": st.none() | st.text("abcXYZ 019", min_size=12, max_size=12)},
         Reconnect: {"timeout": st.integers(1, 9)},
         SecretReference: {"uuid": UUIDS, "usage": st.none()},
         Reservations: {"managed": st.just(True)},

@@ -99,3 +99,20 @@ def test_a_label_that_the_document_gave_is_in_it() -> None:
         f"<os><type>hvm</type></os>{label}</domain>"
     )
     assert "model='dac'" in format_migratable(domain)
+
+
+@pytest.mark.parametrize(
+    ("model", "feature", "written"),
+    [("Icelake-Server", "", "disable"), ("Icelake-Server", "require", "require"), ("EPYC", "", "")],
+)
+def test_a_model_that_once_had_a_feature_says_that_it_has_not(
+    model: str, feature: str, written: str
+) -> None:
+    said = f"<feature policy='{feature}' name='pconfig'/>" if feature else ""
+    domain = parse_domain(
+        "<domain type='qemu'><name>d</name><memory>1</memory><os><type arch='x86_64'>hvm</type>"
+        f"</os><cpu mode='custom' match='exact'><model>{model}</model>{said}</cpu></domain>"
+    )
+    wanted = f"<feature policy='{written}' name='pconfig'/>"
+    assert (wanted if written else "<model>EPYC</model>") in format_migratable(domain)
+    assert format_migratable(domain).count("pconfig") == bool(written)

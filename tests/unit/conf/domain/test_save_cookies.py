@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conf.domain.save_cookie import read_cookie_cpu
+from conf.domain.save_cookie import read_cookie_cpu, write_cookie
 from conf.errors import ConfError
 
 STOCK = """<cookie>
@@ -32,3 +32,10 @@ def test_a_cookie_without_a_processor_says_nothing(cookie: str) -> None:
 def test_what_is_no_cookie_is_refused() -> None:
     with pytest.raises(ConfError, match="expecting root element of 'cookie'"):
         read_cookie_cpu("<domain/>")
+
+
+def test_a_cookie_that_is_written_reads_as_it_was() -> None:
+    cpu = read_cookie_cpu(STOCK)
+    assert cpu is not None
+    assert read_cookie_cpu(write_cookie(cpu)) == cpu
+    assert write_cookie(None) == "<cookie>\n</cookie>\n"

@@ -11,7 +11,7 @@ import pytest
 from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID, DomainEventType, DomainShutoffReason, DomainState
 from rpc.errors import ErrorCode, VirError
-from supervisor.messages.hostd import ProbeEmulator
+from supervisor.messages.hostd import CpuidWord, DescribeLiveCpu, ProbeEmulator
 from supervisor.messages.netd import AttachPort
 from supervisor.messages.worker import Destroy, Resume, Shutdown, Suspend
 from supervisor.workers.qemu.start import start as start_module
@@ -51,6 +51,37 @@ async def test_a_domain_that_is_started_paused_does_not_run(
         assert "cont" not in tree.commands()
         await tree.worker.call(Resume())
         assert tree.states[-1] == DomainState.RUNNING
+
+
+CPUS = [{"cpu-index": 0, "thread-id": 1, "qom-path": "/machine/cpu"}]
+WORDS = [{"cpuid-input-eax": 1, "cpuid-register": "ECX", "features": 5}]
+CPU_SCRIPT: Script = {
+    "query-cpus-fast": [{"return": CPUS}],
+    "qom-get": [{"return": WORDS}],
+}
+
+
+async def test_the_live_cpu_is_qemus_and_the_former_one_is_kept(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        tree.script(CPU_SCRIPT)
+        status = await tree.start()
+        assert tree.described[0].enabled == [CpuidWord(leaf=1, subleaf=0, register="ecx", bits=5)]
+        assert "<feature policy='require' name='hypervisor'/>" in status.live_xml
+        assert "hypervisor" not in status.original_cpu
+        assert "<model fallback='forbid'>qemu64</model>" in status.original_cpu
+
+
+async def test_a_cpu_that_is_not_as_the_domain_wants_it_ends_the_start(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        tree.script(CPU_SCRIPT)
+        tree.failing.add(DescribeLiveCpu)
+        with pytest.raises(VirError):
+            await tree.start()
+        assert tree.leftovers() == []
 
 
 FAILURES: dict[str, Script] = {

@@ -27,7 +27,7 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.calls import Client, ClientEvent, ClientRequest, Identity
 from supervisor.messages.child import HandOver, Inheritance
-from supervisor.messages.hostd import EmulatorProbed, ProbeEmulator
+from supervisor.messages.hostd import CpuText, DescribeLiveCpu, EmulatorProbed, ProbeEmulator
 from supervisor.messages.netd import AdoptPort, AttachPort, DetachPort, PortAttached
 from supervisor.messages.root import Ready
 from supervisor.messages.worker import (
@@ -64,6 +64,7 @@ class WorkerTree:
         self.board = Switchboard(VirErrorCodec())
         self.board.serve(self)
         self.failing: set[type] = set()  # requests that hostd and netd refuse
+        self.described: list[DescribeLiveCpu] = []
         self.ports: list[str] = []  # taps that are attached
         self.adopted: list[str] = []  # interfaces that another daemon attached
         self.lifecycle: list[tuple[int, int]] = []
@@ -249,6 +250,13 @@ class WorkerTree:
     def probe(self, request: ProbeEmulator) -> EmulatorProbed:
         self._refuse(ProbeEmulator)
         return EmulatorProbed(facts=self.facts)
+
+    @handles(DescribeLiveCpu)
+    def describe_cpu(self, request: DescribeLiveCpu) -> CpuText:
+        self._refuse(DescribeLiveCpu)
+        self.described.append(request)
+        feature = "<feature policy='require' name='hypervisor'/></cpu>"
+        return CpuText(cpu=request.cpu.replace("</cpu>", feature))
 
     @handles(AttachPort)
     def attach_port(self, request: AttachPort) -> PortAttached:

@@ -55,7 +55,7 @@ BY_WORKER: Final = {
     "Memballoon": ("stats_period",),
     "Capability": ("capability",), "QemuCapabilities": ("added", "removed"),  # of the facts
     "Graphics": ("passwd_valid_to", "connected", "autoport", "listen", "socket"),
-    "OsType": ("arch", "name"),
+    "OsType": ("name",),
 }  # fmt: skip
 
 BY_NETD: Final = {
