@@ -21,8 +21,8 @@ class Rate:
 
     average: int | None = attribute("@average", read=unsigned, bad="config_unsupported")
     peak: int | None = attribute("@peak", read=unsigned, omit=0, bad="config_unsupported")
-    burst: int | None = attribute("@burst", read=unsigned, omit=0, bad="config_unsupported")
     floor: int | None = attribute("@floor", read=unsigned, bad="config_unsupported")
+    burst: int | None = attribute("@burst", read=unsigned, omit=0, bad="config_unsupported")
 
 
 @element("bandwidth", omit_empty=True)

@@ -199,7 +199,7 @@ def test_floors_are_classes_of_the_bridge_and_guests_are_listed(here: Daemon, li
         assert macs == [{"domain": "floored", "macs": ["52:54:00:88:00:15"]}]
         here.ok("domiftune", "floored", "52:54:00:88:00:15", "--inbound", "500,0,0,900", "--live")
         assert "rate 800Kbit" in shown("tc", "class", "show", "dev", "vvfloor")
-        refused = "would overcommit 'peak' on network 'floors'"
+        refused = "floor=2001 would overcommit peak=2000 on network 'floors'"
         with pytest.raises(libvirt.libvirtError, match=refused):
             domain.setInterfaceParameters("52:54:00:88:00:15", {"inbound.floor": 2001}, 1)
         domain.destroy()

@@ -68,7 +68,7 @@ class InterfaceParameterCalls:
     async def domain_set_interface_parameters(
         self, call: ClientCall, dom: DomainId, device: str, params: list[TypedParam], flags: int
     ) -> None:
-        """Set an interface's bandwidth limits; an average of 0 removes that direction's limit.
+        """Set an interface's bandwidth limits (`with_limits`).
 
         Raises:
             VirError: INVALID_ARG: no such interface or parameter; OPERATION_INVALID.
@@ -113,15 +113,19 @@ def read_limit(interface: Interface, side: str, name: str) -> int:
 def with_limits(
     bandwidth: Bandwidth | None, limits: Mapping[tuple[str, str], int]
 ) -> Bandwidth | None:
-    """Return the bandwidth with these numbers changed; None when no limit is left."""
+    """Return the bandwidth with these limits; None when none is left.
+
+    As in libvirt, a direction whose average or floor is given has what is given and nothing else:
+    an average alone ends a peak, and one of 0 ends the limit. A peak or burst alone is ignored.
+    """
     sides: dict[str, Rate | None] = {}
     for side in ("inbound", "outbound"):
-        rate: Rate | None = getattr(bandwidth, side, None)
-        numbers = {name: value or None for (where, name), value in limits.items() if where == side}
-        if numbers:
-            rate = replace(rate or Rate(), **numbers)
-        # The kernel's HTB class needs a rate: a peak or burst alone limits nothing.
-        sides[side] = rate if rate is not None and (rate.average or rate.floor) else None
+        given = {name: value or None for (where, name), value in limits.items() if where == side}
+        if given.keys() & {"average", "floor"}:
+            rate = Rate(**given)
+            sides[side] = rate if rate.average or rate.floor else None
+        else:
+            sides[side] = getattr(bandwidth, side, None)
     if sides["inbound"] is None and sides["outbound"] is None:
         return None
     return Bandwidth(inbound=sides["inbound"], outbound=sides["outbound"])

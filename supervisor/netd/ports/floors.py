@@ -130,10 +130,10 @@ def check_floor(network: Network, port: NetworkPort, total: int) -> RateLimit:
             f"'{network.name}' has no inbound QoS set"
         )
         raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.NETWORK)
-    which = "peak" if limit.peak else "average"
-    if total > (limit.peak or limit.average):
+    which, most = ("peak", limit.peak) if limit.peak else ("average", limit.average)
+    if total > most:
         raise NETWORK_ERRORS.operation_invalid(
-            f"Cannot plug '{port.mac}' interface into '{bridge_of(network)}' because it would "
-            f"overcommit '{which}' on network '{network.name}'"
+            f"Cannot plug '{port.mac}' interface into '{bridge_of(network)}' because new combined "
+            f"inbound floor={total} would overcommit {which}={most} on network '{network.name}'"
         )
     return limit

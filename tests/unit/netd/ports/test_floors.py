@@ -55,9 +55,9 @@ def network(inbound: str) -> Network:
     [
         ("", 1, ErrorCode.OPERATION_UNSUPPORTED, "network 'n' has no inbound QoS set"),
         ("<bandwidth><inbound average='9'/></bandwidth>", 10, ErrorCode.OPERATION_INVALID,
-         "would overcommit 'average'"),
+         "new combined inbound floor=10 would overcommit average=9 on"),
         ("<bandwidth><inbound average='9' peak='20'/></bandwidth>", 21,
-         ErrorCode.OPERATION_INVALID, "would overcommit 'peak'"),
+         ErrorCode.OPERATION_INVALID, "floor=21 would overcommit peak=20 on"),
     ],
 )  # fmt: skip
 def test_a_floor_that_the_network_has_not_is_refused(
@@ -128,7 +128,7 @@ async def test_floors_are_reserved_given_back_and_outlive_netd(tmp_path: Path) -
     running = entry.runtime
     assert running is not None
     assert (running.classes, running.floor_sum) == ({3, 4}, 1000)
-    with pytest.raises(VirError, match="overcommit 'average' on network 'n'"):
+    with pytest.raises(VirError, match="overcommit average=1000 on network 'n'"):
         await ports.add(entry, PORTS[3], port(1, 3))
     stored = {each.name: parse_port(each.xml) for each in netd.store.ports("n")}
     assert [each.bandwidth and each.bandwidth.class_id for each in stored.values()] == [3, 4]
