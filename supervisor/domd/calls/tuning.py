@@ -17,7 +17,7 @@ from rpc.enums import DomainModificationImpact as Impact
 from rpc.values import Domain as DomainId
 from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.calls.tuning_access import TuningAccess, read_any, read_values
+from supervisor.domd.calls.tuning_access import TuningAccess, is_reported, read_any, read_values
 from supervisor.domd.calls.tuning_values import (
     BLKIO,
     MEMORY,
@@ -59,9 +59,10 @@ class TuningCalls:
                 OPERATION_UNSUPPORTED: in session mode.
         """
         self._access.refuse_in_session("cpu")
-        self._access.require_controller(self._access.registry.find(dom), "cpu")
+        domain = self._access.registry.find(dom)
+        self._access.require_controller(domain, "cpu")
         # Bindings ask before each change of a parameter, and that would outdate it.
-        call.cacheable = call.of_state = True
+        call.cacheable = call.of_state = is_reported(domain)
         return "posix", len(self._scheduler)
 
     async def domain_get_scheduler_parameters(

@@ -83,10 +83,12 @@ class TuningAccess:
     def require_controller(self, domain: DomainObject, controller: str) -> None:
         """Refuse a call on a running guest that is in no cgroup with a controller.
 
+        Of a guest that a previous domd left, that is not known before its worker has reported.
+
         Raises:
             VirError: OPERATION_INVALID.
         """
-        if domain.runtime is not None:
+        if domain.runtime is not None and is_reported(domain):
             present = controller in domain.runtime.status.controllers
             require_controller(controller, domain.errors, present=present)
 
@@ -189,6 +191,11 @@ class TuningAccess:
         await self.changer.change_domain(dom, flags, change)
         if before is not None:
             self._limit_files.limits_changed(domain, before)
+
+
+def is_reported(domain: DomainObject) -> bool:
+    """Return whether this domd knows a running guest from its worker, not from a status file."""
+    return domain.runtime is None or domain.runtime.status.reported_ns > 0
 
 
 def read_values(params: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:

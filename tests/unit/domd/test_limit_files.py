@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -15,14 +16,23 @@ from rpc.params import ULLong, params
 from rpc.values import TypedParam
 from supervisor.messages.worker import (
     DomainStatus,
+    GetStatus,
     GetTuning,
     LimitFile,
     SetMetadata,
     SetTuning,
     StatsParam,
     Tuning,
+    WorkerStatus,
 )
-from tests.unit.domd.domd_under_test import DOM, Domd, FakeWorker, domd, reported
+from tests.unit.domd.domd_under_test import (
+    DOM,
+    Domd,
+    FakeWorker,
+    domd,
+    reported,
+    successor,
+)
 
 LIVE = int(Impact.LIVE)
 CONSTANT = ("emulator_period", "emulator_quota", "iothread_period", "iothread_quota")
@@ -130,3 +140,22 @@ async def test_the_worker_is_asked_after_another_change_of_its_guest(
         await service.call("domain_set_metadata", DOM, 1, "title", None, None, LIVE)
         await ask(service)
         assert group.asked == 2, "it may have other threads now"
+
+
+async def test_a_guest_that_a_worker_has_not_reported_yet_has_a_scheduler(
+    tmp_path: Path, group: Group
+) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        await service.start()
+        service.tree.scripts[GetTuning] = group.read
+        service.tree.scripts[GetStatus] = hang
+        async with successor(service) as again:
+            assert tuple(await again.call("domain_get_scheduler_type", DOM)) == ("posix", 9)
+            assert (await ask(again))["cpu_shares"] == 0, "as the worker says"
+            await again.destroy()
+
+
+async def hang(_: FakeWorker, __: GetStatus) -> WorkerStatus:
+    await asyncio.sleep(60)
+    raise AssertionError("nobody waits so long")
