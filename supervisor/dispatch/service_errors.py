@@ -78,6 +78,8 @@ class ServiceErrors:
         """
         number = error.errno
         reason = error.strerror or (os.strerror(number) if number else str(error))
+        if not reason and isinstance(error, TimeoutError):  # asyncio's says nothing
+            reason = "no answer in time"
         name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
         if name and name not in operation:
             reason = f"'{name}': {reason}"

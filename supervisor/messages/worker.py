@@ -197,14 +197,14 @@ class Destroy(Request[Ack], frozen=True, kw_only=True, tag="worker.destroy"):
 class Shutdown(Request[Ack], frozen=True, kw_only=True, tag="worker.shutdown"):
     """Have the guest power off (flags: virDomainShutdownFlagValues)."""
 
-    deadline_s = 15.0
+    deadline_s = 45.0  # another command may hold the guest agent for 30 s
     flags: int = 0
 
 
 class Reboot(Request[Ack], frozen=True, kw_only=True, tag="worker.reboot"):
     """Have the guest reboot (flags: virDomainRebootFlagValues)."""
 
-    deadline_s = 15.0
+    deadline_s = 45.0  # another command may hold the guest agent for 30 s
     flags: int = 0
 
 

@@ -38,6 +38,11 @@ def test_a_system_error_carries_the_errno() -> None:
     assert error.detail == "cannot write 'x': No space left"
 
 
+def test_a_system_error_of_a_wait_says_so() -> None:
+    error = STORAGE.system_error("cannot read the host's routes", TimeoutError())
+    assert error.detail == "cannot read the host's routes: no answer in time"
+
+
 def test_a_system_error_names_the_file_that_is_to_blame() -> None:
     full = OSError(errno.ENOSPC, "No space left", "/run/libvirt/storage/p.xml")
     error = STORAGE.system_error("cannot start pool 'p'", full)

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from rpc.errors import ErrorCode, VirError
+from supervisor.messages.worker import Reboot, Shutdown
+from supervisor.objects.change_lock import JOB_S
 from supervisor.workers.qemu.agent import connection as connection_module
-from supervisor.workers.qemu.agent.connection import AgentConnection
+from supervisor.workers.qemu.agent.connection import SYNC_S, AgentConnection
+from supervisor.workers.qemu.agent.guest_agent import REFUSAL_S
 
 Agent = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 SHORT_S = 0.2
@@ -138,3 +141,7 @@ async def test_a_refusal_of_a_command_without_reply_is_read(
         await connection.send(b'{"execute": "guest-shutdown"}')
         error = await connection.receive_refusal(SHORT_S)
         assert (error.desc if error is not None else None) == refusal
+
+
+def test_a_shutdown_outlasts_its_wait_for_a_busy_agent() -> None:
+    assert min(Shutdown.deadline_s, Reboot.deadline_s) > JOB_S + SYNC_S + REFUSAL_S
