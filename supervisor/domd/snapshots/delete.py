@@ -128,7 +128,7 @@ class SnapshotDeleter:
         if not flags & DeleteFlags.METADATA_ONLY:
             if not snapshot.is_external:
                 await self._delete_internal(domain, snapshot)
-            elif snapshot.name != tree.current and not tree.children(snapshot.name):
+            elif removes_images(tree, snapshot):
                 await self._remove_unused(domain, tree, snapshot)
             else:
                 await self._merge(domain, tree, snapshot)
@@ -146,7 +146,7 @@ class SnapshotDeleter:
         was_current = tree.current == snapshot.name
         tree.moved()
         await self._store.save(domain, changed)
-        if was_current:
+        if was_current and parent is not None:
             # The parent's file says that it is current before this one's is gone.
             await self._store.set_current(domain, parent)
         await self._store.remove(domain, [snapshot.name])
@@ -327,6 +327,16 @@ def disk_chain(disk: Disk, domain: DomainObject) -> list[Layer]:
     except (OSError, ConfError) as error:
         detail = f"backing chain of disk '{disk.target.dev}' cannot be read: {error}"
         raise domain.errors.operation_failed(detail) from error
+
+
+def removes_images(tree: SnapshotTree, snapshot: Snapshot) -> bool:
+    """Return whether deleting a snapshot in files removes the images that it was taken of.
+
+    Else its overlays are merged into those: also where that was begun, and a death has left the
+    snapshot neither current nor with children.
+    """
+    is_leaf = snapshot.name != tree.current and not tree.children(snapshot.name)
+    return is_leaf and not snapshot.is_deleted
 
 
 def _external_problem(tree: SnapshotTree, snapshot: Snapshot, flags: int) -> str:

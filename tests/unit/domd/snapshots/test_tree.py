@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from conf.errors import ConfError
 from conf.snapshot.model import Snapshot, SnapshotDisk
 from rpc.enums import DomainSnapshotListFlags as Flags
+from supervisor.domd.snapshots.delete import removes_images
 from supervisor.domd.snapshots.tree import SnapshotTree
 
 NAMES = "abcdefgh"
@@ -111,3 +112,18 @@ def test_each_change_is_told_of() -> None:
         change()
         assert told
     assert tree.current is None
+
+
+def test_a_delete_that_a_death_interrupted_goes_on_merging_and_removes_no_image_in_use() -> None:
+    tree = tree_of({"a": None, "b": "a", "c": "a"})
+    tree.current = "c"
+    leaf, current, inner = (tree.get(name) for name in ("b", "c", "a"))
+    assert leaf is not None
+    assert current is not None
+    assert inner is not None
+    assert removes_images(tree, leaf)
+    assert not removes_images(tree, current)
+    assert not removes_images(tree, inner)
+    current.is_deleted = True  # its overlay is merged, and the parent is the current one by now
+    tree.current = "a"
+    assert not removes_images(tree, current)
