@@ -25,6 +25,7 @@ from conf.network import parse_network
 from conf.nwfilter import parse_filter
 from conf.nwfilter import parse_status as parse_binding_status
 from conf.storage import parse_pool
+from supervisor.ctl.confinement import guest_profile
 from supervisor.ctl.machines import unknown_guests
 from supervisor.objects.domain_status_xml import Status, StatusError, read_status
 from supervisor.runtime.document_files import read_document
@@ -39,6 +40,8 @@ UNKNOWN_IN_SCOPE: Final = (
     "systemd-machined does not know it, and libvirt would end it: restart this daemon before, which"
     " registers it"
 )
+#: Only libvirt's daemon adds to a profile what is plugged later.
+CONFINED: Final = "AppArmor's profile {} stays as it is: what is plugged later is denied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,10 @@ def _guest_obstacle(status: Status, unknown: frozenset[int]) -> str:
 
 
 def _guest_note(status: Status) -> str:
-    runs = ProcessIdentity(status.pid, status.start, status.boot).runs()
-    return "" if runs else "it has ended, and is cleaned up"
+    if not ProcessIdentity(status.pid, status.start, status.boot).runs():
+        return "it has ended, and is cleaned up"
+    profile = guest_profile(status.pid) if status.foreign else ""
+    return profile and CONFINED.format(profile)
 
 
 def _containers(paths: Paths) -> Iterator[Finding]:

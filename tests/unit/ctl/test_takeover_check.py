@@ -63,6 +63,19 @@ def test_a_running_guest_of_libvirts_daemon_comes_along(
     assert format_findings([found]) == "guest  web  comes along\n"
 
 
+def test_a_guest_that_apparmor_confines_comes_along_with_a_note(
+    paths: Paths, guest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeover, "guest_profile", lambda pid: f"libvirt-{UUID}")
+    monitor = tmp_path / "monitor.sock"
+    monitor.touch()
+    paths.status("web").write_text(status_file(pid=guest, monitor=str(monitor)))
+    assert format_findings(find_all(paths)) == (
+        f"guest  web  comes along (AppArmor's profile libvirt-{UUID} stays as it is: what is "
+        "plugged later is denied)\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [("<job async='backup'/>", "its job 'backup' is under way"), ("<oops>", "cannot be read")],
