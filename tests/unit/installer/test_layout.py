@@ -48,6 +48,12 @@ def test_the_service_keeps_guests_and_reports_its_readiness(staged: Path) -> Non
     assert service["ExecStart"].split()[0] == "/usr/sbin/libvirtd"
 
 
+def test_a_profile_that_libvirts_removed_package_left_does_not_confine_the_service(
+    staged: Path,
+) -> None:
+    assert unit(staged, "libvirtd.service")["Service"]["AppArmorProfile"] == "-unconfined"
+
+
 #: systemd.exec(5), "Sandboxing": each gives the service a mount namespace of its own.
 MOUNT_NAMESPACE = re.compile(
     r"Private(Tmp|Devices|Mounts|IPC)|Protect(System|Home|Kernel\w+|ControlGroups|Proc)|ProcSubset|"
