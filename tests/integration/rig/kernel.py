@@ -47,8 +47,8 @@ def newest_kernel(boot: Path = Path("/boot")) -> Path:
 
 
 def modules_of(kernel: Path) -> Path:
-    """The folder of a kernel's modules."""
-    return Path("/lib/modules") / kernel.name.removeprefix("vmlinuz-")
+    """The folder of a kernel's modules, in the system whose `/boot` has the kernel."""
+    return kernel.parent.parent / "lib/modules" / kernel.name.removeprefix("vmlinuz-")
 
 
 def unpacked(kernel: Path) -> Path:

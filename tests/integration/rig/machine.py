@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 import pexpect
 import pexpect.fdpexpect
@@ -66,6 +66,8 @@ def missing_packages(needed: dict[str, str]) -> list[str]:
 class Machine:
     """A machine that runs; a context manager that leaves nothing behind."""
 
+    boot_s = BOOT_S
+
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.folder = Path(tempfile.mkdtemp(prefix="virtvisor-rig-", dir="/var/tmp"))
@@ -75,7 +77,7 @@ class Machine:
         self._end: socket.socket | None = None
         self._count = 0
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
@@ -113,7 +115,7 @@ class Machine:
                 preexec_fn=die_with_parent,
             )
         self._console = pexpect.fdpexpect.fdspawn(self._end.fileno(), use_poll=True)
-        self._expect(scripts.READY, BOOT_S)
+        self._expect(scripts.READY, self.boot_s)
 
     def command(self, console: int) -> list[str]:
         """QEMU's command line; the console is a descriptor that it inherits."""
@@ -164,11 +166,13 @@ class Machine:
     def _expect(self, pattern: str, timeout_s: float) -> None:
         assert self._console is not None, "it was started"
         try:
-            self._console.expect(pattern, timeout=timeout_s)
+            found = self._console.expect([pattern, scripts.READY], timeout=timeout_s)
         except pexpect.TIMEOUT:
             raise RigError(f"no '{pattern}' in {timeout_s:.0f} s\n{self.last_words()}") from None
         except (pexpect.EOF, OSError):
             raise RigError(f"the machine went away\n{self.last_words()}") from None
+        if found != 0:
+            raise RigError(f"the machine crashed and booted again\n{self.last_words()}")
 
     def last_words(self) -> str:
         """The last output of QEMU and of the kernel."""

@@ -1,0 +1,1 @@
+"""The installed service in a machine whose process 1 is systemd; run by hand."""
