@@ -8,7 +8,7 @@ May not touch: anything else of the domain. Which port is free: `serial_ports`.
 from __future__ import annotations
 
 from conf.domain.addresses.serial_ports import VirtioSerialPorts
-from conf.domain.devices.address import VirtioSerialAddress
+from conf.domain.devices.address import CcwAddress, VirtioSerialAddress
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
 from conf.domain.model import Domain
@@ -46,7 +46,7 @@ def _place(item: CharDevice, ports: VirtioSerialPorts, *, console: bool) -> None
         if address.port:
             return
         chosen = address.controller
-    elif address is not None or console:
+    elif console or not (address is None or isinstance(address, CcwAddress)):
         return  # QEMU itself finds a port for a console that names no controller
     controller, port = ports.free(console=console, controller=chosen)
     item.address = VirtioSerialAddress(controller=controller, bus=0, port=port)

@@ -43,7 +43,7 @@ def complete_disk(disk: Disk) -> None:
         if disk.type != "volume":
             disk.driver.type = disk.driver.type or "raw"
     if disk.device in ("cdrom", "floppy") and (disk.source is None or is_empty(disk.source)):
-        disk.type = "file" if disk.type == "network" else disk.type
+        disk.type = "file" if disk.type in ("network", "dir") else disk.type
     complete_encryption(disk.encryption)
     if disk.source is not None:
         complete_encryption(disk.source.encryption)

@@ -12,7 +12,6 @@ from conf.domain.addresses.pci import BRIDGE_NAMES
 from conf.domain.architectures import root_of
 from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.controller import Controller
-from conf.domain.devices.controller_order import USB2_PARTS
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
@@ -69,30 +68,23 @@ def check_roots(domain: Domain) -> None:
 def _check_indexes(domain: Domain) -> None:
     """Refuse indexes that are too high, taken, or not a root's."""
     seen: set[tuple[str, int]] = set()
-    companions: set[int] = set()  # the indexes of parts of a USB 2 controller, which share it
+    has_root = False
     for controller in domain.devices.controllers:
         if controller.type == "pci" and (controller.index or 0) > MAX_PCI_INDEX:
             detail = f"PCI controller index {controller.index} too high, maximum is {MAX_PCI_INDEX}"
             raise ConfError(UNSUPPORTED, detail, f"{PATH}/@index")
-        if controller.type == "pci" and controller.model in ROOTS and controller.index:
-            detail = "pci-root and pcie-root controllers should have index 0"
-            raise ConfError("xml", detail, PATH)
-        if controller.index is None:
-            continue
-        if controller.type == "usb" and controller.model in USB2_PARTS:
-            companions.add(controller.index)
-            continue
-        if controller.type == "usb" and ("usb", controller.index) in seen:
-            detail = f"Duplicate USB controllers with index {controller.index}"
-            raise ConfError("xml", detail, PATH)
+        if controller.type == "pci" and controller.model in ROOTS:
+            # A second one without an index would have the next that is free.
+            if controller.index or (controller.index is None and has_root):
+                detail = "pci-root and pcie-root controllers should have index 0"
+                raise ConfError("xml", detail, PATH)
+            has_root = True
+        if controller.index is None or controller.type == "usb":
+            continue  # parts of a USB controller share its index; its ports tell the others
         if (controller.type, controller.index) in seen:
             detail = f"Multiple '{controller.type}' controllers with index '{controller.index}'"
             raise ConfError("xml", detail, PATH)
         seen.add((controller.type, controller.index))
-    for index in sorted(companions):
-        if ("usb", index) in seen:
-            detail = f"Duplicate USB controllers with index {index}"
-            raise ConfError("xml", detail, PATH)
 
 
 def _check_expander(model: str, root: str) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from conf.domain.device_xml import every_device
 from conf.domain.devices.address import CcwAddress, IsaAddress, PciAddress, by_user
+from conf.domain.devices.disk import Disk
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.video import Video, VideoModel
 from conf.domain.model import Domain
@@ -266,7 +267,7 @@ def check_aliases(domain: Domain) -> None:
 
 
 def check_address_types(domain: Domain) -> None:
-    """Refuse addresses of mainframes on other machines.
+    """Refuse addresses of mainframes on other machines; a channel is given a port in its place.
 
     Raises:
         ConfError: "config_unsupported".
@@ -274,7 +275,10 @@ def check_address_types(domain: Domain) -> None:
     machine = domain.os.type.machine or ""
     if machine.startswith("s390-ccw"):
         return
+    channels = [one for one in domain.devices.channels if one.target_type == "virtio"]
     for item in every_device(domain.devices):
+        if any(item is one for one in channels) or _has_other_bus(item):
+            continue
         if isinstance(getattr(item, "address", None), CcwAddress):
             alias = getattr(item, "alias", None)
             detail = (
@@ -282,6 +286,11 @@ def check_address_types(domain: Domain) -> None:
                 f"machine type '{machine}'"
             )
             raise ConfError(UNSUPPORTED, detail, "address/@type")
+
+
+def _has_other_bus(item: object) -> bool:
+    """Return whether it is a disk of a bus whose own check says which addresses there are."""
+    return isinstance(item, Disk) and item.target.bus != "virtio"
 
 
 def check_zpci(domain: Domain) -> None:

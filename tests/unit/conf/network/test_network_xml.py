@@ -178,3 +178,30 @@ def test_active_nat_network_names_its_ports(forward: str, live: str) -> None:
     assert live in text
     assert ("<port" in text) == bool(live)
     assert "1024" not in format_network(model, inactive=True)
+
+
+def virtual_port(managerid: str) -> Network:
+    return network(
+        "<forward mode='bridge'/><bridge name='b0'/><virtualport type='802.1Qbg'>"
+        f"<parameters managerid='{managerid}' typeid='1' typeidversion='1'/></virtualport>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "written"), [("010", "8"), ("10", "10"), ("0x10", "16"), (" 7", "7")]
+)
+def test_a_number_of_a_virtual_port_may_be_octal_or_hexadecimal(text: str, written: str) -> None:
+    assert f"managerid='{written}'" in format_network(virtual_port(text), inactive=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((text, "cannot parse value of managerid parameter") for text in ("7 ", "1_0", "٣")),
+        *((text, "value of managerid out of range") for text in ("256", "0400", "-1")),
+    ],
+)
+def test_other_numbers_of_a_virtual_port_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfError, match=message) as refusal:
+        virtual_port(text)
+    assert refusal.value.kind == "xml"

@@ -266,3 +266,26 @@ def test_short_forms_of_addresses_are_completed() -> None:
     (rule,) = parse_filter(f"<filter name='x'>{document}</filter>").entries
     assert isinstance(rule, Rule)
     assert rule.values["srcipaddr"] == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "priority"),
+    [
+        ("010", 10), (" 7", 7), ("0400", 400), ("-1", -1),
+        # What is no number is the default, as with libvirt.
+        ("0x10", 500), ("7 ", 500), ("1_0", 500), ("٣", 500),
+    ],
+)  # fmt: skip
+def test_the_priority_of_a_rule_is_decimal(text: str, priority: int) -> None:
+    rule = f"<rule action='accept' direction='in' priority='{text}'/>"
+    assert f"priority='{priority}'" in format_filter(
+        parse_filter(f"<filter name='f'>{rule}</filter>")
+    )
+
+
+def test_the_priority_of_a_chain_is_decimal() -> None:
+    made = parse_filter("<filter name='f' chain='arp' priority='010'/>")
+    assert "priority='10'" in format_filter(made)
+    for text in ("0x10", "7 ", "1_0", "٣"):
+        with pytest.raises(ConfError, match="Could not parse chain priority"):
+            parse_filter(f"<filter name='f' chain='arp' priority='{text}'/>")

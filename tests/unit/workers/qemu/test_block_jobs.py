@@ -46,8 +46,8 @@ async def test_a_guest_is_not_paused_for_a_save_that_a_job_of_qemus_would_keep_f
     async with tree_of(tmp_path, emulator_facts) as tree:
         await tree.start()
         tree.script({"query-jobs": [running("commit-vda")]})
+        path = str(tmp_path / "saved")
         with pytest.raises(VirError, match="domain has active block job") as refused:
-            path = str(tmp_path / "saved")
             await tree.worker.call(Save(job=SAVED, path=path, xml=tree.xml(), cookie=""))
         assert refused.value.code is ErrorCode.OPERATION_INVALID
         assert "stop" not in tree.commands()
