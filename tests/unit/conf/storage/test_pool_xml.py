@@ -294,7 +294,7 @@ def test_empty_attributes_are_absent_or_kept_as_by_libvirt() -> None:
     assert (source.hosts[0].name, source.devices[0].path) == ("", "")
 
 
-def iscsi(port: str) -> str:
+def server_at(port: str) -> str:
     return pool("iscsi", source=f"<host name='h' port='{port}'/><device path='d'/>")
 
 
@@ -302,10 +302,10 @@ def iscsi(port: str) -> str:
     ("text", "written"), [("010", "10"), (" 7", "7"), ("256", "256"), ("-1", "-1")]
 )
 def test_the_port_of_a_server_is_decimal(text: str, written: str) -> None:
-    assert f"port='{written}'" in format_pool(parse_pool(iscsi(text)))
+    assert f"port='{written}'" in format_pool(parse_pool(server_at(text)))
 
 
 @pytest.mark.parametrize("text", ["0x10", "7 ", "1_0", "٣"])
 def test_another_port_of_a_server_is_refused(text: str) -> None:
     with pytest.raises(ConfError, match="port"):
-        parse_pool(iscsi(text))
+        parse_pool(server_at(text))
