@@ -39,6 +39,7 @@ from supervisor.workers.qemu.block.job_waits import CONCLUDED, JobEnd
 from supervisor.workers.qemu.block.live_disks import change_chain
 from supervisor.workers.qemu.block.mirrors import mirror_layers, store_ends
 from supervisor.workers.qemu.block.new_files import remove_file
+from supervisor.workers.qemu.block.reopening import end_writing
 from supervisor.workers.qemu.disk_locks.locks import unlock_lower
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import collect
@@ -121,10 +122,12 @@ async def _finish(guest: Guest, record: BlockJobRecord) -> None:
         outcome = JobStatus.CANCELED
     disk = _disk(guest, record)
     gone: list[Layer] = []
+    is_written = True
     if disk is not None:
         done = outcome is JobStatus.COMPLETED
         await job_bitmaps.after_job(guest, disk, record, done=done)
         gone = _change_disk(guest, disk, record, done=done)
+        is_written = await _end_writing(guest, disk, record)
     forget_job(guest, record)
     guest.update_and_publish()
     log.info("%s: block job %s: %s %s", guest.name, record.id, outcome.name.lower(), error)
@@ -132,12 +135,24 @@ async def _finish(guest: Guest, record: BlockJobRecord) -> None:
     for layer in gone:
         await restore_file_owners(guest, Disk(type=layer.type, source=layer.source))
         path = local_path(layer.source)
-        if record.delete and outcome is JobStatus.COMPLETED and layer.type == "file" and path:
+        deletes = record.delete and outcome is JobStatus.COMPLETED and is_written
+        if deletes and layer.type == "file" and path:
             remove_file(path)
     if disk is not None:
         await unlock_lower(guest, [disk])
     _publish(guest, record, disk, outcome)
     guest.job_waits.ended(record.id, JobEnd(outcome, error))
+
+
+async def _end_writing(guest: Guest, disk: Disk, record: BlockJobRecord) -> bool:
+    """Have the base of a commit be only read again, before what it was committed from is removed.
+
+    Returns:
+        Whether its file has all that was committed, as far as is known.
+    """
+    commits = (BlockJobKind.COMMIT, BlockJobKind.ACTIVE_COMMIT)
+    place = _place(layers(disk), record.base) if record.kind in commits else None
+    return await end_writing(guest, disk, place) if place else True  # 0: it is the top one now
 
 
 async def _finish_backup(

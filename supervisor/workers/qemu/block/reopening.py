@@ -67,8 +67,22 @@ def reopen_arguments(disk: Disk, place: int, *, read_only: bool) -> dict[str, ob
     return {"options": [msgspec.json.decode(options, type=dict[str, object])]}
 
 
-async def _close(guest: Guest, arguments: dict[str, object]) -> None:
+async def end_writing(guest: Guest, disk: Disk, place: int) -> bool:
+    """Have an image below a disk's top one be only read, and its metadata be in its file.
+
+    QEMU 7.2 leaves the base of a cancelled active commit writable; a later commit into it does not
+    bring the metadata to the file then, and the data would be lost with QEMU's process.
+
+    Returns:
+        Whether QEMU has done it.
+    """
+    return await _close(guest, reopen_arguments(disk, place, read_only=True))
+
+
+async def _close(guest: Guest, arguments: dict[str, object]) -> bool:
     try:
         await guest.monitor.execute("blockdev-reopen", arguments)
     except VirError as error:
         log.warning("%s: an image stays open for writing: %s", guest.name, error)
+        return False
+    return True
