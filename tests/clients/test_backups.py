@@ -169,7 +169,13 @@ def test_a_pull_exports_the_bytes_of_its_begin(machine: Machine, daemon: Daemon)
     assert holds(machine.export("vda"), 1, form="raw")
     shown = daemon.ok("backup-dumpxml", "backed")
     assert "<disk name='vda' backup='yes' type='file' backupmode='full' exportname='vda'" in shown
-    stats = machine.domain.jobStats()
+    stats: dict[str, Any] = {}
+
+    def is_told() -> bool:  # a QEMU that does not answer at once is not waited for
+        stats.update(machine.domain.jobStats())
+        return "disk_temp_used" in stats
+
+    wait_until("QEMU's figures", is_told)
     assert (stats["disk_temp_used"], stats["disk_temp_total"]) == (MIB, 2 * SIZE)
     assert machine.domain.blockJobInfo("vda")["type"] == BACKUP
     with pytest.raises(libvirt.libvirtError, match="already in active block job"):

@@ -78,6 +78,12 @@ def row(tree: Tree, name: str) -> tuple[int, str, int]:
     return found.pid, found.state, found.restarts
 
 
+async def running_pid(tree: Tree, name: str) -> int:
+    """Wait until a process runs; the zygote tells its pid, and that may come later."""
+    await until(tree, lambda: is_running(tree, name) and row(tree, name)[0] != 0)
+    return row(tree, name)[0]
+
+
 def is_running(tree: Tree, name: str) -> bool:
     return row(tree, name)[1] == "running"
 
@@ -229,8 +235,7 @@ def test_a_replaced_worker_is_another_process_without_a_restart(
     async def story() -> None:
         async with running(tmp_path, monkeypatch, worker=role("box", "wait")) as tree:
             tree.ensure_worker("box", "demo", "u")
-            await until(tree, lambda: row(tree, "box:demo")[1] == "running")
-            first = row(tree, "box:demo")[0]
+            first = await running_pid(tree, "box:demo")
             await tree.replace_worker("box:demo")
             second, state, restarts = row(tree, "box:demo")
             assert (state, restarts) == ("running", 0)
@@ -247,8 +252,7 @@ def test_a_renewed_worker_inherits_what_its_predecessor_hands_over(
     async def story() -> None:
         async with running(tmp_path, monkeypatch, worker=role("box", "hand_over")) as tree:
             tree.ensure_worker("box", "demo", "u")
-            await until(tree, lambda: row(tree, "box:demo")[1] == "running")
-            first = row(tree, "box:demo")[0]
+            first = await running_pid(tree, "box:demo")
             assert await tree.renew_worker("box:demo")
             second, state, restarts = row(tree, "box:demo")
             assert (state, restarts) == ("running", 0)
@@ -265,8 +269,7 @@ def test_a_worker_that_hands_nothing_over_is_not_renewed(
     async def story() -> None:
         async with running(tmp_path, monkeypatch, worker=role("box", "wait")) as tree:
             tree.ensure_worker("box", "demo", "u")
-            await until(tree, lambda: row(tree, "box:demo")[1] == "running")
-            first = row(tree, "box:demo")[0]
+            first = await running_pid(tree, "box:demo")
             assert not await tree.renew_worker("box:demo")
             assert row(tree, "box:demo")[0] == first
 
