@@ -84,4 +84,9 @@ async def run(process: ChildProcess) -> None:
         SystemExit: another worker holds the domain's lock.
     """
     limit_worker(process)
+    await serve(process)
+
+
+async def serve(process: ChildProcess) -> None:
+    """Serve the domain with the capabilities that the process has. It raises as `run`."""
     await run_worker(process, QemuWorker, reconnect, call_targets)

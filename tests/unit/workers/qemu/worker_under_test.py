@@ -41,7 +41,7 @@ from supervisor.messages.worker import (
 )
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.paths import Paths
-from supervisor.workers.qemu.main import run
+from supervisor.workers.qemu.main import serve
 from tests.cgroups import groups_of, remove_groups
 
 FAKE = Path(__file__).with_name("fake_qemu.py")
@@ -183,7 +183,7 @@ class WorkerTree:
             uuid=UUID,
             inherited=inherited,
         )
-        task = asyncio.create_task(run(process))
+        task = asyncio.create_task(serve(process))
         try:
             yield
         finally:
