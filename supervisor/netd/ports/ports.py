@@ -172,14 +172,10 @@ class Ports:
     @handles(SetBandwidth)
     async def set_bandwidth(self, request: SetBandwidth) -> Ack:
         """Set the bandwidth limits of an interface."""
-        record = self._record(request.uuid, request.tap)
         bandwidth = read_bandwidth(request.bandwidth) if request.bandwidth else None
-        interface = read_interface(record.interface)
-        check_limits(interface, bandwidth)
-        obj = self._network_ports.network(record.network)
-        if obj is not None and record.port:
-            await self._network_ports.limit(obj, UUID(record.port), bandwidth)
-        await self._limit(record, interface, bandwidth)
+        async with self._lock(request.uuid).hold("limit"):
+            record = self._record(request.uuid, request.tap)
+            await run_to_completion(self._limit_guest(record, bandwidth))
         return Ack()
 
     async def limit_port(self, port: str, bandwidth: Bandwidth) -> None:
@@ -188,15 +184,35 @@ class Ports:
         if record is not None:
             interface = read_interface(record.interface)
             check_limits(interface, bandwidth)
+            async with self._lock(record.uuid).hold("limit"):
+                await run_to_completion(self._limit(record, interface, bandwidth))
+
+    async def _limit_guest(self, record: PortRecord, bandwidth: Bandwidth | None) -> None:
+        """Limit a guest's interface and its part of its network; if that fails, neither."""
+        interface = read_interface(record.interface)
+        check_limits(interface, bandwidth)
+        obj = self._network_ports.network(record.network)
+        async with AsyncExitStack() as rollback:
+            if obj is not None and record.port:
+                port, before = UUID(record.port), interface.bandwidth
+                await self._network_ports.limit(obj, port, bandwidth)
+                rollback.push_async_callback(self._network_ports.limit, obj, port, before)
             await self._limit(record, interface, bandwidth)
+            rollback.pop_all()
 
     async def _limit(
         self, record: PortRecord, interface: Interface, bandwidth: Bandwidth | None
     ) -> None:
-        with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
-            await self._devices.set_bandwidth(record.device, bandwidth)
-        interface.bandwidth = bandwidth
-        self._save(record, interface)
+        """Limit a device's traffic; if that fails, as before."""
+        async with AsyncExitStack() as rollback:
+            rollback.push_async_callback(
+                self._devices.set_bandwidth, record.device, interface.bandwidth
+            )
+            with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
+                await self._devices.set_bandwidth(record.device, bandwidth)
+            interface.bandwidth = bandwidth
+            self._save(record, interface)
+            rollback.pop_all()
 
     @handles(UpdatePort)
     async def update(self, request: UpdatePort) -> PortAttached:

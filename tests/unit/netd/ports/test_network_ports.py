@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from conf.domain.devices.interface import Interface, InterfaceSource
+from conf.mapper import Mode, write
 from conf.network import NetworkPort, Plug
+from conf.types.bandwidth import Bandwidth, Rate
 from rpc.errors import ErrorCode, VirError
-from supervisor.messages.netd import AdoptPort, DetachPort
+from supervisor.messages.netd import AdoptPort, DetachPort, SetBandwidth
 from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.ports.devices import PortDevices
 from supervisor.netd.ports.floors import Floors
+from supervisor.netd.ports.interface_xml import read_interface
 from supervisor.netd.ports.network_ports import NetworkPorts
 from supervisor.netd.ports.ports import Ports
 from supervisor.netd.ports.records import PortRecords
@@ -130,6 +135,40 @@ async def test_an_interface_of_a_network_that_is_not_there_is_recorded_all_the_s
     await ports.adopt(adoption("direct", "gone"))
     (record,) = PortRecords(tmp_path / "taps")
     assert (record.kind, record.network, record.port) == ("macvtap", "", "")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_limits_that_the_kernel_refuses_leave_those_from_before(
+    netd: FakeNetd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    _, entry = await started(netd)
+    ports = guests_ports(netd, tmp_path)
+    await ports.adopt(adoption())
+    set_to: list[Bandwidth | None] = []
+
+    async def set_bandwidth(_: PortDevices, name: str, bandwidth: Bandwidth | None) -> None:
+        set_to.append(bandwidth)
+        if fails and len(set_to) == 2:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(PortDevices, "set_bandwidth", set_bandwidth)
+    old, new = (Bandwidth(outbound=Rate(average=average)) for average in (100, 200))
+    request = SetBandwidth(uuid=str(PORT), tap="vnet9", bandwidth=write(old, Mode(live=True)))
+    await ports.set_bandwidth(request)
+    request = SetBandwidth(uuid=str(PORT), tap="vnet9", bandwidth=write(new, Mode(live=True)))
+    if fails:
+        with pytest.raises(VirError, match="cannot limit the traffic of 'vnet9'"):
+            await ports.set_bandwidth(request)
+    else:
+        await ports.set_bandwidth(request)
+    kept = old if fails else new
+    assert set_to == [old, new, *([old] if fails else [])]
+    (record,) = PortRecords(tmp_path / "taps")
+    assert read_interface(record.interface).bandwidth == kept
+    assert entry.runtime is not None
+    of_port = entry.runtime.ports[PORT.bytes].bandwidth
+    assert of_port is not None
+    assert of_port.outbound == kept.outbound
 
 
 async def test_an_interface_without_a_device_is_refused(netd: FakeNetd, tmp_path: Path) -> None:
