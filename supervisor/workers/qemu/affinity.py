@@ -22,10 +22,9 @@ from supervisor.messages.worker_resources import PinThreads, Threads
 from supervisor.workers.qemu.cgroup.guest_cgroup import EMULATOR, iothread_name, vcpu_name
 from supervisor.workers.qemu.cgroup.placement import in_thread
 from supervisor.workers.qemu.cgroup.threads import place_threads
-from supervisor.workers.qemu.cputune import POLICIES, thread_ids
+from supervisor.workers.qemu.cputune import POLICIES
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.qmp.replies import IOThreadInfo
-from supervisor.workers.qemu.stats.sources import vcpu_threads
+from supervisor.workers.qemu.threads import iothread_threads, thread_ids, vcpu_threads
 
 
 async def pin_threads(guest: Guest, request: PinThreads) -> None:
@@ -71,17 +70,6 @@ async def _emulator_threads(guest: Guest) -> list[int]:
     if guest.domain.iothread_list():
         others |= {*(await iothread_threads(guest)).values()}
     return [thread for thread in thread_ids(guest.process.pid) if thread not in others]
-
-
-async def iothread_threads(guest: Guest) -> dict[int, int]:
-    """Query the threads of the iothreads, by their ids in the XML."""
-    infos = await guest.monitor.query("query-iothreads", list[IOThreadInfo])
-    threads = {}
-    for info in infos:
-        number = info.id.removeprefix("iothread")
-        if number.isdecimal():  # <qemu:commandline> can make others
-            threads[int(number)] = info.thread_id
-    return threads
 
 
 def set_affinity(threads: Iterable[int], cpuset: str, name: str) -> None:

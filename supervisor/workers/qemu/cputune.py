@@ -6,16 +6,15 @@ Source: libvirt 9.0 formatdomain, "CPU Tuning".
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain
 from conf.domain.tuning import Cputune
 from conf.types.cpuset import parse_cpuset
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.qemu.threads import thread_ids
 
 POLICIES: Final = {
     "batch": os.SCHED_BATCH,
@@ -92,10 +91,3 @@ def _pin(thread: int, cpuset: str | None) -> None:
 
 def _schedule(thread: int, policy: str, priority: int | None) -> None:
     os.sched_setscheduler(thread, POLICIES[policy], os.sched_param(priority or 0))
-
-
-def thread_ids(pid: int) -> list[int]:
-    """List the thread ids of a process."""
-    with contextlib.suppress(OSError):
-        return [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
-    return []

@@ -15,9 +15,10 @@ from conf.domain.iothreads import (
     set_thread_pool,
 )
 from supervisor.messages.worker_resources import SetIothread
-from supervisor.workers.qemu.affinity import iothread_threads, tune_iothread
+from supervisor.workers.qemu.affinity import tune_iothread
 from supervisor.workers.qemu.cgroup.guest_cgroup import iothread_name
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.threads import iothread_threads
 
 
 async def add(guest: Guest, number: int) -> None:

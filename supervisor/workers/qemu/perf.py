@@ -13,8 +13,8 @@ from conf.domain.perf import set_perf_events
 from rpc.enums import TypedParameterType as P
 from rpc.errors import VirError
 from supervisor.messages.worker import StatsParam
-from supervisor.workers.qemu.cputune import thread_ids
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.threads import thread_ids
 
 log = logging.getLogger(__name__)
 

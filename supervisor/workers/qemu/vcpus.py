@@ -33,7 +33,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.unplug import note_answer, unplug
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.replies import CpuInfoFast
-from supervisor.workers.qemu.stats.sources import threads_by_vcpu, vcpu_threads
+from supervisor.workers.qemu.threads import threads_by_vcpu, vcpu_threads
 
 ALIAS: Final = re.compile(r"vcpu(\d+)")
 #: The fields of the model that say which vcpus there are.
@@ -160,7 +160,7 @@ async def plug_at_start(guest: Guest, monitor: Monitor) -> None:
     for number in numbers:
         if number in slots:  # else it comes with another one
             await monitor.execute("device_add", device_arguments(slots[number]))
-    threads = threads_by_vcpu(await monitor.query("query-cpus-fast", list[CpuInfoFast]))
+    threads = threads_by_vcpu(guest, await monitor.query("query-cpus-fast", list[CpuInfoFast]))
     for number in numbers:
         if number not in threads:
             detail = f"QEMU did not plug vcpu {number}"

@@ -36,9 +36,9 @@ from supervisor.workers.qemu.stats.sources import (
     balloon_stats,
     find_disk,
     resident_kib,
-    vcpu_threads,
     vcpus,
 )
+from supervisor.workers.qemu.threads import vcpu_threads
 
 BLOCKS: Final = Query("query-block", list[BlockInfo])
 BLOCK_STATS: Final = Query("query-blockstats", list[BlockStats])

@@ -18,7 +18,6 @@ from rpc.enums import ConnectDomainEventAgentLifecycleReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.lifecycle_actions import allows_reboot
 from supervisor.workers.qemu import cputune
-from supervisor.workers.qemu.affinity import iothread_threads
 from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.balloon import poll_statistics
 from supervisor.workers.qemu.block.iotune import throttle_commands
@@ -30,6 +29,7 @@ from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.guest_cpu import describe_live_cpu
+from supervisor.workers.qemu.threads import iothread_threads, threads_by_vcpu
 from supervisor.workers.qemu.vcpus import plug_at_start
 from supervisor.workers.unix_sockets import connect
 
@@ -200,7 +200,7 @@ async def apply_thread_tuning(guest: Guest, monitor: Monitor) -> None:
         VirError: SYSTEM_ERROR: the kernel refuses.
     """
     cpus = await monitor.query("query-cpus-fast", list[CpuInfoFast])
-    threads = {cpu.cpu_index: cpu.thread_id for cpu in sorted(cpus, key=lambda cpu: cpu.cpu_index)}
+    threads = threads_by_vcpu(guest, cpus)
     iothreads = {}
     if guest.domain.iothread_list():
         iothreads = await iothread_threads(guest)

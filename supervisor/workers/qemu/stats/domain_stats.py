@@ -37,9 +37,9 @@ from supervisor.workers.qemu.resctrl.monitors import bandwidth_stats, cache_stat
 from supervisor.workers.qemu.stats.sources import (
     balloon_stats,
     resident_kib,
-    threads_by_vcpu,
     vcpus,
 )
+from supervisor.workers.qemu.threads import threads_by_vcpu
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def _balloon(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
 def _vcpus(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
     infos = replies.get("query-cpus-fast")
     if isinstance(infos, list):
-        guest.vcpu_threads = threads_by_vcpu(infos)
+        guest.vcpu_threads = threads_by_vcpu(guest, infos)
     yield StatsParam("vcpu.current", P.UINT, guest.domain.current_vcpus)
     yield StatsParam("vcpu.maximum", P.UINT, guest.domain.maximum_vcpus)
     for vcpu in vcpus(guest, guest.vcpu_threads):

@@ -7,7 +7,7 @@ May not touch: what clients get (`domain_stats`, `calls.statistics`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from rpc.enums import DomainMemoryStatTags, VcpuState
 from supervisor.runtime.procfs import read_stat
 from supervisor.workers.qemu.block.nodes import disk_path
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.qmp.replies import CpuInfoFast, GuestStats
+from supervisor.workers.qemu.qmp.replies import GuestStats
 
 #: The balloon driver's statistics, and the divisor from bytes to libvirt's unit.
 BALLOON_STATS: Final = {
@@ -96,21 +96,6 @@ def _wait(folder: Path) -> int:
     except (OSError, ValueError):
         pass
     return 0
-
-
-async def vcpu_threads(guest: Guest) -> dict[int, int]:
-    """Return the threads of the vCPUs that are plugged; they change with these alone."""
-    if not guest.vcpu_threads:
-        guest.vcpu_threads = threads_by_vcpu(
-            await guest.monitor.query("query-cpus-fast", list[CpuInfoFast])
-        )
-    return guest.vcpu_threads
-
-
-def threads_by_vcpu(cpus: Iterable[CpuInfoFast]) -> dict[int, int]:
-    """Return the threads of vCPUs; QEMU's index is the number of the place, whatever came first."""
-    ordered = sorted(cpus, key=lambda cpu: cpu.cpu_index)
-    return {cpu.cpu_index: cpu.thread_id for cpu in ordered}
 
 
 def vcpus(guest: Guest, threads: Mapping[int, int]) -> Iterator[Vcpu]:

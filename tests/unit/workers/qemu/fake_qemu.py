@@ -3,7 +3,7 @@
 It finds its listening socket by `-chardev socket,id=charmonitor,fd=N` and its script in `script`
 beside itself, a JSON object: command ("exec" and "greet" too) to a list of steps. Steps: "die",
 "silent", "garbage", "close", {"sleep": SECONDS}, {"event": NAME, "data": {…}}, {"error": CLASS},
-{"return": …}.
+{"return": …}. A thread "own" in what it returns is the process's own.
 What it did is noted in `commands` beside it, a line a command.
 """
 
@@ -82,7 +82,8 @@ class FakeQemu:
                 case {"error": error_class}:
                     self.reply = {"error": {"class": error_class, "desc": "fake refusal"}}
                 case {"return": value}:
-                    self.reply = {"return": value}
+                    text = json.dumps(value).replace('"own"', str(os.getpid()))
+                    self.reply = {"return": json.loads(text)}
         return True
 
     def execute(self, command: dict[str, Any]) -> None:
@@ -90,7 +91,7 @@ class FakeQemu:
         name = command["execute"]
         with (self.home / "commands").open("a") as record:
             record.write(f"{name}\n")
-        self.reply = {"return": self.value(name)}
+        self.reply = {"return": self.value(name, command.get("arguments", {}))}
         if not self.perform(name):
             return
         assert isinstance(self.reply, dict)
@@ -99,9 +100,11 @@ class FakeQemu:
             self.send({"event": EVENTS[name], "timestamp": {"seconds": 1, "microseconds": 2}})
         self.send({**self.reply, "id": command["id"]})
 
-    def value(self, name: str) -> object:
+    def value(self, name: str, arguments: dict[str, object]) -> object:
         """What QEMU returns for a command."""
         match name:
+            case "qom-get" if arguments["property"] in ("feature-words", "filtered-features"):
+                return []
             case "query-status":
                 return {"status": self.state, "running": self.state == "running"}
             case (

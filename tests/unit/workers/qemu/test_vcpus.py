@@ -32,8 +32,8 @@ SLOTS = [
 
 
 def cpus(*numbers: int) -> list[dict[str, object]]:
-    """QEMU's vcpus; the test's own thread stands for theirs."""
-    return [{"cpu-index": number, "thread-id": os.getpid()} for number in numbers]
+    """QEMU's vcpus; its only thread stands for theirs."""
+    return [{"cpu-index": number, "thread-id": "own"} for number in numbers]
 
 
 def with_vcpus(*numbers: int, more: Script | None = None) -> Script:
@@ -131,7 +131,7 @@ async def test_a_vcpu_that_was_plugged_as_the_worker_died_is_in_the_next_ones_xm
         tree.script(with_vcpus(0, 1))
         async with tree.run_worker():
             await start(tree)
-        iothreads = [{"id": "iothread4", "thread-id": 1}]
+        iothreads = [{"id": "iothread4", "thread-id": "own"}]
         tree.script(with_vcpus(0, 1, 3, more={"query-iothreads": [{"return": iothreads}]}))
         async with tree.run_worker():
             guest = (await tree.status()).guest
@@ -145,17 +145,14 @@ async def test_a_vcpu_that_was_plugged_as_the_worker_died_is_in_the_next_ones_xm
 async def test_a_pin_is_the_threads_and_the_events(
     tmp_path: Path, emulator_facts: EmulatorFacts
 ) -> None:
-    before = os.sched_getaffinity(0)
-    one = min(before)
+    one = min(os.sched_getaffinity(0))
     async with tree_of(tmp_path, emulator_facts) as tree:
         tree.script(with_vcpus(0, 1))
         await start(tree)
-        try:
-            request = PinThreads(threads=Threads.VCPU, number=1, cpuset=str(one))
-            status = await tree.worker.call(request)
-            assert os.sched_getaffinity(0) == {one}
-        finally:
-            os.sched_setaffinity(0, before)
+        request = PinThreads(threads=Threads.VCPU, number=1, cpuset=str(one))
+        status = await tree.worker.call(request)
+        (qemu,) = tree.qemu_pids()
+        assert os.sched_getaffinity(qemu) == {one}
         assert f"<vcpupin vcpu='1' cpuset='{one}'/>" in status.live_xml
         await until(lambda: bool(tree.forwarded))
         assert tree.forwarded[-1].event_id == DomainEventID.TUNABLE

@@ -20,6 +20,10 @@ from tests.unit.workers.qemu.worker_under_test import INTERFACE, Script, tree_of
 GREETING_S = 1.0
 
 
+def own_groups() -> str:
+    return Path("/proc/thread-self/cgroup").read_text()
+
+
 def open_fds() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -53,12 +57,24 @@ async def test_a_domain_that_is_started_paused_does_not_run(
         assert tree.states[-1] == DomainState.RUNNING
 
 
-CPUS = [{"cpu-index": 0, "thread-id": 1, "qom-path": "/machine/cpu"}]
+#: The thread is this process's: nothing may be done to it.
+CPUS = [{"cpu-index": 0, "thread-id": os.getpid(), "qom-path": "/machine/cpu"}]
 WORDS = [{"cpuid-input-eax": 1, "cpuid-register": "ECX", "features": 5}]
 CPU_SCRIPT: Script = {
     "query-cpus-fast": [{"return": CPUS}],
     "qom-get": [{"return": WORDS}],
 }
+
+
+async def test_a_thread_that_is_not_qemus_is_left_where_it_is(
+    tmp_path: Path, emulator_facts: EmulatorFacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = own_groups()
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        tree.script(CPU_SCRIPT)
+        await tree.start()
+        assert own_groups() == before
+    assert f"QEMU names threads that are not its own: [{os.getpid()}]" in caplog.text
 
 
 async def test_the_live_cpu_is_qemus_and_the_former_one_is_kept(
