@@ -28,6 +28,7 @@ CHUNKS: Final = 16
 BACKEND: Final = "/machine/peripheral/virtio-disk0/virtio-backend"
 RISKY: Final = libvirt.VIR_ERR_SNAPSHOT_REVERT_RISKY
 SNAPSHOT: Final = "<domainsnapshot><name>{}</name></domainsnapshot>"
+SUCCESSOR_S: Final = 45.0  # after many deaths the root waits 30 s before it starts one
 
 
 class Machine:
@@ -141,7 +142,7 @@ class Machine:
         """Kill a process by its name, and wait for its successor."""
         former = self.running(victim)
         self.kill_if_there(former)
-        wait_until(f"another {victim}", lambda: self.pid_of(victim) not in (0, former))
+        self.wait_successor(victim, former)
         wait_until("the domain answers", self.answers)
 
     @staticmethod
@@ -155,6 +156,10 @@ class Machine:
         """The pid of a running process of the daemon; 0 for none."""
         rows = [row for row in self.daemon.status() if row["name"] == name]
         return int(rows[0]["pid"]) if rows and rows[0]["state"] == "running" else 0
+
+    def wait_successor(self, name: str, former: int) -> None:
+        """Wait until another process runs in a dead one's place."""
+        wait_until(f"another {name}", lambda: self.pid_of(name) not in (0, former), SUCCESSOR_S)
 
     def running(self, name: str) -> int:
         """The pid of a process of the daemon, once it runs: 0 would be the tests' own group."""
@@ -191,7 +196,7 @@ class Machine:
         with contextlib.suppress(libvirt.libvirtError):
             self.domain.snapshotCreateXML(xml, flags)
         killer.join()
-        wait_until(f"another {victim}", lambda: self.pid_of(victim) not in (0, pid))
+        self.wait_successor(victim, pid)
         wait_until("the domain answers", self.answers)
         wait_until(
             "the guest runs on", lambda: self.domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING

@@ -64,7 +64,7 @@ class NotedMachine(Machine):
                 self.domain.checkpointCreateXML(NEW.format(name), 0)
             else:
                 self.domain.checkpointLookupByName(doomed).delete()
-        wait_until(f"another {victim}", lambda: self.pid_of(victim) not in (0, former))
+        self.wait_successor(victim, former)
         wait_until("the domain answers", self.answers)
         found = {one.getName() for one in self.domain.listAllCheckpoints()}
         assert found - {name} - {doomed} == set(self.since) - {doomed}, self.log
