@@ -109,7 +109,7 @@ class DomainIdentity:
             ConfError: "no_name".
         """
         if not node.findtext("name"):
-            raise ConfError("no_name", "a domain needs a <name>", "domain/name")
+            raise ConfError("no_name", "<domain>: it needs a <name>", "domain/name")
 
     def after_read(self) -> None:
         """Check what must be there.

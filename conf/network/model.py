@@ -119,7 +119,7 @@ class Network:
             ConfError: "no_name".
         """
         if not node.findtext("name"):
-            raise ConfError("no_name", "missing network name", "network/name")
+            raise ConfError("no_name", "<network>: it needs a <name>", "network/name")
 
     def after_read(self) -> None:
         """Drop empty elements, as libvirt does."""

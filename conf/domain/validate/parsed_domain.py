@@ -40,7 +40,7 @@ def _check_identity(domain: Domain) -> None:
     if not domain.type:
         raise ConfError("internal", "missing domain type attribute", "domain/@type")
     if not domain.name:
-        raise ConfError("no_name", "a domain needs a <name>", "domain/name")
+        raise ConfError("no_name", "<domain>: it needs a <name>", "domain/name")
     if "\n" in domain.name:
         raise ConfError("xml_detail", f"invalid char in name: {domain.name!r}", "domain/name")
     if "/" in domain.name:

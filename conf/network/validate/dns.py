@@ -76,9 +76,8 @@ def _check_names(name: str, srv: Srv, *, partial: bool) -> None:
     for field_name, (text, allowed) in checks.items():
         if text is None:
             if not partial:
-                detail = (
-                    f"missing required {field_name} attribute in DNS SRV record '{srv.service}'"
-                )
+                which = f" '{srv.service}'" if srv.service else ""
+                detail = f"missing required {field_name} attribute in DNS SRV record{which}"
                 raise dns_error(f"{detail} of network '{name}'")
         elif text and allowed.fullmatch(text) is None:
             detail = f"invalid character in {field_name} attribute '{text}' in DNS SRV record"

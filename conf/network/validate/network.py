@@ -45,7 +45,7 @@ def validate(network: Network) -> None:
 
 def _check_name(name: str) -> None:
     if not name:
-        raise ConfError("no_name", "missing network name")
+        raise ConfError("no_name", "<network>: it needs a <name>")
     if "/" in name or "\n" in name:
         letter = "/" if "/" in name else "line end"
         raise dns_error(f"invalid char in name: {letter}")

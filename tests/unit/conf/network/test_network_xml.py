@@ -46,7 +46,13 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("inside", "name", "kind", "text"),
     [
-        ("<ip address='bogus'/>", "", "no_name", "name"),
+        ("<ip address='bogus'/>", "", "no_name", "<network>: it needs a <name>"),
+        (
+            "<dns><srv protocol='tcp'/></dns>",
+            "<name>n</name>",
+            "xml_detail",
+            "missing required service attribute in DNS SRV record of network 'n'",
+        ),
         ("<ip address='10.0.0.1' family='x'/>", "<name>n</name>", "xml", "Unrecognized family"),
         (f"<ip address='10.0.0.1' netmask='2'>{RANGE}</ip>", "<name>n</name>", "internal", "-1"),
         (
