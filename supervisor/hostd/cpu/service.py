@@ -7,8 +7,8 @@ May touch: emulators through `supervisor.hostd.emulator.emulators`. May not touc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
+from conf.domain.architectures import X86
 from conf.domain.cpu import Cpu
 from conf.domain.cpu_document import format_model, parse_cpu
 from conf.emulator import EmulatorFacts
@@ -28,8 +28,6 @@ from supervisor.hostd.emulator.emulators import FAMILY, Emulators
 from supervisor.hostd.node.node import Node
 from supervisor.messages.hostd import CpuContext, CpuidWord, CpuText, DescribeLiveCpu, UpdateCpu
 from supervisor.runtime.host import host_arch
-
-X86: Final = ("x86_64", "i686")
 
 
 class GuestCpus:

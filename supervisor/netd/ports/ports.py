@@ -205,9 +205,7 @@ class Ports:
     ) -> None:
         """Limit a device's traffic; if that fails, as before."""
         async with AsyncExitStack() as rollback:
-            rollback.push_async_callback(
-                self._devices.set_bandwidth, record.device, interface.bandwidth
-            )
+            rollback.push_async_callback(self._set_back, record, interface.bandwidth)
             with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
                 await self._devices.set_bandwidth(record.device, bandwidth)
             interface.bandwidth = bandwidth
@@ -354,9 +352,7 @@ class Ports:
                 if plan.bridge and plan.bridge != record.bridge:
                     rollback.push_async_callback(self._rejoin, record)
                     await self._devices.set_master(record.device, interface, plan)
-                rollback.push_async_callback(
-                    self._devices.set_bandwidth, record.device, before.bandwidth
-                )
+                rollback.push_async_callback(self._set_back, record, before.bandwidth)
                 await self._devices.set_bandwidth(record.device, plan.bandwidth)
             live = live_interface(
                 interface, plan, record.device, str(uuid) if obj is not None else ""
@@ -400,8 +396,20 @@ class Ports:
         )
 
     async def _rejoin(self, record: PortRecord) -> None:
-        if record.bridge:
-            await self._links.set_master(record.device, record.bridge)
+        """Give a device its former bridge; an error is logged, for another one is reported."""
+        try:
+            if record.bridge:
+                await self._links.set_master(record.device, record.bridge)
+        except (OSError, TimeoutError) as error:
+            log.error("'%s' is not attached to '%s' again: %s", record.device, record.bridge, error)
+
+    async def _set_back(self, record: PortRecord, bandwidth: Bandwidth | None) -> None:
+        """Give a device its former limits; an error is logged, for another one is reported."""
+        try:
+            await self._devices.set_bandwidth(record.device, bandwidth)
+        except (OSError, TimeoutError) as error:
+            reason = getattr(error, "strerror", None) or error
+            log.error("'%s' does not have its former limits: %s", record.device, reason)
 
     def _save(self, record: PortRecord, interface: Interface) -> None:
         with KernelErrors(f"cannot store port '{record.device}'"):

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from conf.domain import Domain
+from conf.domain.architectures import X86
 from conf.domain.cpu_document import (
     format_cpu,
     format_model,
@@ -24,11 +25,10 @@ from conf.emulator import EmulatorFacts
 from supervisor.messages.hostd import CpuContext, CpuidWord, DescribeLiveCpu, ProbeEmulator
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
+from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError, Query
 from supervisor.workers.qemu.qmp.replies import CpuInfoFast
 
-#: Architectures whose QEMU tells the features of a CPU by CPUID's bits.
-CPUID_ARCHES: Final = ("x86_64", "i686")
+WORDS: Final = ("feature-words", "filtered-features")  # what it has, and what it could not have
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ async def describe_live_cpu(guest: Guest, monitor: Monitor) -> None:
     domain = guest.domain
     arch = (domain.os.type.arch if domain.os.type else None) or ""
     cpu = domain.cpu
-    if cpu is None or arch not in CPUID_ARCHES or cpu.mode == "host-model":
+    if cpu is None or arch not in X86 or cpu.mode == "host-model":
         return
     named = cpu.mode == "custom" and cpu.model is not None
     if not named and (cpu.mode in (None, "custom") or cpu.check != "full"):
@@ -103,12 +103,14 @@ async def describe_live_cpu(guest: Guest, monitor: Monitor) -> None:
     if not cpus:
         return
     path = min(cpus, key=lambda each: each.cpu_index).qom_path
-    try:
-        enabled = await _words(monitor, path, "feature-words")
-        filtered = await _words(monitor, path, "filtered-features")
-    except QmpError as error:
-        log.warning("%s: QEMU does not tell its CPU's features: %s", guest.name, error)
-        return
+    replies = await monitor.query_all(
+        [Query("qom-get", list[FeatureWord], {"path": path, "property": name}) for name in WORDS]
+    )
+    for reply in replies:
+        if isinstance(reply, QmpError):
+            log.warning("%s: QEMU does not tell its CPU's features: %s", guest.name, reply)
+            return
+    enabled, filtered = map(_cpuid_words, replies)
     request = DescribeLiveCpu(arch=arch, cpu=format_model(cpu), enabled=enabled, filtered=filtered)
     described = await guest.context.node.link("hostd").call(request)
     live = with_model(cpu, parse_cpu(described.cpu))
@@ -117,9 +119,7 @@ async def describe_live_cpu(guest: Guest, monitor: Monitor) -> None:
     domain.cpu = live
 
 
-async def _words(monitor: Monitor, path: str, name: str) -> list[CpuidWord]:
-    arguments: dict[str, object] = {"path": path, "property": name}
-    words = await monitor.query("qom-get", list[FeatureWord], arguments)
+def _cpuid_words(reply: object) -> list[CpuidWord]:
     return [
         CpuidWord(
             leaf=word.cpuid_input_eax,
@@ -127,5 +127,6 @@ async def _words(monitor: Monitor, path: str, name: str) -> list[CpuidWord]:
             register=word.cpuid_register.lower(),
             bits=word.features,
         )
-        for word in words
+        for word in (reply if isinstance(reply, list) else ())
+        if isinstance(word, FeatureWord)
     ]

@@ -171,6 +171,18 @@ async def test_limits_that_the_kernel_refuses_leave_those_from_before(
     assert of_port.outbound == kept.outbound
 
 
+async def test_a_device_that_is_gone_is_the_error_of_its_limits(
+    netd: FakeNetd, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await started(netd)
+    ports = guests_ports(netd, tmp_path)
+    await ports.adopt(adoption())  # the kernel has no such tap: its guest has ended meanwhile
+    limits = write(Bandwidth(outbound=Rate(average=100)), Mode(live=True))
+    with pytest.raises(VirError, match="cannot limit the traffic of 'vnet9'"):
+        await ports.set_bandwidth(SetBandwidth(uuid=str(PORT), tap="vnet9", bandwidth=limits))
+    assert "'vnet9' does not have its former limits: No such device" in caplog.text
+
+
 async def test_an_interface_without_a_device_is_refused(netd: FakeNetd, tmp_path: Path) -> None:
     request = AdoptPort(domain="web", uuid=str(PORT), interface="<interface type='bridge'/>")
     with pytest.raises(VirError, match="has no device"):
