@@ -9,10 +9,19 @@ May not touch: files, processes, the host.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Final
 
 import msgspec
 
 Property = bool | int | str | float | None
+
+#: QEMU's names of CPU features that libvirt calls otherwise.
+QEMU_FEATURE_NAMES: Final = {
+    "cmp_legacy": "cmp-legacy", "ds_cpl": "ds-cpl", "fxsr_opt": "fxsr-opt",
+    "kvm_pv_eoi": "kvm-pv-eoi", "kvm_pv_unhalt": "kvm-pv-unhalt", "lahf_lm": "lahf-lm",
+    "nodeid_msr": "nodeid-msr", "pclmuldq": "pclmulqdq", "perfctr_core": "perfctr-core",
+    "perfctr_nb": "perfctr-nb", "tsc_adjust": "tsc-adjust",
+}  # fmt: skip
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

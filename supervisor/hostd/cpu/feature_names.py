@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from conf.emulator import Property
+from conf.emulator import QEMU_FEATURE_NAMES, Property
 
 #: /proc/cpuinfo flag to libvirt's name, where they differ.
 FROM_KERNEL: Final = {
@@ -65,21 +65,13 @@ NOT_FEATURES: Final = frozenset(
         "debug_swap",
     }
 )  # fmt: skip
-#: QEMU's CPU property to libvirt's name, where they differ.
+#: QEMU's CPU property to libvirt's name, where they differ; some features have several.
 FROM_QEMU: Final = {
-    "pclmulqdq": "pclmuldq",
+    **{name: ours for ours, name in QEMU_FEATURE_NAMES.items()},
     "sse3": "pni",
     "i64": "lm",
     "xd": "nx",
     "ffxsr": "fxsr_opt",
-    "ds-cpl": "ds_cpl",
-    "fxsr-opt": "fxsr_opt",
-    "cmp-legacy": "cmp_legacy",
-    "lahf-lm": "lahf_lm",
-    "tsc-adjust": "tsc_adjust",
-    "nodeid-msr": "nodeid_msr",
-    "perfctr-core": "perfctr_core",
-    "perfctr-nb": "perfctr_nb",
     "svm_lock": "svm-lock",
     "nrip_save": "nrip-save",
     "tsc_scale": "tsc-scale",

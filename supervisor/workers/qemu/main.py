@@ -69,7 +69,7 @@ def preload() -> None:
     """Load models and codecs in the zygote: the workers that are forked share their pages."""
     xml = format_domain(parse_domain(SPECIMEN), live=True, secure=True)
     preload_worker(QemuWorker, "qemu", CALLS, lambda process: rehearse(process, xml))
-    encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
+    encode_event("domain_event_callback_tunable", Domain("x", bytes(16), 1), [])
 
 
 def call_targets(worker: GuestProvider) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from conf.domain.vcpu_states import started_vcpus
+from conf.emulator import QEMU_FEATURE_NAMES
 from conf.errors import ConfError
 from conf.types.size import Amount, to_kib
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
@@ -17,13 +18,6 @@ from supervisor.workers.qemu.argv.syntax import on_off
 
 ON_POLICIES: Final = ("force", "require")
 OFF_POLICIES: Final = ("disable", "forbid")
-#: QEMU's names of features that libvirt calls otherwise.
-QEMU_NAMES: Final = {
-    "cmp_legacy": "cmp-legacy", "ds_cpl": "ds-cpl", "fxsr_opt": "fxsr-opt",
-    "kvm_pv_eoi": "kvm-pv-eoi", "kvm_pv_unhalt": "kvm-pv-unhalt", "lahf_lm": "lahf-lm",
-    "nodeid_msr": "nodeid-msr", "pclmuldq": "pclmulqdq", "perfctr_core": "perfctr-core",
-    "perfctr_nb": "perfctr-nb", "tsc_adjust": "tsc-adjust",
-}  # fmt: skip
 HYPERV_NAMES: Final = {
     "relaxed": "hv-relaxed", "vapic": "hv-vapic", "vpindex": "hv-vpindex",
     "runtime": "hv-runtime", "synic": "hv-synic", "reset": "hv-reset",
@@ -126,9 +120,9 @@ def _policies(context: Context) -> Iterator[str]:
     cpu = context.domain.cpu
     for feature in cpu.features if cpu else ():
         if feature.policy in ON_POLICIES or feature.policy is None:
-            yield f"{QEMU_NAMES.get(feature.name, feature.name)}=on"
+            yield f"{QEMU_FEATURE_NAMES.get(feature.name, feature.name)}=on"
         elif feature.policy in OFF_POLICIES:
-            yield f"{QEMU_NAMES.get(feature.name, feature.name)}=off"
+            yield f"{QEMU_FEATURE_NAMES.get(feature.name, feature.name)}=off"
 
 
 def _clock_parts(context: Context) -> Iterator[str]:
